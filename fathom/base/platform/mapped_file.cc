@@ -1,0 +1,77 @@
+#include "fathom/base/platform/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "fathom/base/core/error.h"
+
+namespace fathom::platform {
+namespace {
+
+// Closes the descriptor on every way out; the mapping outlives it.
+class Descriptor {
+ public:
+  explicit Descriptor(const std::filesystem::path& path)
+      : value_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (value_ < 0) {
+      fail(ErrorCode::Io, path.string(), ": cannot open: ", std::strerror(errno));
+    }
+  }
+  ~Descriptor() { ::close(value_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  int value_;
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path, const MapOptions& options) {
+  const Descriptor descriptor(path);
+  struct stat status {};
+  if (::fstat(descriptor.get(), &status) != 0) {
+    fail(ErrorCode::Io, path.string(), ": cannot stat: ", std::strerror(errno));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    fail(ErrorCode::Io, path.string(), ": expected a regular file");
+  }
+  size_ = static_cast<std::size_t>(status.st_size);
+  if (size_ == 0) {
+    return;
+  }
+  const int flags = MAP_PRIVATE | (options.populate ? MAP_POPULATE : 0);
+  void* address = ::mmap(nullptr, size_, PROT_READ, flags, descriptor.get(), 0);
+  if (address == MAP_FAILED) {
+    fail(ErrorCode::Io, path.string(), ": cannot map ", size_, " bytes: ", std::strerror(errno));
+  }
+  if (options.huge_pages) {
+    ::madvise(address, size_, MADV_HUGEPAGE);
+  }
+  data_ = static_cast<const std::byte*>(address);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) {
+    // munmap takes a pointer to non-const although it does not write.
+    ::munmap(const_cast<std::byte*>(data_), size_);
+  }
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+}  // namespace fathom::platform

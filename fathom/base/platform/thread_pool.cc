@@ -1,0 +1,140 @@
+#include "fathom/base/platform/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "fathom/base/core/error.h"
+
+namespace fathom::platform {
+namespace {
+
+// Loops follow each other within microseconds during a step, so a worker looks for the next one this
+// many times before it sleeps.
+constexpr int kSpins = 2000;
+
+void pause_processor() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+void pin_current_thread(int idx) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
+    return;
+  }
+  int seen = 0;
+  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
+    if (CPU_ISSET(processor, &allowed) && seen++ == idx) {
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(processor, &one);
+      // Only a hint: a refused pinning costs speed, not correctness.
+      pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+int available_processors() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
+    return CPU_COUNT(&allowed);
+  }
+  return 1;
+}
+
+ThreadPool::ThreadPool(const ThreadPoolOptions& options) {
+  if (options.num_threads < 0 || options.num_threads > 4096) {
+    fail(ErrorCode::InvalidArgument, "threads: expected 0 to 4096, found ", options.num_threads);
+  }
+  const int count = options.num_threads == 0 ? available_processors() : options.num_threads;
+  workers_.reserve(static_cast<std::size_t>(count - 1));
+  for (int idx = 1; idx < count; ++idx) {
+    workers_.emplace_back([this, idx, pin = options.pin_to_cores] {
+      if (pin) {
+        pin_current_thread(idx);
+      }
+      work(idx);
+    });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_stopping_ = true;
+    generation_.fetch_add(1);
+  }
+  start_.notify_all();
+  for (std::thread& worker : workers_) {
+    worker.join();
+  }
+}
+
+void ThreadPool::run(Index num_tiles, Call call, const void* body) {
+  num_tiles_ = num_tiles;
+  call_ = call;
+  body_ = body;
+  error_ = nullptr;
+  next_tile_.store(0, std::memory_order_relaxed);
+  num_running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  {
+    // Under the lock, so that a worker between its last look and its sleep cannot miss the loop.
+    const std::lock_guard lock(mutex_);
+    generation_.fetch_add(1, std::memory_order_release);
+  }
+  start_.notify_all();
+  drain(0);
+  while (num_running_.load(std::memory_order_acquire) != 0) {
+    pause_processor();
+  }
+  if (error_) {
+    std::rethrow_exception(error_);
+  }
+}
+
+void ThreadPool::work(int thread_idx) {
+  std::uint64_t seen = 0;
+  while (true) {
+    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) {
+      pause_processor();
+    }
+    if (generation_.load(std::memory_order_acquire) == seen) {
+      std::unique_lock lock(mutex_);
+      start_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+    }
+    seen = generation_.load(std::memory_order_acquire);
+    if (is_stopping_) {
+      return;
+    }
+    drain(thread_idx);
+    num_running_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+void ThreadPool::drain(int thread_idx) noexcept {
+  while (true) {
+    const Index tile = next_tile_.fetch_add(1, std::memory_order_relaxed);
+    if (tile >= num_tiles_) {
+      return;
+    }
+    try {
+      call_(body_, tile, thread_idx);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!error_) {
+        error_ = std::current_exception();
+      }
+      next_tile_.store(num_tiles_, std::memory_order_relaxed);
+    }
+  }
+}
+
+}  // namespace fathom::platform
