@@ -1,0 +1,42 @@
+// The streams of rows that the cache of one sequence holds, layer by layer.
+//
+// A stream is an append-only list of rows of numbers. Window and compressor input streams gain one
+// row per token; compressed streams one row per closed block. docs/architecture.md has the bytes.
+#pragma once
+
+#include <vector>
+
+#include "fathom/base/core/index.h"
+#include "fathom/model/config/model_config.h"
+
+namespace fathom::config {
+
+enum class StreamKind {
+  Window,           // key and value of one token, [C]
+  CompressorInput,  // value and biased gate of one token, [2 * width]
+  Compressed,       // key and value of one block, [C]
+  IndexerInput,     // as CompressorInput, of the indexer's own compressor
+  IndexKey,         // index key of one block, [index_head_dim]
+};
+
+struct CacheStream {
+  Index layer_idx;
+  StreamKind kind;
+  Index width;           // numbers in a row
+  Index tokens_per_row;  // 1, or the compress ratio
+  // Rows of tokens below first_row_needed(p) are never read again once p tokens are in the cache and
+  // no earlier position is asked for. Compressed streams need every row.
+  Index lookback_tokens;   // window: W - 1 rows before p
+  Index block_tokens;      // compressor inputs: back to the start of p's open block ...
+  Index overlap_tokens;    // ... and the block before it where blocks overlap
+  Index first_row_needed(Index num_tokens) const;
+};
+
+// Streams of the decoder layers (in layer order), or of MTP block `mtp_idx` alone.
+std::vector<CacheStream> cache_layout(const ModelConfig& config);
+std::vector<CacheStream> mtp_cache_layout(const ModelConfig& config);
+
+// Index of a layer's stream of a kind in the layout; the layer must have one.
+Index find_stream(const std::vector<CacheStream>& layout, Index layer_idx, StreamKind kind);
+
+}  // namespace fathom::config

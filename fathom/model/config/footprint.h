@@ -1,0 +1,52 @@
+// Sizes that follow from a config: parameters, bytes of weights, bytes of cache, bytes per token.
+//
+// The allocator, the planner, `inspect` and the tests all call these, so that none can drift from
+// the others. Formulas: architecture specification 4.4 and 5.
+#pragma once
+
+#include "fathom/base/core/index.h"
+#include "fathom/model/config/model_config.h"
+#include "fathom/model/config/weight_table.h"
+
+namespace fathom::config {
+
+struct ParameterCount {
+  Index total = 0;           // without MTP
+  Index mtp = 0;             // of the MTP blocks
+  Index active = 0;          // per token: with head, without the embedding table
+};
+ParameterCount count_parameters(const ModelConfig& config);
+
+// Bytes of a tensor as the plan stores it, with its scales.
+Index stored_bytes(const WeightSpec& spec, const StoragePlan& plan);
+
+struct WeightBytes {
+  Index experts = 0;    // routed
+  Index shared = 0;     // shared experts
+  Index attention = 0;  // with compressors and indexers
+  Index router = 0;     // with tables
+  Index mixing = 0;     // hyper-connections and norms
+  Index embedding = 0;
+  Index head = 0;
+  Index mtp = 0;
+  Index total() const;
+};
+WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan);
+
+// Weight bytes that decoding one token reads (batch 1): every matrix once, of the routed experts
+// only the chosen ones, of the embedding and the token tables one row.
+Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan& plan);
+
+// What this program's cache holds for one sequence of `num_tokens`, without the raw rows it keeps
+// for going back (those are a budget of the session); bytes_per_number is 4, or 8 in double.
+Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
+
+// Bytes per raw token kept for going back without replay.
+Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number);
+
+// The deployment layout of the specification's table 4.4 (E4M3 + BF16 rope rows of 584 bytes for
+// head_dim 512, MXFP4 index keys): what a packed cache would take.
+Index packed_cache_bytes(const ModelConfig& config, Index num_tokens);
+double packed_cache_bytes_per_token(const ModelConfig& config);
+
+}  // namespace fathom::config

@@ -1,0 +1,61 @@
+// The weights of one model: mapped files and a view for every role of the weight table.
+//
+// Knows containers (safetensors shards, GGUF splits) and, through a NameMap, what the tensors are
+// called there. Reading a view touches the file; opening touches headers only.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fathom/base/platform/mapped_file.h"
+#include "fathom/compute/numeric/weight_format.h"
+#include "fathom/model/config/weight_table.h"
+#include "fathom/model/weights/checkpoint.h"
+#include "fathom/model/weights/name_map.h"
+
+namespace fathom::weights {
+
+// A matrix with the name it has in its file, for errors.
+struct NamedView {
+  std::string name;
+  numeric::WeightView view;
+};
+
+class Store {
+ public:
+  // Binds every tensor of the table. Missing and unexpected tensors are recorded, not thrown;
+  // a present tensor of wrong shape or dtype throws InvalidCheckpoint naming file and tensor.
+  Store(std::shared_ptr<const Checkpoint> checkpoint, const config::ModelConfig& config,
+        const NameMap& names);
+
+  bool has(const config::WeightKey& key) const;
+
+  // A matrix [rows, columns], expert `expert_idx` of a stacked role. Throws InvalidCheckpoint naming
+  // the missing tensor. Vectors are matrices of one row.
+  const NamedView& matrix(const config::WeightKey& key, Index expert_idx = 0) const;
+
+  // A vector or small matrix decoded to fp32 (norms, biases, sinks, mixing parameters); checks that
+  // every number is finite.
+  std::vector<float> floats(const config::WeightKey& key) const;
+
+  // An integer table [rows, columns] (hash routing), checked to lie in [0, limit).
+  std::vector<std::int32_t> ids(const config::WeightKey& key, Index limit) const;
+
+  const std::vector<std::string>& missing() const { return missing_; }
+  const std::vector<std::string>& unexpected() const { return unexpected_; }
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+
+ private:
+  struct Bound {
+    std::vector<NamedView> matrices;  // one, or one per expert
+  };
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  std::map<config::WeightKey, Bound> bound_;
+  std::vector<std::string> missing_;
+  std::vector<std::string> unexpected_;
+};
+
+}  // namespace fathom::weights
