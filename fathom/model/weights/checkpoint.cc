@@ -103,7 +103,7 @@ class CheckpointOpener {
     const fs::file_status status = fs::status(path, error);
     if (!fs::exists(status)) {
       fail(ErrorCode::Io, "open ", path.string(), ": ",
-           error ? error.message() : std::string("no such file or directory"));
+           error ? error.message() : std::string("No such file or directory"));
     }
     if (fs::is_directory(status)) {
       open_folder(path);

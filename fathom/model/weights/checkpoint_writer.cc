@@ -38,7 +38,9 @@ Index CheckpointWriter::add_file(const std::string& name, Index num_bytes) {
   return to_index(files_.size()) - 1;
 }
 
-void CheckpointWriter::add_tensor(const Place& place) { places_.push_back(place); }
+void CheckpointWriter::add_tensor(const Place& place) {
+  places_.push_back(place);
+}
 
 void CheckpointWriter::add_text(const std::string& name, const std::string& text) {
   const Index file_idx = add_file(name, to_index(text.size()));

@@ -6,6 +6,8 @@
 
 namespace fathom::weights {
 
+constexpr Index kAlignment = 32;
+
 CheckpointWriter open_gguf_writer(const std::filesystem::path& path,
                                   std::span<const formats::GgufWriteValue> metadata,
                                   std::span<const formats::GgufTensor> tensors,
@@ -18,9 +20,10 @@ CheckpointWriter open_gguf_writer(const std::filesystem::path& path,
     fail(ErrorCode::InvalidArgument, path.string(),
          ": exists already; overwriting was not asked for");
   }
-  const formats::GgufLayout layout = formats::make_gguf_header(metadata, tensors);
-  const Index file_bytes =
-      layout.tensors.empty() ? to_index(layout.header.size()) : layout.tensors.back().end;
+  const formats::GgufLayout layout = formats::make_gguf_header(metadata, tensors, kAlignment);
+  const Index file_bytes = layout.tensors.empty()
+                               ? to_index(layout.header.size())
+                               : ceil_div(layout.tensors.back().end, kAlignment) * kAlignment;
   CheckpointWriter writer(path.parent_path());
   const Index file_idx = writer.add_file(path.filename().string(), file_bytes);
   writer.write_to_file(file_idx, 0, std::as_bytes(std::span(layout.header)));

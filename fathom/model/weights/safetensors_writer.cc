@@ -1,10 +1,8 @@
 #include "fathom/model/weights/safetensors_writer.h"
 
-#include <algorithm>
 #include <map>
+#include <optional>
 #include <system_error>
-
-#include <fmt/format.h>
 
 #include "fathom/base/core/error.h"
 
@@ -24,6 +22,11 @@ Index tensor_bytes(const SafetensorsEntry& tensor) {
     bytes = *product;
   }
   return bytes;
+}
+
+std::string five_digits(std::size_t number) {
+  const std::string digits = std::to_string(number);
+  return digits.size() < 5 ? std::string(5 - digits.size(), '0') + digits : digits;
 }
 
 // Consecutive tensors of one shard: [first, last).
@@ -86,10 +89,9 @@ CheckpointWriter open_safetensors_writer(const fs::path& folder,
     for (const SafetensorsEntry& tensor : part) {
       file_bytes += tensor_bytes(tensor);
     }
-    const std::string name =
-        shards.size() == 1
-            ? "model.safetensors"
-            : fmt::format("model-{:05}-of-{:05}.safetensors", shard_idx + 1, shards.size());
+    const std::string name = shards.size() == 1 ? "model.safetensors"
+                                                : "model-" + five_digits(shard_idx + 1) + "-of-" +
+                                                      five_digits(shards.size()) + ".safetensors";
     const Index file_idx = writer.add_file(name, file_bytes);
     writer.write_to_file(file_idx, 0, std::as_bytes(std::span(header)));
     Index begin = to_index(header.size());
