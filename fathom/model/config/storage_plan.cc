@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "fathom/base/formats/text.h"
 #include "fathom/model/config/read_config.h"
 
 namespace fathom::config {
@@ -38,7 +39,7 @@ WeightFormat require_config_format(JsonFields& fields, std::string_view key) {
   const std::optional<WeightFormat> format = find_config_format(name);
   if (!format) {
     fields.fail_at(ErrorCode::Unsupported, key,
-                   "expected fp4, fp8 or bf16, found \"" + name + "\"");
+                   "expected fp4, fp8 or bf16, found " + formats::quote(name));
   }
   return *format;
 }
@@ -70,7 +71,8 @@ StoragePlan storage_plan_from_name(std::string_view name) {
       return make_storage_plan(row.experts, row.dense);
     }
   }
-  fail(ErrorCode::InvalidArgument, "storage: expected fp4, fp8 or bf16, found \"", name, "\"");
+  fail(ErrorCode::InvalidArgument, "storage: expected fp4, fp8 or bf16, found ",
+       formats::quote(name));
 }
 
 }  // namespace fathom::config
