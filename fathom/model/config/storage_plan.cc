@@ -34,6 +34,15 @@ std::optional<WeightFormat> find_config_format(std::string_view name) {
   return std::nullopt;
 }
 
+std::optional<std::string_view> find_config_format_name(WeightFormat format) {
+  for (const FormatRow& row : kFormats) {
+    if (row.experts == format) {
+      return row.name;
+    }
+  }
+  return std::nullopt;
+}
+
 WeightFormat require_config_format(JsonFields& fields, std::string_view key) {
   const std::string name = fields.text(key);
   const std::optional<WeightFormat> format = find_config_format(name);
