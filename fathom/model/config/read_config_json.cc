@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "fathom/base/formats/text.h"
 #include "fathom/model/config/config_facts.h"
 #include "fathom/model/config/json_fields.h"
 #include "fathom/model/config/read_config.h"
@@ -135,12 +136,12 @@ void ConfigReader::check_architecture() {
   }
   if (model_type != "deepseek_v4") {
     fields_.fail_at(ErrorCode::Unsupported, "model_type",
-                    "only \"deepseek_v4\" is supported, found \"" + model_type + "\"");
+                    "only \"deepseek_v4\" is supported, found " + formats::quote(model_type));
   }
   for (const std::string& name : names) {
     if (name != "DeepseekV4ForCausalLM") {
       fields_.fail_at(ErrorCode::Unsupported, "architectures",
-                      "only \"DeepseekV4ForCausalLM\" is supported, found \"" + name + "\"");
+                      "only \"DeepseekV4ForCausalLM\" is supported, found " + formats::quote(name));
     }
   }
 }
@@ -148,7 +149,8 @@ void ConfigReader::check_architecture() {
 void ConfigReader::check_fixed_values() {
   for (const std::string& key : fields_.keys()) {
     if (key.find("dspark") != std::string::npos) {
-      fields_.fail_at(ErrorCode::Unsupported, key, "the DSpark drafter is not supported");
+      fields_.fail_at(ErrorCode::Unsupported, formats::quote(key),
+                      "the DSpark drafter is not supported");
     }
   }
   // save_pretrained does not write topk_method for a model that was made by transformers.
@@ -272,7 +274,7 @@ std::vector<RouterKind> ConfigReader::read_routers() {
     if (row == kRouterTypes.end()) {
       fields_.fail_at(ErrorCode::Unsupported,
                       "mlp_layer_types[" + std::to_string(routers.size()) + "]",
-                      "expected hash_moe or moe, found \"" + name + "\"");
+                      "expected hash_moe or moe, found " + formats::quote(name));
     }
     routers.push_back(row->kind);
   }
@@ -332,8 +334,8 @@ std::vector<Index> ConfigReader::read_ratios(Index num_mtp) {
     if (row == kLayerTypes.end()) {
       fields_.fail_at(ErrorCode::Unsupported, "layer_types[" + std::to_string(ratios.size()) + "]",
                       "expected sliding_attention, compressed_sparse_attention or "
-                      "heavily_compressed_attention, found \"" +
-                          name + "\"");
+                      "heavily_compressed_attention, found " +
+                          formats::quote(name));
     }
     ratios.push_back(row->ratio);
   }
@@ -378,7 +380,7 @@ std::optional<RopeConfig::Yarn> ConfigReader::read_yarn(JsonFields& scaling) {
       type = scaling.text(key);
       if (type != "yarn" && type != "default") {
         scaling.fail_at(ErrorCode::Unsupported, key,
-                        "only yarn is supported, found \"" + type + "\"");
+                        "only yarn is supported, found " + formats::quote(type));
       }
     }
   }

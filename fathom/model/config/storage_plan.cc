@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "fathom/base/formats/text.h"
 #include "fathom/model/config/read_config.h"
 
 namespace fathom::config {
@@ -33,12 +34,21 @@ std::optional<WeightFormat> find_config_format(std::string_view name) {
   return std::nullopt;
 }
 
+std::optional<std::string_view> find_config_format_name(WeightFormat format) {
+  for (const FormatRow& row : kFormats) {
+    if (row.experts == format) {
+      return row.name;
+    }
+  }
+  return std::nullopt;
+}
+
 WeightFormat require_config_format(JsonFields& fields, std::string_view key) {
   const std::string name = fields.text(key);
   const std::optional<WeightFormat> format = find_config_format(name);
   if (!format) {
     fields.fail_at(ErrorCode::Unsupported, key,
-                   "expected fp4, fp8 or bf16, found \"" + name + "\"");
+                   "expected fp4, fp8 or bf16, found " + formats::quote(name));
   }
   return *format;
 }
@@ -70,7 +80,8 @@ StoragePlan storage_plan_from_name(std::string_view name) {
       return make_storage_plan(row.experts, row.dense);
     }
   }
-  fail(ErrorCode::InvalidArgument, "storage: expected fp4, fp8 or bf16, found \"", name, "\"");
+  fail(ErrorCode::InvalidArgument, "storage: expected fp4, fp8 or bf16, found ",
+       formats::quote(name));
 }
 
 }  // namespace fathom::config

@@ -12,6 +12,7 @@ namespace fathom::config {
 
 // The format that expert_dtype or dtype ("fp4", "fp8", "bf16") names.
 std::optional<numeric::WeightFormat> find_config_format(std::string_view name);
+std::optional<std::string_view> find_config_format_name(numeric::WeightFormat format);
 
 // The format a key of the object names; Unsupported naming the key when it is none of the three.
 numeric::WeightFormat require_config_format(JsonFields& fields, std::string_view key);
