@@ -21,10 +21,36 @@ namespace fathom::formats {
 // The tensor types of ggml that we decode, with ggml's numbers. A number outside this list is
 // refused by name where we know whose it is (ik_llama.cpp's own types), by number otherwise.
 enum class GgufType : std::uint32_t {
-  F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
-  Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14,
-  IQ2_XXS = 16, IQ2_XS = 17, IQ3_XXS = 18, IQ1_S = 19, IQ4_NL = 20, IQ3_S = 21, IQ2_S = 22, IQ4_XS = 23,
-  I8 = 24, I16 = 25, I32 = 26, I64 = 27, F64 = 28, IQ1_M = 29, BF16 = 30, MXFP4 = 39,
+  F32 = 0,
+  F16 = 1,
+  Q4_0 = 2,
+  Q4_1 = 3,
+  Q5_0 = 6,
+  Q5_1 = 7,
+  Q8_0 = 8,
+  Q2_K = 10,
+  Q3_K = 11,
+  Q4_K = 12,
+  Q5_K = 13,
+  Q6_K = 14,
+  IQ2_XXS = 16,
+  IQ2_XS = 17,
+  IQ3_XXS = 18,
+  IQ1_S = 19,
+  IQ4_NL = 20,
+  IQ3_S = 21,
+  IQ2_S = 22,
+  IQ4_XS = 23,
+  I8 = 24,
+  I16 = 25,
+  I32 = 26,
+  I64 = 27,
+  F64 = 28,
+  IQ1_M = 29,
+  BF16 = 30,
+  TQ1_0 = 34,
+  TQ2_0 = 35,
+  MXFP4 = 39,
 };
 
 struct GgufTypeInfo {
@@ -39,8 +65,11 @@ const GgufTypeInfo& gguf_type_info(GgufType type);
 std::optional<GgufType> gguf_type_from_name(std::string_view name);
 
 // A metadata array keeps its elements as one vector of one type.
-using GgufArray = std::variant<std::vector<bool>, std::vector<std::int64_t>, std::vector<std::uint64_t>,
-                               std::vector<double>, std::vector<std::string>>;
+using GgufArray = std::variant<std::vector<bool>,
+                               std::vector<std::int64_t>,
+                               std::vector<std::uint64_t>,
+                               std::vector<double>,
+                               std::vector<std::string>>;
 // Integers are widened (the file's type is not kept), floats are double.
 using GgufValue = std::variant<bool, std::int64_t, std::uint64_t, double, std::string, GgufArray>;
 
@@ -65,8 +94,10 @@ struct GgufHeader {
   std::optional<double> find_number(std::string_view key, const std::string& file) const;
   std::optional<bool> find_bool(std::string_view key, const std::string& file) const;
   std::optional<std::string> find_string(std::string_view key, const std::string& file) const;
-  std::optional<std::vector<std::int64_t>> find_integers(std::string_view key, const std::string& file) const;
-  std::optional<std::vector<double>> find_numbers(std::string_view key, const std::string& file) const;
+  std::optional<std::vector<std::int64_t>> find_integers(std::string_view key,
+                                                         const std::string& file) const;
+  std::optional<std::vector<double>> find_numbers(std::string_view key,
+                                                  const std::string& file) const;
 };
 
 // Parses and validates the header of the mapped file `bytes`; touches only header bytes. No size
@@ -77,8 +108,15 @@ GgufHeader parse_gguf_header(std::span<const std::byte> bytes, const std::string
 // How the writer stores a metadata value: the exact GGUF types, since readers of others insist.
 struct GgufWriteValue {
   std::string key;
-  std::variant<std::uint32_t, std::int32_t, float, bool, std::string, std::vector<std::uint32_t>,
-               std::vector<std::int32_t>, std::vector<float>, std::vector<std::string>>
+  std::variant<std::uint32_t,
+               std::int32_t,
+               float,
+               bool,
+               std::string,
+               std::vector<std::uint32_t>,
+               std::vector<std::int32_t>,
+               std::vector<float>,
+               std::vector<std::string>>
       value;
 };
 

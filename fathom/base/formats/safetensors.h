@@ -18,7 +18,22 @@ namespace fathom::formats {
 
 // Every dtype the format defines, so that a file with one that we cannot compute still opens.
 enum class SafetensorsDType {
-  Bool, U8, I8, F8E5M2, F8E4M3, F8E8M0, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64,
+  Bool,
+  U8,
+  I8,
+  F8E5M2,
+  F8E4M3,
+  F8E8M0,
+  I16,
+  U16,
+  F16,
+  BF16,
+  I32,
+  U32,
+  F32,
+  F64,
+  I64,
+  U64,
 };
 
 std::string_view to_string(SafetensorsDType dtype);  // as the header spells it: "F8_E4M3"
@@ -41,7 +56,8 @@ struct SafetensorsHeader {
 // `file` names the file in errors. Throws InvalidCheckpoint on anything that is not a valid file:
 // length beyond the file, bad JSON, duplicate names, unknown dtype, negative or absurd shape, range
 // that does not equal shape x dtype, overlapping ranges, holes, bytes after the last tensor.
-SafetensorsHeader parse_safetensors_header(std::span<const std::byte> bytes, const std::string& file);
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> bytes,
+                                           const std::string& file);
 
 // tensor name -> file name, from the text of model.safetensors.index.json. Rejects a file name
 // with a directory part (it would reach outside the checkpoint's folder).

@@ -23,7 +23,9 @@ inline std::uint16_t float_to_bf16(float value) {
 }
 
 // The BF16 value nearest to x. From double it rounds once.
-inline float round_bf16(float value) { return bf16_to_float(float_to_bf16(value)); }
+inline float round_bf16(float value) {
+  return bf16_to_float(float_to_bf16(value));
+}
 double round_bf16(double value);
 
 float f16_to_float(std::uint16_t bits);

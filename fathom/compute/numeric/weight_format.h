@@ -14,12 +14,33 @@
 namespace fathom::numeric {
 
 enum class WeightFormat {
-  F32, F16, BF16,
+  F32,
+  F16,
+  BF16,
   Fp8,    // E4M3, one scale per tile of 128 x 128 in a matrix of its own (official checkpoints)
   Fp4,    // E2M1, two per byte in adjacent columns (low nibble first), E8M0 scale per 32 columns
   Mxfp4,  // ggml's block of 17 bytes: E8M0, then column j low, column j + 16 high
-  Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K,
-  IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ4_NL, IQ4_XS,
+  Q4_0,
+  Q4_1,
+  Q5_0,
+  Q5_1,
+  Q8_0,
+  Q2_K,
+  Q3_K,
+  Q4_K,
+  Q5_K,
+  Q6_K,
+  TQ1_0,
+  TQ2_0,
+  IQ1_S,
+  IQ1_M,
+  IQ2_XXS,
+  IQ2_XS,
+  IQ2_S,
+  IQ3_XXS,
+  IQ3_S,
+  IQ4_NL,
+  IQ4_XS,
 };
 
 enum class ScaleFormat { None, E8M0, F32 };
@@ -63,10 +84,11 @@ inline constexpr Index kFp4ScaleColumns = 32;
 // out[i] = weight[row, first_column + i], i in [0, count). first_column and count are multiples of
 // the format's block_columns. Real is float or double.
 template <typename Real>
-void decode_row(const WeightView& view, Index row, Index first_column, Index count, Real* out) noexcept;
+void decode_row(
+    const WeightView& view, Index row, Index first_column, Index count, Real* out) noexcept;
 
-// The first scale in the view's rows that is NaN (or infinite), as {row, scale column}; nothing
-// when all are finite. Formats without E8M0 or F32 scales have none.
+// The first scale in the view's rows that is NaN (or infinite), as its row and column in the matrix
+// of scales; nothing when all are finite. Formats without separate scales have none.
 struct ScalePosition {
   Index row;
   Index column;

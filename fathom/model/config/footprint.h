@@ -33,19 +33,21 @@ struct WeightBytes {
 };
 WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan);
 
-// Weight bytes that decoding one token reads (batch 1): every matrix once, of the routed experts
-// only the chosen ones, of the embedding and the token tables one row.
+// Weight bytes that decoding one token reads (batch 1, without MTP): every matrix once, of the routed
+// experts only the chosen ones, of the embedding and the token tables one row.
 Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan& plan);
 
-// What this program's cache holds for one sequence of `num_tokens`, without the raw rows it keeps
-// for going back (those are a budget of the session); bytes_per_number is 4, or 8 in double.
+// What this program's cache of the decoder layers holds for one sequence of `num_tokens`, without the
+// raw rows it keeps for going back (those are a budget of the session); bytes_per_number is 4, or 8
+// in double. An MTP block adds mtp_cache_bytes while it drafts.
 Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
+Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
 
 // Bytes per raw token kept for going back without replay.
 Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number);
 
 // The deployment layout of the specification's table 4.4 (E4M3 + BF16 rope rows of 584 bytes for
-// head_dim 512, MXFP4 index keys): what a packed cache would take.
+// head_dim 512, MXFP4 index keys, fp32 compressor state): what a packed cache would take.
 Index packed_cache_bytes(const ModelConfig& config, Index num_tokens);
 double packed_cache_bytes_per_token(const ModelConfig& config);
 

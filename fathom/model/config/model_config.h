@@ -36,8 +36,10 @@ struct RopeConfig {
     Index original_context;
     double beta_fast;
     double beta_slow;
+    friend bool operator==(const Yarn&, const Yarn&) = default;
   };
   std::optional<Yarn> yarn;
+  friend bool operator==(const RopeConfig&, const RopeConfig&) = default;
 };
 
 struct LayerConfig {
@@ -45,8 +47,10 @@ struct LayerConfig {
   RouterKind router = RouterKind::TopK;
   Index compress_ratio = 0;  // tokens per compressed row: 0, 4 or 128
   RopeConfig rope;           // of everything in the layer
+  // Clamps of the gate (above) and up (both sides): infinity where the config says 0, for none.
   double swiglu_limit = 0;         // of routed experts
   double shared_swiglu_limit = 0;  // of the shared expert
+  friend bool operator==(const LayerConfig&, const LayerConfig&) = default;
 };
 
 // Storage a config promises. The files' headers decide what is loaded; this serves `plan`, `synth`
@@ -54,7 +58,9 @@ struct LayerConfig {
 struct StoragePlan {
   numeric::WeightFormat experts;
   numeric::WeightFormat dense;             // the linears that are FP8 in official checkpoints
-  numeric::ScaleFormat dense_scale;        // E8M0, or F32 in -Base
+  // Of every FP8 matrix, experts included: E8M0, or F32 in -Base; None without FP8.
+  numeric::ScaleFormat dense_scale;
+  friend bool operator==(const StoragePlan&, const StoragePlan&) = default;
 };
 
 struct ModelConfig {
@@ -97,6 +103,7 @@ struct ModelConfig {
   static Index compressor_width(AttentionKind kind, Index row_width) {
     return kind == AttentionKind::CompressedSparse ? 2 * row_width : row_width;
   }
+  friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
 }  // namespace fathom::config

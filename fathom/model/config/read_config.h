@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "fathom/base/formats/gguf.h"
 #include "fathom/model/config/model_config.h"
@@ -17,6 +18,9 @@ namespace fathom::config {
 struct ParsedConfig {
   ModelConfig model;
   std::optional<StoragePlan> storage;
+  // "key = value" for facts the text lacks and that both released models share; only the official
+  // inference config may lack any.
+  std::vector<std::string> assumed;
 };
 
 // Official config.json, or one written by transformers' save_pretrained (layer_types,
@@ -27,7 +31,7 @@ ParsedConfig parse_config_json(std::string_view json, const std::string& file,
                                const std::string& inference_file = {});
 
 // The official inference config alone (keys dim, n_layers ...); it lacks some facts, which it takes
-// from the values both released models share and lists them in `assumed` of the error-free result.
+// from the values both released models share and lists in `assumed`.
 ParsedConfig parse_inference_config_json(std::string_view json, const std::string& file);
 
 // GGUF metadata of architecture deepseek4, in the dialects of specification 2.4.

@@ -1,0 +1,235 @@
+#include "fathom/model/config/footprint.h"
+
+#include <algorithm>
+#include <array>
+
+#include "fathom/base/core/error.h"
+#include "fathom/model/config/cache_layout.h"
+
+namespace fathom::config {
+namespace {
+
+using numeric::ScaleFormat;
+using numeric::WeightFormat;
+
+constexpr Index kTokenIdBytes = 8;     // I64 tables of official checkpoints
+constexpr Index kPackedRopeBytes = 2;  // BF16
+constexpr Index kPackedScaleGroup = 64;
+constexpr Index kPackedRowAlignment = 8;
+constexpr Index kPackedKeyGroup = 32;
+constexpr Index kStateBytes = 4;  // fp32
+
+struct RoleGroup {
+  WeightRole role;
+  Index WeightBytes::*group;
+};
+
+// Everything that is not listed belongs to attention.
+constexpr auto kRoleGroups = std::to_array<RoleGroup>({
+    {WeightRole::Embedding, &WeightBytes::embedding},
+    {WeightRole::Head, &WeightBytes::head},
+    {WeightRole::FinalNorm, &WeightBytes::mixing},
+    {WeightRole::HeadMixFn, &WeightBytes::mixing},
+    {WeightRole::HeadMixBase, &WeightBytes::mixing},
+    {WeightRole::HeadMixScale, &WeightBytes::mixing},
+    {WeightRole::AttentionMixFn, &WeightBytes::mixing},
+    {WeightRole::AttentionMixBase, &WeightBytes::mixing},
+    {WeightRole::AttentionMixScale, &WeightBytes::mixing},
+    {WeightRole::ExpertMixFn, &WeightBytes::mixing},
+    {WeightRole::ExpertMixBase, &WeightBytes::mixing},
+    {WeightRole::ExpertMixScale, &WeightBytes::mixing},
+    {WeightRole::AttentionNorm, &WeightBytes::mixing},
+    {WeightRole::ExpertNorm, &WeightBytes::mixing},
+    {WeightRole::RouterWeight, &WeightBytes::router},
+    {WeightRole::RouterBias, &WeightBytes::router},
+    {WeightRole::RouterTable, &WeightBytes::router},
+    {WeightRole::ExpertGate, &WeightBytes::experts},
+    {WeightRole::ExpertUp, &WeightBytes::experts},
+    {WeightRole::ExpertDown, &WeightBytes::experts},
+    {WeightRole::SharedGate, &WeightBytes::shared},
+    {WeightRole::SharedUp, &WeightBytes::shared},
+    {WeightRole::SharedDown, &WeightBytes::shared},
+});
+
+Index WeightBytes::*group_of(const WeightSpec& spec) {
+  if (spec.key.block == Block::Mtp) {
+    return &WeightBytes::mtp;
+  }
+  for (const RoleGroup& row : kRoleGroups) {
+    if (row.role == spec.key.role) {
+      return row.group;
+    }
+  }
+  return &WeightBytes::attention;
+}
+
+// The part of `whole`, spread over the rows or experts of the tensor, that one token touches.
+Index read_per_token(const ModelConfig& config, const WeightSpec& spec, Index whole) {
+  if (spec.num_experts > 0) {
+    return whole / spec.num_experts * config.num_experts_per_token;
+  }
+  const bool is_looked_up =
+      spec.key.role == WeightRole::Embedding || spec.storage == StorageClass::TokenIds;
+  return is_looked_up ? whole / spec.shape.front() : whole;
+}
+
+WeightFormat format_of(const WeightSpec& spec, const StoragePlan& plan) {
+  switch (spec.storage) {
+    case StorageClass::Expert:
+      return plan.experts;
+    case StorageClass::Dense:
+      return plan.dense;
+    case StorageClass::Bf16:
+      return WeightFormat::BF16;
+    case StorageClass::Float32:
+      return WeightFormat::F32;
+    case StorageClass::TokenIds:
+      break;
+  }
+  fail(ErrorCode::Internal, to_string(spec.key.role), " has no weight format");
+}
+
+Index scale_bytes(WeightFormat format, ScaleFormat fp8_scale, Index rows, Index columns) {
+  if (format == WeightFormat::Fp4) {
+    return rows * ceil_div(columns, numeric::kFp4ScaleColumns);
+  }
+  if (format != WeightFormat::Fp8) {
+    return 0;
+  }
+  const Index tiles =
+      ceil_div(rows, numeric::kFp8TileRows) * ceil_div(columns, numeric::kFp8TileColumns);
+  return fp8_scale == ScaleFormat::F32 ? 4 * tiles : tiles;
+}
+
+Index held_bytes(const std::vector<CacheStream>& layout, Index num_tokens, Index bytes_per_number) {
+  Index total = 0;
+  for (const CacheStream& stream : layout) {
+    const Index rows = stream.tokens_per_row > 1 ? num_tokens / stream.tokens_per_row
+                                                 : num_tokens - stream.first_row_needed(num_tokens);
+    total += rows * stream.width * bytes_per_number;
+  }
+  return total;
+}
+
+// Key and value as E4M3 with a scale byte per 64, the rotated dimensions as BF16.
+Index packed_row_bytes(const ModelConfig& config) {
+  const Index plain = config.head_dim - config.rope_dim;
+  const Index bytes =
+      plain + kPackedRopeBytes * config.rope_dim + ceil_div(plain, kPackedScaleGroup);
+  return ceil_div(bytes, kPackedRowAlignment) * kPackedRowAlignment;
+}
+
+// E2M1 with a scale byte per 32.
+Index packed_key_bytes(const ModelConfig& config) {
+  return ceil_div(config.index_head_dim, 2) + ceil_div(config.index_head_dim, kPackedKeyGroup);
+}
+
+Index packed_bytes(const ModelConfig& config, const CacheStream& stream, Index num_tokens) {
+  switch (stream.kind) {
+    case StreamKind::Window:  // a ring: its size does not follow the tokens
+      return config.window * packed_row_bytes(config);
+    case StreamKind::CompressorInput:
+    case StreamKind::IndexerInput:
+      return (stream.block_tokens + stream.overlap_tokens) * stream.width * kStateBytes;
+    case StreamKind::Compressed:
+      return num_tokens / stream.tokens_per_row * packed_row_bytes(config);
+    case StreamKind::IndexKey:
+      return num_tokens / stream.tokens_per_row * packed_key_bytes(config);
+  }
+  fail(ErrorCode::Internal, "unknown kind of cache stream");
+}
+
+}  // namespace
+
+ParameterCount count_parameters(const ModelConfig& config) {
+  ParameterCount count;
+  for (const WeightSpec& spec : weight_table(config)) {
+    if (spec.storage == StorageClass::TokenIds) {
+      continue;  // ids are not parameters
+    }
+    const Index elements = spec.num_elements();
+    if (spec.key.block == Block::Mtp) {
+      count.mtp += elements;
+      continue;
+    }
+    count.total += elements;
+    if (spec.key.role != WeightRole::Embedding) {
+      count.active += read_per_token(config, spec, elements);
+    }
+  }
+  return count;
+}
+
+Index stored_bytes(const WeightSpec& spec, const StoragePlan& plan) {
+  if (spec.storage == StorageClass::TokenIds) {
+    return spec.num_elements() * kTokenIdBytes;
+  }
+  const WeightFormat format = format_of(spec, plan);
+  const numeric::WeightFormatInfo& layout = numeric::info(format);
+  const Index columns = spec.shape.back();
+  const Index rows = spec.shape.size() > 1 ? spec.shape.front() : 1;
+  const Index data = rows * ceil_div(columns, layout.block_columns) * layout.block_bytes;
+  const Index matrix = data + scale_bytes(format, plan.dense_scale, rows, columns);
+  return matrix * std::max<Index>(1, spec.num_experts);
+}
+
+Index WeightBytes::total() const {
+  return experts + shared + attention + router + mixing + embedding + head + mtp;
+}
+
+WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan) {
+  WeightBytes bytes;
+  for (const WeightSpec& spec : weight_table(config)) {
+    bytes.*group_of(spec) += stored_bytes(spec, plan);
+  }
+  return bytes;
+}
+
+Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan& plan) {
+  Index bytes = 0;
+  for (const WeightSpec& spec : weight_table(config)) {
+    if (spec.key.block != Block::Mtp) {
+      bytes += read_per_token(config, spec, stored_bytes(spec, plan));
+    }
+  }
+  return bytes;
+}
+
+Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number) {
+  return held_bytes(cache_layout(config), num_tokens, bytes_per_number);
+}
+
+Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number) {
+  return held_bytes(mtp_cache_layout(config), num_tokens, bytes_per_number);
+}
+
+Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number) {
+  Index bytes = 0;
+  for (const CacheStream& stream : cache_layout(config)) {
+    if (stream.tokens_per_row == 1) {
+      bytes += stream.width * bytes_per_number;
+    }
+  }
+  return bytes;
+}
+
+Index packed_cache_bytes(const ModelConfig& config, Index num_tokens) {
+  Index bytes = 0;
+  for (const CacheStream& stream : cache_layout(config)) {
+    bytes += packed_bytes(config, stream, num_tokens);
+  }
+  return bytes;
+}
+
+double packed_cache_bytes_per_token(const ModelConfig& config) {
+  double bytes = 0;
+  for (const CacheStream& stream : cache_layout(config)) {
+    if (stream.tokens_per_row > 1) {
+      bytes += static_cast<double>(packed_bytes(config, stream, stream.tokens_per_row)) /
+               static_cast<double>(stream.tokens_per_row);
+    }
+  }
+  return bytes;
+}
+
+}  // namespace fathom::config

@@ -1,0 +1,164 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "fathom/model/config/config_facts.h"
+#include "fathom/model/config/read_config.h"
+#include "fathom/model/config/storage_plan.h"
+
+namespace fathom::config {
+namespace {
+
+using nlohmann::ordered_json;
+using numeric::ScaleFormat;
+using numeric::WeightFormat;
+
+constexpr RopeConfig kPublishedPlainRope{.base = 10000, .yarn = std::nullopt};
+constexpr RopeConfig kPublishedCompressedRope{.base = 160000, .yarn = std::nullopt};
+
+std::vector<LayerConfig> all_layers(const ModelConfig& config) {
+  std::vector<LayerConfig> layers = config.layers;
+  layers.insert(layers.end(), config.mtp_layers.begin(), config.mtp_layers.end());
+  return layers;
+}
+
+// The rotary embedding of all layers with, or without, compression; where there are none the
+// released models' serves, because nothing reads it.
+RopeConfig common_rope(const std::vector<LayerConfig>& layers,
+                       bool is_compressed,
+                       RopeConfig fallback) {
+  std::optional<RopeConfig> rope;
+  for (const LayerConfig& layer : layers) {
+    if ((layer.compress_ratio != 0) != is_compressed) {
+      continue;
+    }
+    if (rope && *rope != layer.rope) {
+      fail(ErrorCode::Unsupported,
+           "config.json: ", is_compressed ? "compress_rope_theta" : "rope_theta",
+           ": one value for all layers is all it can say, the model has several");
+    }
+    rope = layer.rope;
+  }
+  if (!is_compressed && rope && rope->yarn) {
+    fail(ErrorCode::Unsupported,
+         "config.json: rope_scaling: cannot apply to layers without compression");
+  }
+  return rope.value_or(fallback);
+}
+
+double common_swiglu_limit(const std::vector<LayerConfig>& layers) {
+  const double limit = layers.front().swiglu_limit;
+  for (std::size_t idx = 0; idx < layers.size(); ++idx) {
+    if (layers[idx].swiglu_limit != limit || layers[idx].shared_swiglu_limit != limit) {
+      fail(ErrorCode::Unsupported,
+           "config.json: swiglu_limit: one value for all layers is all it can say,", " layer ", idx,
+           " has ", layers[idx].swiglu_limit, " and ", layers[idx].shared_swiglu_limit,
+           " (shared), layer 0 has ", limit);
+    }
+  }
+  return std::isinf(limit) ? 0 : limit;
+}
+
+// An integral double as an integer: the published files have 10000, not 10000.0, and readers of
+// them may insist.
+ordered_json plain_number(double value) {
+  constexpr double kExact = 9007199254740992;  // 2^53
+  if (std::abs(value) < kExact && value == std::floor(value)) {
+    return static_cast<Index>(value);
+  }
+  return value;
+}
+
+void write_fixed_values(ordered_json& json) {
+  json["architectures"] = {"DeepseekV4ForCausalLM"};
+  json["model_type"] = "deepseek_v4";
+  json["attention_bias"] = false;
+  json["hidden_act"] = "silu";
+  json["norm_topk_prob"] = true;
+  json["num_key_value_heads"] = 1;
+  json["scoring_func"] = "sqrtsoftplus";
+  json["tie_word_embeddings"] = false;
+  json["topk_method"] = "noaux_tc";
+  json["torch_dtype"] = "bfloat16";
+}
+
+void write_layers(const ModelConfig& config, ordered_json& json) {
+  const std::vector<LayerConfig> layers = all_layers(config);
+  json["num_hidden_layers"] = config.num_layers();
+  json["num_nextn_predict_layers"] = config.mtp_layers.size();
+  std::vector<RouterKind> routers;
+  for (const LayerConfig& layer : config.layers) {
+    routers.push_back(layer.router);
+  }
+  // Only transformers' key can say that other layers than the first are hashed.
+  if (routers != leading_hash_routers(config.num_hash_layers, config.num_layers())) {
+    for (const RouterKind router : routers) {
+      json["mlp_layer_types"].push_back(router == RouterKind::HashTable ? "hash_moe" : "moe");
+    }
+  }
+  json["compress_ratios"] = ordered_json::array();
+  for (const LayerConfig& layer : layers) {
+    json["compress_ratios"].push_back(layer.compress_ratio);
+  }
+  json["swiglu_limit"] = common_swiglu_limit(layers);
+  json["rope_theta"] = plain_number(common_rope(layers, false, kPublishedPlainRope).base);
+  const RopeConfig compressed = common_rope(layers, true, kPublishedCompressedRope);
+  json["compress_rope_theta"] = plain_number(compressed.base);
+  if (compressed.yarn) {
+    json["rope_scaling"] = {{"beta_fast", plain_number(compressed.yarn->beta_fast)},
+                            {"beta_slow", plain_number(compressed.yarn->beta_slow)},
+                            {"factor", plain_number(compressed.yarn->factor)},
+                            {"original_max_position_embeddings", compressed.yarn->original_context},
+                            {"type", "yarn"}};
+  } else {
+    json["rope_scaling"] = nullptr;
+  }
+}
+
+void write_storage(const StoragePlan& storage, ordered_json& json) {
+  const std::optional<std::string_view> experts = find_config_format_name(storage.experts);
+  const bool is_dense_known =
+      storage.dense == WeightFormat::Fp8 || storage.dense == WeightFormat::BF16;
+  if (!experts || !is_dense_known) {
+    fail(ErrorCode::Unsupported, "config.json: expert_dtype: cannot say ",
+         numeric::to_string(storage.experts), " experts beside ",
+         numeric::to_string(storage.dense));
+  }
+  json["expert_dtype"] = *experts;
+  if (storage.dense == WeightFormat::BF16) {
+    return;
+  }
+  // -Base has F32 scales and says ue8m0 all the same: it is the rounding of its activations.
+  const bool is_official =
+      storage.dense_scale == ScaleFormat::E8M0 || storage.experts == WeightFormat::Fp8;
+  json["quantization_config"] = {
+      {"activation_scheme", "dynamic"},
+      {"fmt", "e4m3"},
+      {"quant_method", "fp8"},
+      {"scale_fmt", is_official ? "ue8m0" : "float"},
+      {"weight_block_size", {numeric::kFp8TileRows, numeric::kFp8TileColumns}}};
+}
+
+}  // namespace
+
+std::string make_config_json(const ModelConfig& config, const StoragePlan& storage) {
+  if (config.layers.empty()) {
+    fail(ErrorCode::InvalidArgument,
+         "config.json: num_hidden_layers: expected at least 1, found 0");
+  }
+  ordered_json json;
+  write_fixed_values(json);
+  for (const IntegerFact& fact : integer_facts()) {
+    json[std::string(fact.names.config_json)] = config.*fact.member;
+  }
+  for (const NumberFact& fact : number_facts()) {
+    json[std::string(fact.names.config_json)] = config.*fact.member;
+  }
+  write_layers(config, json);
+  write_storage(storage, json);
+  return json.dump(2) + "\n";
+}
+
+}  // namespace fathom::config
