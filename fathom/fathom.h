@@ -1,0 +1,108 @@
+// Fathom's public door: open a model, start a session, compute, generate, go back.
+//
+//   auto model = fathom::Model::open("path/to/checkpoint");
+//   auto session = model->start();
+//   std::vector<float> logits = session.append(prompt);     // of the next token
+//
+// Everything here throws fathom::Error (fathom/base/core/error.h). A Model is shared by sessions
+// and computes one step at a time; sessions of one model must not run concurrently.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fathom/base/core/error.h"
+
+namespace fathom {
+
+// Raised when a caller of this header must change.
+inline constexpr int kApiVersion = 1;
+
+using TokenId = std::int32_t;
+
+struct ModelOptions {
+  int num_threads = 0;                      // 0: one per available processor
+  std::string backend = "cpu";              // reference | reference:f64 | cpu | cpu:ISA
+  std::string numerics = "high";            // high | official (docs/numerics.md)
+  bool pin_threads = false;                 // one thread per core
+  bool huge_pages = false;                  // ask for huge pages under the weights
+  std::int64_t raw_tokens = 8192;           // a session goes back so far without replay
+  std::int64_t checkpoint_interval = 4096;  // an older target replays fewer tokens than this
+};
+
+struct ModelFacts {
+  std::string family;
+  std::string backend;  // as chosen: "cpu:avx3"
+  std::string numerics;
+  std::int64_t vocab_size;
+  std::int64_t max_context;
+  std::int64_t num_layers;
+  bool has_draft;  // a multi-token prediction block
+};
+
+// Rows [first_row, first_row + num_rows) of the logits of an append, row-major [num_rows, vocab].
+using LogitsSink =
+    std::function<void(std::int64_t first_row, std::int64_t num_rows, const float* logits)>;
+
+struct GenerateOptions {
+  std::int64_t max_tokens = 16;
+  bool stop_at_end_token = true;
+};
+struct Generated {
+  std::vector<TokenId> tokens;
+  std::vector<double> logprobs;  // natural log of each token's probability
+};
+
+class Session;
+
+class Model : public std::enable_shared_from_this<Model> {
+ public:
+  static std::shared_ptr<Model> open(const std::string& path, const ModelOptions& options = {});
+  virtual ~Model() = default;
+  virtual const ModelFacts& facts() const = 0;
+  virtual Session start() = 0;
+};
+
+// One timeline of tokens with its cache.
+class Session {
+ public:
+  class State;
+  explicit Session(std::unique_ptr<State> state);
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  std::int64_t num_tokens() const;
+  const std::vector<TokenId>& tokens() const;
+
+  // Computes tokens; returns the logits [V] after the last one. If it throws, the session is as it
+  // was before.
+  std::vector<float> append(std::span<const TokenId> tokens);
+  // Computes tokens in one step and hands out the logits of every one of them, in blocks of rows.
+  void append(std::span<const TokenId> tokens, const LogitsSink& sink);
+  // As above, but the logits of the draft block: row i predicts token i + 2 from hidden state i and
+  // token i + 1, so there is one row less than tokens. Only on a session used for nothing else.
+  void append_for_draft(std::span<const TokenId> tokens, const LogitsSink& sink);
+
+  // Goes back to the first `num_tokens` tokens. What follows is computed with bitwise the same
+  // logits as in a fresh session. Returns how many tokens had to be computed again.
+  std::int64_t truncate(std::int64_t num_tokens);
+
+  // An independent copy that shares memory until one side writes.
+  Session fork() const;
+
+  // Greedy continuation from `logits`, those of the next token.
+  Generated generate(std::vector<float> logits, const GenerateOptions& options);
+
+  // Memory of the cache in bytes.
+  std::int64_t cache_bytes() const;
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fathom
