@@ -78,7 +78,7 @@ void decode_iq2_xs(const std::uint8_t* block, float* out) noexcept {
 void decode_iq2_s(const std::uint8_t* block, float* out) noexcept {
   const float scale = read_f16(block);
   for (int part = 0; part < 32; ++part) {
-    const unsigned high = block[66 + part / 4] >> (part % 4 * 2) & 3U;
+    const auto high = static_cast<unsigned>(block[66 + part / 4] >> (part % 4 * 2) & 3);
     const auto nibble = static_cast<float>(nibble_at(block + 74, part / 2));
     write_signed(scale * (0.5F + nibble) * 0.25F, kIq2SGrid[block[2 + part] | high << 8],
                  block[34 + part], out + part * 8);
@@ -104,7 +104,7 @@ void decode_iq3_xxs(const std::uint8_t* block, float* out) noexcept {
 void decode_iq3_s(const std::uint8_t* block, float* out) noexcept {
   const float scale = read_f16(block);
   for (int part = 0; part < 64; ++part) {
-    const unsigned high = block[66 + part / 8] >> (part % 8) & 1U;
+    const auto high = static_cast<unsigned>(block[66 + part / 8] >> (part % 8) & 1);
     const unsigned signs = block[74 + part / 2];
     const int nibble = nibble_at(block + 106, part / 8);
     write_signed(scale * static_cast<float>(1 + 2 * nibble), kIq3SGrid[block[2 + part] | high << 8],
