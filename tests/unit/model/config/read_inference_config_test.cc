@@ -89,6 +89,7 @@ TEST(ReadInferenceConfig, HostileValuesAreRefusedByTheirOwnNames) {
       {R"({"n_mtp_layers": 3})", unsupported, {"n_mtp_layers: 3 MTP blocks", "DSpark"}},
       {R"({"score_func": "sigmoid"})", unsupported, {"score_func", "\"sigmoid\""}},
       {R"({"scale_fmt": "none"})", unsupported, {"scale_fmt"}},
+      {R"({"dtype": "fp4"})", unsupported, {"dtype: expected fp8 or bf16"}},
       {R"({"dtype": "int8"})", unsupported, {"dtype: expected fp4, fp8 or bf16, found \"int8\""}},
   };
   for (const Case& hostile : cases) {
