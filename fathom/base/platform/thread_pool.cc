@@ -27,7 +27,7 @@ void pin_current_thread(int idx) {
     return;
   }
   int seen = 0;
-  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
+  for (std::size_t processor = 0; processor < CPU_SETSIZE; ++processor) {
     if (CPU_ISSET(processor, &allowed) && seen++ == idx) {
       cpu_set_t one;
       CPU_ZERO(&one);

@@ -45,7 +45,8 @@ class Checkpoint {
   const std::string& file_of(const StoredTensor& tensor) const;
   Index total_file_bytes() const { return total_file_bytes_; }
 
-  // config.json beside safetensors (and inference/config.json below or beside it); empty for GGUF.
+  // config.json beside safetensors, and inference/config.json below or inference_config.json beside
+  // it. A text is empty where there is no such file; config_file() then says where it should be.
   const std::string& config_text() const { return config_text_; }
   const std::string& config_file() const { return config_file_; }
   const std::string& inference_config_text() const { return inference_config_text_; }

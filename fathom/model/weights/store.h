@@ -28,13 +28,14 @@ class Store {
  public:
   // Binds every tensor of the table. Missing and unexpected tensors are recorded, not thrown;
   // a present tensor of wrong shape or dtype throws InvalidCheckpoint naming file and tensor.
-  Store(std::shared_ptr<const Checkpoint> checkpoint, const config::ModelConfig& config,
+  Store(std::shared_ptr<const Checkpoint> checkpoint,
+        const config::ModelConfig& config,
         const NameMap& names);
 
   bool has(const config::WeightKey& key) const;
 
-  // A matrix [rows, columns], expert `expert_idx` of a stacked role. Throws InvalidCheckpoint naming
-  // the missing tensor. Vectors are matrices of one row.
+  // A matrix [rows, columns], expert `expert_idx` of a stacked role. Throws InvalidCheckpoint
+  // naming the missing tensor. Vectors are matrices of one row.
   const NamedView& matrix(const config::WeightKey& key, Index expert_idx = 0) const;
 
   // A vector or small matrix decoded to fp32 (norms, biases, sinks, mixing parameters); checks that
@@ -49,9 +50,15 @@ class Store {
   const Checkpoint& checkpoint() const { return *checkpoint_; }
 
  private:
+  friend class StoreBinder;
   struct Bound {
-    std::vector<NamedView> matrices;  // one, or one per expert
+    std::vector<NamedView> matrices;      // one, or one per expert
+    const StoredTensor* table = nullptr;  // of an integer table, which has no view
+    std::vector<Index> shape;
+    std::string missing;  // the first name not found; the role cannot be read then
   };
+  const Bound& bound(const config::WeightKey& key) const;
+
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<config::WeightKey, Bound> bound_;
   std::vector<std::string> missing_;

@@ -1,0 +1,84 @@
+#include "fathom/base/platform/output_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "fathom/base/core/error.h"
+
+namespace fathom::platform {
+namespace {
+
+[[noreturn]] void fail_io(const char* verb, const std::filesystem::path& path, int number) {
+  fail(ErrorCode::Io, verb, " ", path.string(), ": ",
+       std::error_code(number, std::generic_category()).message());
+}
+
+// A reservation that the file system cannot make is no error: the writes will tell.
+int reserve(int descriptor, Index num_bytes) {
+  if (num_bytes == 0) {
+    return 0;
+  }
+  const int number = posix_fallocate(descriptor, 0, num_bytes);
+  return number == EOPNOTSUPP || number == EINVAL ? 0 : number;
+}
+
+}  // namespace
+
+OutputFile::OutputFile(std::filesystem::path path, Index num_bytes)
+    : path_(std::move(path)), temporary_(path_) {
+  temporary_ += ".partial-" + std::to_string(getpid());
+  descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) {
+    fail_io("create", path_, errno);
+  }
+  const int number = reserve(descriptor_, num_bytes);
+  if (number != 0) {
+    close(descriptor_);
+    unlink(temporary_.c_str());
+    fail_io("write", path_, number);
+  }
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::move(other.temporary_)),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ >= 0) {
+    close(descriptor_);
+    unlink(temporary_.c_str());
+  }
+}
+
+void OutputFile::write(Index offset, std::span<const std::byte> bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(descriptor_, bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR) {
+      continue;
+    }
+    if (written <= 0) {
+      fail_io("write", path_, written == 0 ? EIO : errno);
+    }
+    offset += written;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void OutputFile::commit() {
+  FATHOM_CHECK(descriptor_ >= 0);
+  const int descriptor = std::exchange(descriptor_, -1);
+  const bool is_closed = close(descriptor) == 0;
+  if (!is_closed || rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int number = errno;
+    unlink(temporary_.c_str());
+    fail_io("write", path_, number);
+  }
+}
+
+}  // namespace fathom::platform

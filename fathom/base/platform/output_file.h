@@ -1,0 +1,36 @@
+// A file that appears under its name only when it is complete.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+#include "fathom/base/core/index.h"
+
+namespace fathom::platform {
+
+// Bytes go to a temporary file beside `path`, in any order and from any thread. Until commit(),
+// destruction removes it. Every failure throws Io with the path and the system's reason.
+class OutputFile {
+ public:
+  // Reserves num_bytes on the disk, so that a full one is found out before the work is done.
+  OutputFile(std::filesystem::path path, Index num_bytes);
+  ~OutputFile();
+  OutputFile(OutputFile&& other) noexcept;
+  OutputFile& operator=(OutputFile&&) = delete;
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  void write(Index offset, std::span<const std::byte> bytes) const;
+
+  // Closes the file and gives it its name, over an older file.
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+};
+
+}  // namespace fathom::platform

@@ -1,0 +1,19 @@
+// The CPU backend: threaded kernels, vectorised with Highway, for every instruction set from one
+// source. Results do not depend on the number of threads.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fathom/compute/ops/kernel_table.h"
+
+namespace fathom::cpu {
+
+// Instruction sets this machine has, best first: "avx3_zen4", "avx3", "avx2", "sse4", ...
+std::vector<std::string> available_isas();
+
+// Overwrites the entries of `table` that this backend has, for one of available_isas().
+void fill(ops::KernelTable<float>& table, std::string_view isa);
+
+}  // namespace fathom::cpu

@@ -1,0 +1,58 @@
+// Scalar arithmetic that several reference kernels share.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "fathom/base/core/index.h"
+#include "fathom/compute/numeric/small_floats.h"
+#include "fathom/compute/ops/numerics.h"
+
+namespace fathom::reference {
+
+// The K-order of docs/numerics.md: number k is added to lane k mod 16, and at the end lane l gets
+// lane l + 8, then l + 4, l + 2, l + 1.
+inline constexpr Index kLanes = 16;
+
+template <typename Real>
+Real sum_lanes(Real* lanes) {
+  for (Index half = kLanes / 2; half > 0; half /= 2) {
+    for (Index lane = 0; lane < half; ++lane) {
+      lanes[lane] += lanes[lane + half];
+    }
+  }
+  return lanes[0];
+}
+
+// lanes[k mod 16] += a[k] b[k].
+template <typename Real>
+void add_products(const Real* a, const Real* b, Index count, Real* lanes) {
+  Index k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    for (Index lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] += a[k + lane] * b[k + lane];
+    }
+  }
+  for (Index lane = 0; k + lane < count; ++lane) {
+    lanes[lane] += a[k + lane] * b[k + lane];
+  }
+}
+
+template <typename Real>
+Real dot(const Real* a, const Real* b, Index count) {
+  Real lanes[kLanes] = {};
+  add_products(a, b, count, lanes);
+  return sum_lanes(lanes);
+}
+
+template <typename Real>
+Real rounded(Real value, ops::Rounding rounding) {
+  return rounding == ops::Rounding::Bf16 ? numeric::round_bf16(value) : value;
+}
+
+template <typename Real>
+Real sigmoid(Real x) {
+  return Real{1} / (Real{1} + std::exp(-x));
+}
+
+}  // namespace fathom::reference

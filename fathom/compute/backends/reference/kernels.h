@@ -1,0 +1,58 @@
+// The reference backend: scalar, single-threaded, obvious. It is the specification that every other
+// kernel is tested against, in float and in double.
+#pragma once
+
+#include "fathom/compute/ops/kernel_table.h"
+
+namespace fathom::reference {
+
+// Every entry filled. Real is float or double.
+template <typename Real>
+ops::KernelTable<Real> kernels();
+
+// The kernels, one file per op. Formulas stand in the ops' headers.
+template <typename Real>
+void embed(const ops::EmbedArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void rms_norm(const ops::RmsNormArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void head_norm(const ops::HeadNormArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void linear(const ops::LinearArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void expert_linear(const ops::ExpertLinearArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void rope_table(const ops::RopeTableArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void rope(const ops::RopeArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void round_trip(const ops::RoundTripArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void hadamard(const ops::HadamardArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void position_bias(const ops::PositionBiasArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void compress_pool(const ops::CompressPoolArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void scale(const ops::ScaleArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void index_select(const ops::IndexSelectArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void sink_attention(const ops::SinkAttentionArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void route(const ops::RouteArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void combine_experts(const ops::CombineExpertsArgs<Real>& args,
+                     platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void swiglu(const ops::SwigluArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void hyper_control(const ops::HyperControlArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void hyper_collapse(const ops::HyperCollapseArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void hyper_merge(const ops::HyperMergeArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void add_to_streams(const ops::AddToStreamsArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+
+}  // namespace fathom::reference

@@ -1,0 +1,85 @@
+#include "fathom/compute/backends/reference/arithmetic.h"
+#include "fathom/compute/backends/reference/kernels.h"
+
+namespace fathom::reference {
+namespace {
+
+// Decoded at a time: a multiple of every format's block.
+constexpr Index kChunk = 256;
+// Tokens that share one decoding of a chunk.
+constexpr Index kTokens = 16;
+
+// out[i] = weight[row] . x[i] for up to kTokens tokens.
+template <typename Real>
+void row_products(const numeric::WeightView& weight,
+                  Index row,
+                  const Real* const* x,
+                  Index num_tokens,
+                  Real* out) {
+  Real lanes[kTokens][kLanes] = {};
+  Real chunk[kChunk];
+  for (Index first = 0; first < weight.columns; first += kChunk) {
+    const Index count = std::min(kChunk, weight.columns - first);
+    numeric::decode_row(weight, row, first, count, chunk);
+    for (Index token = 0; token < num_tokens; ++token) {
+      add_products(chunk, x[token] + first, count, lanes[token]);
+    }
+  }
+  for (Index token = 0; token < num_tokens; ++token) {
+    out[token] = sum_lanes(lanes[token]);
+  }
+}
+
+// out[t, row] = weight[row] . x[source(t)] for all rows and the tokens [0, num_tokens).
+template <typename Real, typename Source>
+void products(const numeric::WeightView& weight,
+              const tensor::MatrixView<const Real>& x,
+              Index num_tokens,
+              const Source& source,
+              ops::Rounding rounding,
+              const tensor::MatrixView<Real>& out) {
+  for (Index first = 0; first < num_tokens; first += kTokens) {
+    const Index count = std::min(kTokens, num_tokens - first);
+    const Real* rows[kTokens];
+    for (Index token = 0; token < count; ++token) {
+      rows[token] = x.row(source(first + token));
+    }
+    for (Index row = 0; row < weight.rows; ++row) {
+      Real result[kTokens];
+      row_products(weight, row, rows, count, result);
+      for (Index token = 0; token < count; ++token) {
+        out.row(first + token)[row] = rounded(result[token], rounding);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <typename Real>
+void linear(const ops::LinearArgs<Real>& args, platform::ThreadPool& /*pool*/) noexcept {
+  products(
+      args.weight, args.x, args.x.rows, [](Index token) { return token; }, args.rounding, args.out);
+}
+
+template <typename Real>
+void expert_linear(const ops::ExpertLinearArgs<Real>& args,
+                   platform::ThreadPool& /*pool*/) noexcept {
+  for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
+    const Index first = args.offsets[expert];
+    const Index count = args.offsets[expert + 1] - first;
+    products(
+        args.weights[expert], args.x, count,
+        [&](Index slot) {
+          return args.source.empty() ? first + slot : Index{args.source[to_size(first + slot)]};
+        },
+        args.rounding, args.out.slice_rows(first, count));
+  }
+}
+
+template void linear(const ops::LinearArgs<float>&, platform::ThreadPool&) noexcept;
+template void linear(const ops::LinearArgs<double>&, platform::ThreadPool&) noexcept;
+template void expert_linear(const ops::ExpertLinearArgs<float>&, platform::ThreadPool&) noexcept;
+template void expert_linear(const ops::ExpertLinearArgs<double>&, platform::ThreadPool&) noexcept;
+
+}  // namespace fathom::reference

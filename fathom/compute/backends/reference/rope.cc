@@ -1,0 +1,47 @@
+#include "fathom/compute/backends/reference/arithmetic.h"
+#include "fathom/compute/backends/reference/kernels.h"
+
+namespace fathom::reference {
+
+template <typename Real>
+void rope_table(const ops::RopeTableArgs<Real>& args, platform::ThreadPool& /*pool*/) noexcept {
+  const Index pairs = to_index(args.frequencies.size());
+  for (Index row = 0; row < args.cos_sin.rows; ++row) {
+    Real* out = args.cos_sin.row(row);
+    for (Index pair = 0; pair < pairs; ++pair) {
+      // The product is rounded to fp32 in both number types: it is part of the model's definition,
+      // visible at positions where its last bit is a large angle.
+      const float angle =
+          static_cast<float>(args.positions[to_size(row)]) * args.frequencies[to_size(pair)];
+      out[pair] = static_cast<Real>(std::cos(static_cast<double>(angle)));
+      out[pairs + pair] = static_cast<Real>(std::sin(static_cast<double>(angle)));
+    }
+  }
+}
+
+template <typename Real>
+void rope(const ops::RopeArgs<Real>& args, platform::ThreadPool& /*pool*/) noexcept {
+  const Index pairs = args.cos_sin.columns / 2;
+  const Real direction = args.is_inverse ? Real{-1} : Real{1};
+  for (Index row = 0; row < args.x.rows; ++row) {
+    const Real* cosine = args.cos_sin.row(row);
+    const Real* sine = cosine + pairs;
+    for (Index end = args.head_dim; end <= args.x.columns; end += args.head_dim) {
+      Real* tail = args.x.row(row) + end - 2 * pairs;
+      for (Index pair = 0; pair < pairs; ++pair) {
+        const Real first = tail[2 * pair];
+        const Real second = tail[2 * pair + 1];
+        const Real turn = direction * sine[pair];
+        tail[2 * pair] = rounded(first * cosine[pair] - second * turn, args.rounding);
+        tail[2 * pair + 1] = rounded(first * turn + second * cosine[pair], args.rounding);
+      }
+    }
+  }
+}
+
+template void rope_table(const ops::RopeTableArgs<float>&, platform::ThreadPool&) noexcept;
+template void rope_table(const ops::RopeTableArgs<double>&, platform::ThreadPool&) noexcept;
+template void rope(const ops::RopeArgs<float>&, platform::ThreadPool&) noexcept;
+template void rope(const ops::RopeArgs<double>&, platform::ThreadPool&) noexcept;
+
+}  // namespace fathom::reference

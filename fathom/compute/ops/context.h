@@ -1,0 +1,44 @@
+// What every op needs besides its operands: kernels, threads, step memory and the chosen numerics.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "fathom/compute/ops/numerics.h"
+#include "fathom/compute/tensor/tensor.h"
+
+namespace fathom::platform {
+class ThreadPool;
+}
+
+namespace fathom::ops {
+
+template <typename Real>
+struct KernelTable;
+
+// Sees intermediate results: tests and debugging. Called from the thread that runs the step.
+using Probe = std::function<void(std::string_view name, Index layer_idx, const tensor::Tensor&)>;
+
+struct Context {
+  platform::ThreadPool& pool;
+  const KernelTable<float>& f32;
+  const KernelTable<double>& f64;
+  tensor::Arena& arena;
+  tensor::DType real = tensor::DType::F32;  // F32 or F64: what activations are computed in
+  Numerics numerics = Numerics::High;
+  int num_threads = 1;
+  Probe probe;
+
+  Rounding rounding() const { return bf16_if_official(numerics); }
+  tensor::Tensor allocate(const tensor::Shape& shape) {
+    return tensor::Tensor::allocate(arena, real, shape);
+  }
+  void observe(std::string_view name, Index layer_idx, const tensor::Tensor& value) const {
+    if (probe) {
+      probe(name, layer_idx, value);
+    }
+  }
+};
+
+}  // namespace fathom::ops

@@ -1,0 +1,51 @@
+#include "fathom/compute/ops/index_select.h"
+
+#include <algorithm>
+
+#include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/require.h"
+#include "fathom/compute/ops/top_k.h"
+
+namespace fathom::ops {
+
+tensor::Tensor index_select(Context& context,
+                            const tensor::Tensor& query,
+                            const tensor::Tensor& weight,
+                            const tensor::PagedRows& keys,
+                            std::span<const Index> num_visible,
+                            Index top_k) {
+  const Index num_tokens = to_index(num_visible.size());
+  const Index most =
+      num_tokens == 0 ? 0 : *std::max_element(num_visible.begin(), num_visible.end());
+  FATHOM_CHECK(most <= keys.num_rows);
+  // A token sees at most `most` blocks, so wider rows would only hold padding.
+  tensor::Tensor out = tensor::Tensor::allocate(context.arena, tensor::DType::I32,
+                                                {num_tokens, std::clamp<Index>(most, 1, top_k)});
+  if (most <= top_k) {
+    for (Index token = 0; token < num_tokens; ++token) {
+      select_top_k<float>(nullptr, num_visible[to_size(token)], out.dim(1),
+                          out.matrix<std::int32_t>().row(token));
+    }
+    return out;
+  }
+  require_equal("index_select", "tokens of query", query.dim(0), num_tokens);
+  require_equal("index_select", "tokens of weight", weight.dim(0), num_tokens);
+  require_equal("index_select", "columns of query", query.shape().last(),
+                weight.shape().last() * keys.width);
+  const tensor::Arena::Scope scope(context.arena);
+  const tensor::Tensor scratch = context.allocate({context.num_threads, std::max<Index>(most, 1)});
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    kernels.index_select.run({.query = query.matrix<Real>(),
+                              .weight = weight.matrix<Real>(),
+                              .keys = keys.table<Real>(),
+                              .num_visible = num_visible,
+                              .rounding = context.rounding(),
+                              .scratch = scratch.matrix<Real>(),
+                              .out = out.matrix<std::int32_t>()},
+                             context.pool);
+  });
+  return out;
+}
+
+}  // namespace fathom::ops

@@ -1,0 +1,40 @@
+// The lightning indexer: scores every visible block and keeps the best (specification 3.6).
+#pragma once
+
+#include <span>
+
+#include "fathom/compute/ops/context.h"
+
+namespace fathom::ops {
+
+// score[t, j] = sum_h weight[t, h] * relu(query[t, h] . key[j]);  the top_k blocks of
+// [0, num_visible[t]) with the highest scores; the lower block wins a tie. All of them when no more
+// than top_k are visible.
+// Official rounding: the dot products, the weighted terms and their fp32 sum to BF16.
+//
+//   query        [T, H, C]
+//   weight       [T, H]
+//   keys         rows [C]
+//   num_visible  [T]
+//   scratch      [threads, scratch_columns], scratch_columns >= max num_visible
+//   out          [T, top_k] ascending, padded with -1
+template <typename Real>
+struct IndexSelectArgs {
+  tensor::MatrixView<const Real> query;  // [T, H * C]
+  tensor::MatrixView<const Real> weight;
+  tensor::RowTable<Real> keys;
+  std::span<const Index> num_visible;
+  Rounding rounding;
+  tensor::MatrixView<Real> scratch;
+  tensor::MatrixView<std::int32_t> out;
+};
+// `query` and `weight` are not looked at, and may be empty, when no token sees more than top_k
+// blocks.
+tensor::Tensor index_select(Context& context,
+                            const tensor::Tensor& query,
+                            const tensor::Tensor& weight,
+                            const tensor::PagedRows& keys,
+                            std::span<const Index> num_visible,
+                            Index top_k);
+
+}  // namespace fathom::ops

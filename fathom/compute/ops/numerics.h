@@ -1,0 +1,46 @@
+// Which rounding points a forward pass applies. One choice per run, printed with every result.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace fathom::ops {
+
+enum class Numerics {
+  High,      // fp32 (or double) throughout, no rounding of activations
+  Official,  // the published rounding points: BF16 tensors, FP8 and FP4 round trips
+};
+
+inline constexpr std::array<std::pair<Numerics, std::string_view>, 2> kNumericsNames = {{
+    {Numerics::High, "high"},
+    {Numerics::Official, "official"},
+}};
+
+constexpr std::string_view to_string(Numerics numerics) {
+  for (const auto& [value, name] : kNumericsNames) {
+    if (value == numerics) {
+      return name;
+    }
+  }
+  return "?";
+}
+
+constexpr std::optional<Numerics> numerics_from_name(std::string_view text) {
+  for (const auto& [value, name] : kNumericsNames) {
+    if (name == text) {
+      return value;
+    }
+  }
+  return std::nullopt;
+}
+
+// What happens to a kernel's output before it is stored.
+enum class Rounding { None, Bf16 };
+
+constexpr Rounding bf16_if_official(Numerics numerics) {
+  return numerics == Numerics::Official ? Rounding::Bf16 : Rounding::None;
+}
+
+}  // namespace fathom::ops

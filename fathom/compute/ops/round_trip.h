@@ -1,0 +1,32 @@
+// Simulated low-precision storage of activations: encode and decode at once (specification 3.8).
+//
+// Only the official numerics have such points; the caller asks where they belong.
+#pragma once
+
+#include "fathom/compute/ops/context.h"
+
+namespace fathom::ops {
+
+enum class RoundTripFormat {
+  E4m3,  // power-of-two scale per group, largest 448
+  E2m1,  // power-of-two scale per group, largest 6
+};
+
+// Columns [0, num_columns) of every row, in groups of `group` columns (the last may be shorter).
+//
+//   x  [T, D], in place
+template <typename Real>
+struct RoundTripArgs {
+  tensor::MatrixView<Real> x;
+  Index num_columns;
+  Index group;
+  RoundTripFormat format;
+};
+void round_trip(Context& context,
+                const tensor::Tensor& x,
+                Index row_width,
+                Index num_columns,
+                Index group,
+                RoundTripFormat format);
+
+}  // namespace fathom::ops

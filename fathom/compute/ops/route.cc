@@ -1,0 +1,132 @@
+#include "fathom/compute/ops/route.h"
+
+#include <algorithm>
+
+#include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/require.h"
+
+namespace fathom::ops {
+namespace {
+
+Routes allocate_routes(Context& context, Index num_tokens, Index num_chosen) {
+  return {tensor::Tensor::allocate(context.arena, tensor::DType::I32, {num_tokens, num_chosen}),
+          context.allocate({num_tokens, num_chosen})};
+}
+
+}  // namespace
+
+Routes route_top_k(Context& context,
+                   const tensor::Tensor& logits,
+                   std::span<const float> bias,
+                   Index num_chosen,
+                   double scale) {
+  require_equal("route_top_k", "columns of logits", logits.shape().last(), to_index(bias.size()));
+  FATHOM_CHECK(num_chosen <= to_index(bias.size()));
+  const Routes routes = allocate_routes(context, logits.dim(0), num_chosen);
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    kernels.route.run({.logits = logits.matrix<Real>(),
+                       .bias = bias,
+                       .table = {},
+                       .tokens = {},
+                       .scale = scale,
+                       .ids = routes.ids.matrix<std::int32_t>(),
+                       .weights = routes.weights.matrix<Real>()},
+                      context.pool);
+  });
+  return routes;
+}
+
+Routes route_by_table(Context& context,
+                      const tensor::Tensor& logits,
+                      std::span<const std::int32_t> table,
+                      std::span<const std::int32_t> tokens,
+                      Index num_chosen,
+                      double scale) {
+  require_equal("route_by_table", "tokens", to_index(tokens.size()), logits.dim(0));
+  for (const std::int32_t token : tokens) {
+    FATHOM_CHECK(token >= 0 && (token + 1) * num_chosen <= to_index(table.size()));
+  }
+  const Routes routes = allocate_routes(context, logits.dim(0), num_chosen);
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    kernels.route.run({.logits = logits.matrix<Real>(),
+                       .bias = {},
+                       .table = table,
+                       .tokens = tokens,
+                       .scale = scale,
+                       .ids = routes.ids.matrix<std::int32_t>(),
+                       .weights = routes.weights.matrix<Real>()},
+                      context.pool);
+  });
+  return routes;
+}
+
+ExpertSlots sort_by_expert(Context& context, const tensor::Tensor& ids, Index num_experts) {
+  const auto allocate = [&](const tensor::Shape& shape) {
+    return tensor::Tensor::allocate(context.arena, tensor::DType::I32, shape);
+  };
+  const ExpertSlots slots = {allocate({ids.num_elements()}), allocate({num_experts + 1}),
+                             allocate(ids.shape())};
+  const auto chosen = int_span(ids);
+  auto* offsets = slots.offsets.data<std::int32_t>();
+  std::fill_n(offsets, num_experts + 1, 0);
+  for (const std::int32_t expert : chosen) {
+    ++offsets[expert + 1];
+  }
+  for (Index expert = 0; expert < num_experts; ++expert) {
+    offsets[expert + 1] += offsets[expert];
+  }
+  // offsets[e] is the next free slot of e while sorting; afterwards it is shifted back by one.
+  auto* source = slots.source.data<std::int32_t>();
+  auto* slot_of = slots.slot_of.data<std::int32_t>();
+  const Index num_chosen = ids.shape().last();
+  for (Index idx = 0; idx < ids.num_elements(); ++idx) {
+    const std::int32_t slot = offsets[chosen[to_size(idx)]]++;
+    source[slot] = static_cast<std::int32_t>(idx / num_chosen);
+    slot_of[idx] = slot;
+  }
+  for (Index expert = num_experts; expert > 0; --expert) {
+    offsets[expert] = offsets[expert - 1];
+  }
+  offsets[0] = 0;
+  return slots;
+}
+
+tensor::Tensor scatter_to_slots(Context& context,
+                                const tensor::Tensor& values,
+                                const tensor::Tensor& slot_of) {
+  require_shape("scatter_to_slots", "values", values, slot_of.shape());
+  tensor::Tensor out = context.allocate({values.num_elements()});
+  const auto slots = int_span(slot_of);
+  with_kernels(context, [&](auto real, const auto& /*kernels*/) {
+    using Real = decltype(real);
+    const Real* from = values.data<Real>();
+    Real* to = out.data<Real>();
+    for (std::size_t idx = 0; idx < slots.size(); ++idx) {
+      to[slots[idx]] = from[idx];
+    }
+  });
+  return out;
+}
+
+tensor::Tensor combine_experts(Context& context,
+                               const tensor::Tensor& slots,
+                               const tensor::Tensor& slot_of,
+                               const tensor::Tensor& shared) {
+  require_equal("combine_experts", "columns of slots", slots.shape().last(), shared.shape().last());
+  require_equal("combine_experts", "tokens", slot_of.dim(0), shared.dim(0));
+  tensor::Tensor out = context.allocate(shared.shape());
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    kernels.combine_experts.run({.slots = slots.matrix<Real>(),
+                                 .slot_of = slot_of.matrix<const std::int32_t>(),
+                                 .shared = shared.matrix<Real>(),
+                                 .rounding = context.rounding(),
+                                 .out = out.matrix<Real>()},
+                                context.pool);
+  });
+  return out;
+}
+
+}  // namespace fathom::ops

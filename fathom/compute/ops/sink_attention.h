@@ -1,0 +1,57 @@
+// Attention over a window and chosen compressed rows, with a learned sink per head.
+#pragma once
+
+#include <span>
+
+#include "fathom/compute/ops/context.h"
+
+namespace fathom::ops {
+
+// What a token may see. Rows are key and value at once (multi-query, shared).
+struct VisibleRows {
+  Index first_window_row;
+  Index num_window_rows;
+  Index num_compressed_rows;  // the first so many, or so many of the token's selection
+};
+
+// For every token and head: z[i] = scale * (q . row[i]), M = max z,
+// out = sum_i exp(z[i] - M) row[i] / (sum_i exp(z[i] - M) + exp(sink - M)).
+// Window rows come first, in order of position, then compressed rows, in order of block: the order
+// of summation, whatever the history of the cache. Source: specification 3.3.4.
+// Official rounding: exp(z - M) to BF16 where it multiplies a row (not in the denominator); out.
+//
+//   query      [T, H * C]; rope already applied to the last R of each C
+//   window     rows of tokens, [C]
+//   compressed rows of blocks, [C]
+//   selected   [T, top_k] block ids ascending, or empty: blocks 0, 1, 2, ...
+//   sink       [H]
+//   scratch    [threads, scratch_columns], scratch_columns >= num_head_tile * max rows of a token
+//   out        [T, H * C], still rotated: the caller undoes rope at the query's position
+template <typename Real>
+struct SinkAttentionArgs {
+  static constexpr Index kHeadsPerTile = 4;
+
+  tensor::MatrixView<const Real> query;
+  tensor::RowTable<Real> window;
+  tensor::RowTable<Real> compressed;
+  tensor::MatrixView<const std::int32_t> selected;
+  std::span<const VisibleRows> visible;
+  std::span<const float> sink;
+  double scale;
+  Rounding rounding;
+  tensor::MatrixView<Real> scratch;
+  tensor::MatrixView<Real> out;
+};
+struct SinkAttention {
+  tensor::Tensor query;
+  tensor::PagedRows window;
+  tensor::PagedRows compressed;
+  tensor::Tensor selected;  // empty: all visible compressed rows
+  std::span<const VisibleRows> visible;
+  std::span<const float> sink;
+  double scale;
+  tensor::Tensor out;
+};
+void sink_attention(Context& context, const SinkAttention& attention);
+
+}  // namespace fathom::ops

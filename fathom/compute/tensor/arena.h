@@ -1,0 +1,51 @@
+// Memory of one step: a reserved range of addresses that is handed out from the front and taken
+// back all at once.
+//
+// Only pages that were touched cost memory, so the reservation can be larger than the machine.
+#pragma once
+
+#include <cstddef>
+
+#include "fathom/base/core/index.h"
+
+namespace fathom::tensor {
+
+class Arena {
+ public:
+  static constexpr Index kAlignment_bytes = 64;
+
+  // Throws OutOfMemory when not even a small range can be reserved.
+  explicit Arena(Index reserve_bytes = Index{1} << 38);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  // Uninitialised. Throws OutOfMemory when the reservation is used up.
+  std::byte* allocate(Index num_bytes);
+
+  Index used_bytes() const { return used_bytes_; }
+  Index peak_bytes() const { return peak_bytes_; }
+  // Takes back everything allocated since used_bytes() was `mark`.
+  void rewind(Index mark);
+
+  // Takes back at the end of a block what was allocated in it.
+  class Scope {
+   public:
+    explicit Scope(Arena& arena) : arena_(arena), mark_(arena.used_bytes()) {}
+    ~Scope() { arena_.rewind(mark_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Arena& arena_;
+    Index mark_;
+  };
+
+ private:
+  std::byte* base_ = nullptr;
+  Index reserved_bytes_ = 0;
+  Index used_bytes_ = 0;
+  Index peak_bytes_ = 0;
+};
+
+}  // namespace fathom::tensor

@@ -1,0 +1,41 @@
+// Element types of activations. Weights have formats of their own (numeric/weight_format.h).
+#pragma once
+
+#include <string_view>
+#include <type_traits>
+
+#include "fathom/base/core/index.h"
+
+namespace fathom::tensor {
+
+enum class DType { F32, F64, I32 };
+
+constexpr Index element_bytes(DType dtype) {
+  return dtype == DType::F64 ? 8 : 4;
+}
+
+constexpr std::string_view to_string(DType dtype) {
+  switch (dtype) {
+    case DType::F32:
+      return "f32";
+    case DType::F64:
+      return "f64";
+    case DType::I32:
+      return "i32";
+  }
+  return "?";
+}
+
+template <typename T>
+constexpr DType dtype_of() {
+  if constexpr (std::is_same_v<T, double>) {
+    return DType::F64;
+  } else if constexpr (std::is_same_v<T, std::int32_t>) {
+    return DType::I32;
+  } else {
+    static_assert(std::is_same_v<T, float>);
+    return DType::F32;
+  }
+}
+
+}  // namespace fathom::tensor

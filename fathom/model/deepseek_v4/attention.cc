@@ -1,0 +1,107 @@
+#include "fathom/model/deepseek_v4/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fathom/compute/ops/sink_attention.h"
+
+namespace fathom::deepseek_v4 {
+
+using config::WeightRole;
+
+Attention::Attention(const LayerPlace& place)
+    : num_heads_(place.config.num_heads),
+      head_dim_(place.config.head_dim),
+      rope_dim_(place.config.rope_dim),
+      window_(place.config.window),
+      num_output_groups_(place.config.num_output_groups),
+      norm_epsilon_(place.config.norm_epsilon),
+      window_stream_(place.stream(config::StreamKind::Window)),
+      query_down_(place.store, place.key(WeightRole::QueryDown)),
+      query_norm_(place.store, place.key(WeightRole::QueryNorm), norm_epsilon_),
+      query_up_(place.store, place.key(WeightRole::QueryUp)),
+      key_value_(place.store, place.key(WeightRole::KeyValue)),
+      key_value_norm_(place.store, place.key(WeightRole::KeyValueNorm), norm_epsilon_),
+      output_down_(place.store, place.key(WeightRole::OutputDown)),
+      output_up_(place.store, place.key(WeightRole::OutputUp)),
+      sink_(place.store.floats(place.key(WeightRole::Sink))),
+      compressed_(make_compressed_context(place)) {}
+
+tensor::Tensor Attention::forward(ops::Context& context,
+                                  const Step& step,
+                                  const tensor::Tensor& x) const {
+  const tensor::Tensor attended = context.allocate({x.dim(0), num_heads_ * head_dim_});
+  {
+    const tensor::Arena::Scope scope(context.arena);
+    const tensor::Tensor latent = query_norm_.forward(context, query_down_.forward(context, x));
+    const QueryInputs inputs{x, latent};
+    append_window_rows(context, step, x);
+    if (compressed_) {
+      compressed_->append(context, step, inputs);
+    }
+    attend(context, step, inputs, queries(context, step, latent), attended);
+  }
+  // Values carry the rotation of their own position; turning back by the query's leaves distance.
+  ops::rope(context, attended, head_dim_, step.cos_sin, true);
+  return project_output(context, attended);
+}
+
+tensor::Tensor Attention::queries(ops::Context& context,
+                                  const Step& step,
+                                  const tensor::Tensor& latent) const {
+  tensor::Tensor queries = query_up_.forward(context, latent);
+  ops::head_norm(context, queries, head_dim_, norm_epsilon_);
+  ops::rope(context, queries, head_dim_, step.cos_sin, false);
+  return queries;
+}
+
+void Attention::append_window_rows(ops::Context& context,
+                                   const Step& step,
+                                   const tensor::Tensor& x) const {
+  const tensor::Tensor rows = key_value_norm_.forward(context, key_value_.forward(context, x));
+  ops::rope(context, rows, head_dim_, step.cos_sin, false);
+  finish_key_value_rows(context, rows, head_dim_, rope_dim_);
+  for (const layers::Segment& segment : step.batch.segments) {
+    segment.kv->append(window_stream_, rows.slice(segment.first_row, segment.num_tokens));
+  }
+}
+
+void Attention::attend(ops::Context& context,
+                       const Step& step,
+                       const QueryInputs& inputs,
+                       const tensor::Tensor& queries,
+                       const tensor::Tensor& out) const {
+  for (const layers::Segment& segment : step.batch.segments) {
+    CompressedView compressed;
+    if (compressed_) {
+      compressed = compressed_->view(context, step, inputs, segment);
+    }
+    std::vector<ops::VisibleRows> visible;
+    for (Index token = 0; token < segment.num_tokens; ++token) {
+      const Index position = segment.position + token;
+      const Index first = std::max<Index>(0, position - window_ + 1);
+      visible.push_back(
+          {.first_window_row = first,
+           .num_window_rows = position - first + 1,
+           .num_compressed_rows = compressed_ ? compressed.num_visible[to_size(token)] : 0});
+    }
+    ops::sink_attention(context, {.query = queries.slice(segment.first_row, segment.num_tokens),
+                                  .window = segment.kv->rows(window_stream_),
+                                  .compressed = compressed.rows,
+                                  .selected = compressed.selected,
+                                  .visible = visible,
+                                  .sink = sink_,
+                                  .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
+                                  .out = out.slice(segment.first_row, segment.num_tokens)});
+  }
+}
+
+tensor::Tensor Attention::project_output(ops::Context& context,
+                                         const tensor::Tensor& attended) const {
+  // The published code does not round the input of the grouped projection, whatever its format.
+  const tensor::Tensor grouped = ops::grouped_linear(
+      context, output_down_.weight().view(), attended, num_output_groups_, context.rounding());
+  return output_up_.forward(context, grouped);
+}
+
+}  // namespace fathom::deepseek_v4

@@ -1,0 +1,109 @@
+#include "fathom/model/deepseek_v4/compressed_context.h"
+
+#include <algorithm>
+
+#include "fathom/compute/ops/index_select.h"
+#include "fathom/model/deepseek_v4/indexer.h"
+
+namespace fathom::deepseek_v4 {
+namespace {
+
+using config::StreamKind;
+using config::WeightRole;
+
+// Block j is visible to the token at position t when (j + 1) * ratio <= t + 1.
+std::vector<Index> visible_blocks(const layers::Segment& segment, Index block_tokens) {
+  std::vector<Index> counts;
+  for (Index token = 0; token < segment.num_tokens; ++token) {
+    counts.push_back((segment.position + token + 1) / block_tokens);
+  }
+  return counts;
+}
+
+CompressorSpec main_compressor(const LayerPlace& place) {
+  return {.value = place.key(WeightRole::CompressorValue),
+          .gate = place.key(WeightRole::CompressorGate),
+          .position_bias = place.key(WeightRole::CompressorPositionBias),
+          .norm = place.key(WeightRole::CompressorNorm),
+          .finish = RowFinish::KeyValue,
+          .width = place.config.head_dim,
+          .input_stream = place.stream(StreamKind::CompressorInput),
+          .output_stream = place.stream(StreamKind::Compressed)};
+}
+
+class HeavilyCompressed final : public CompressedContext {  // HCA
+ public:
+  explicit HeavilyCompressed(const LayerPlace& place)
+      : block_tokens_(place.layer.compress_ratio),
+        rows_stream_(place.stream(StreamKind::Compressed)),
+        compressor_(
+            place.store, place.config, place.layer, main_compressor(place), place.frequencies) {}
+
+  void append(ops::Context& context, const Step& step, const QueryInputs& inputs) const override {
+    compressor_.append(context, step, inputs.x);
+  }
+
+  CompressedView view(ops::Context& /*context*/,
+                      const Step& /*step*/,
+                      const QueryInputs& /*inputs*/,
+                      const layers::Segment& segment) const override {
+    return {segment.kv->rows(rows_stream_), {}, visible_blocks(segment, block_tokens_)};
+  }
+
+ private:
+  Index block_tokens_;
+  Index rows_stream_;
+  Compressor compressor_;
+};
+
+class CompressedSparse final : public CompressedContext {  // CSA
+ public:
+  explicit CompressedSparse(const LayerPlace& place)
+      : block_tokens_(place.layer.compress_ratio),
+        rows_stream_(place.stream(StreamKind::Compressed)),
+        layer_idx_(place.layer_idx),
+        compressor_(
+            place.store, place.config, place.layer, main_compressor(place), place.frequencies),
+        indexer_(place) {}
+
+  void append(ops::Context& context, const Step& step, const QueryInputs& inputs) const override {
+    compressor_.append(context, step, inputs.x);
+    indexer_.append(context, step, inputs);
+  }
+
+  CompressedView view(ops::Context& context,
+                      const Step& step,
+                      const QueryInputs& inputs,
+                      const layers::Segment& segment) const override {
+    CompressedView view{segment.kv->rows(rows_stream_), {}, visible_blocks(segment, block_tokens_)};
+    view.selected = indexer_.select(context, step, inputs, segment, view.num_visible);
+    context.observe("index_blocks", layer_idx_, view.selected);
+    for (Index& count : view.num_visible) {
+      count = std::min(count, view.selected.dim(1));
+    }
+    return view;
+  }
+
+ private:
+  Index block_tokens_;
+  Index rows_stream_;
+  Index layer_idx_;
+  Compressor compressor_;
+  Indexer indexer_;
+};
+
+}  // namespace
+
+std::unique_ptr<CompressedContext> make_compressed_context(const LayerPlace& place) {
+  switch (place.layer.attention) {
+    case config::AttentionKind::SlidingWindow:
+      return nullptr;
+    case config::AttentionKind::CompressedSparse:
+      return std::make_unique<CompressedSparse>(place);
+    case config::AttentionKind::HeavilyCompressed:
+      return std::make_unique<HeavilyCompressed>(place);
+  }
+  return nullptr;
+}
+
+}  // namespace fathom::deepseek_v4

@@ -1,0 +1,56 @@
+// The part of attention that layer kinds differ in: which compressed rows a query sees besides its
+// window (specification 3.3.3).
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fathom/model/deepseek_v4/compressor.h"
+
+namespace fathom::deepseek_v4 {
+
+// Where a layer's parts lie: its config, its weights, its cache streams.
+struct LayerPlace {
+  const weights::Store& store;
+  const config::ModelConfig& config;
+  const config::LayerConfig& layer;
+  config::Block block;
+  Index layer_idx;
+  const std::vector<config::CacheStream>& layout;
+  const ops::RopeFrequencies& frequencies;
+
+  config::WeightKey key(config::WeightRole role) const { return {role, block, layer_idx}; }
+  Index stream(config::StreamKind kind) const {
+    return config::find_stream(layout, layer_idx, kind);
+  }
+};
+
+// What attention knows of the step's tokens before it attends.
+struct QueryInputs {
+  tensor::Tensor x;       // [T, D], normed input of the sub-block
+  tensor::Tensor latent;  // [T, rank], what queries are made of
+};
+
+// Compressed rows that the tokens of one segment see.
+struct CompressedView {
+  tensor::PagedRows rows;
+  tensor::Tensor selected;         // [n, *] block ids, ascending, -1 beyond; empty: the first ones
+  std::vector<Index> num_visible;  // [n]
+};
+
+class CompressedContext {
+ public:
+  virtual ~CompressedContext() = default;
+
+  // Appends the step's tokens to the cache. A token that closes a block sees it already.
+  virtual void append(ops::Context& context, const Step& step, const QueryInputs& inputs) const = 0;
+  virtual CompressedView view(ops::Context& context,
+                              const Step& step,
+                              const QueryInputs& inputs,
+                              const layers::Segment& segment) const = 0;
+};
+
+// Null for sliding-window layers.
+std::unique_ptr<CompressedContext> make_compressed_context(const LayerPlace& place);
+
+}  // namespace fathom::deepseek_v4

@@ -1,0 +1,149 @@
+#include "fathom/model/deepseek_v4/model.h"
+
+#include <utility>
+
+#include "fathom/compute/ops/copy.h"
+#include "fathom/compute/ops/embed.h"
+#include "fathom/model/deepseek_v4/mtp_block.h"
+
+namespace fathom::deepseek_v4 {
+namespace {
+
+using config::Block;
+using config::WeightRole;
+
+ops::RopeFrequencies frequencies_of(const config::ModelConfig& config,
+                                    const config::RopeConfig& rope) {
+  if (!rope.yarn) {
+    return ops::rope_frequencies(config.rope_dim, rope.base, nullptr);
+  }
+  const ops::YarnParameters yarn{.factor = rope.yarn->factor,
+                                 .original_context = rope.yarn->original_context,
+                                 .beta_fast = rope.yarn->beta_fast,
+                                 .beta_slow = rope.yarn->beta_slow};
+  return ops::rope_frequencies(config.rope_dim, rope.base, &yarn);
+}
+
+bool is_window_layer(const config::LayerConfig& layer) {
+  return layer.attention == config::AttentionKind::SlidingWindow;
+}
+
+// The rotation of the first layer of a kind; all layers of a kind share it. Empty without one.
+ops::RopeFrequencies frequencies_of_kind(const config::ModelConfig& config, bool is_window) {
+  for (const auto* layers : {&config.layers, &config.mtp_layers}) {
+    for (const config::LayerConfig& layer : *layers) {
+      if (is_window_layer(layer) == is_window) {
+        return frequencies_of(config, layer.rope);
+      }
+    }
+  }
+  return {};
+}
+
+std::vector<DecoderLayer> make_layers(const weights::Store& store,
+                                      const config::ModelConfig& config,
+                                      const std::vector<config::CacheStream>& layout,
+                                      const RopeKinds& rope) {
+  std::vector<DecoderLayer> layers;
+  layers.reserve(config.layers.size());
+  for (Index idx = 0; idx < config.num_layers(); ++idx) {
+    const config::LayerConfig& layer = config.layers[to_size(idx)];
+    layers.emplace_back(LayerPlace{.store = store,
+                                   .config = config,
+                                   .layer = layer,
+                                   .block = Block::Layer,
+                                   .layer_idx = idx,
+                                   .layout = layout,
+                                   .frequencies = rope.of(layer)});
+  }
+  return layers;
+}
+
+}  // namespace
+
+RopeKinds::RopeKinds(const config::ModelConfig& config)
+    : window_(frequencies_of_kind(config, true)), compressed_(frequencies_of_kind(config, false)) {}
+
+const ops::RopeFrequencies& RopeKinds::of(const config::LayerConfig& layer) const {
+  return is_window_layer(layer) ? window_ : compressed_;
+}
+
+const Step& RopeKinds::Steps::of(const config::LayerConfig& layer) const {
+  return is_window_layer(layer) ? window : compressed;
+}
+
+RopeKinds::Steps RopeKinds::steps(ops::Context& context, const layers::TokenBatch& batch) const {
+  return {.window = {batch, ops::rope_table(context, batch.positions, window_)},
+          .compressed = {batch, ops::rope_table(context, batch.positions, compressed_)}};
+}
+
+Readout::Readout(const weights::Store& store,
+                 const config::ModelConfig& config,
+                 Block block,
+                 Index layer_idx)
+    : collapse_(store,
+                config,
+                {.fn = {WeightRole::HeadMixFn, block, layer_idx},
+                 .base = {WeightRole::HeadMixBase, block, layer_idx},
+                 .scale = {WeightRole::HeadMixScale, block, layer_idx}}),
+      norm_(store, {WeightRole::FinalNorm, block, layer_idx}, config.norm_epsilon) {}
+
+tensor::Tensor Readout::forward(ops::Context& context,
+                                const tensor::Tensor& streams,
+                                const layers::Linear& head) const {
+  return head.forward_unrounded(context,
+                                norm_.forward(context, collapse_.forward(context, streams)));
+}
+
+DeepseekV4::DeepseekV4(std::shared_ptr<const weights::Store> store, config::ModelConfig config)
+    : store_(std::move(store)),
+      config_(std::move(config)),
+      layout_(config::cache_layout(config_)),
+      rope_(config_),
+      embedding_(store_->matrix({WeightRole::Embedding})),
+      layers_(make_layers(*store_, config_, layout_, rope_)),
+      readout_(*store_, config_, Block::Model, -1),
+      head_(*store_, {WeightRole::Head}) {
+  // A checkpoint may lack the block although its config names it; then there is nothing to draft
+  // with.
+  if (!config_.mtp_layers.empty() &&
+      store_->has({WeightRole::MtpHiddenProjection, Block::Mtp, 0})) {
+    mtp_ = std::make_unique<MtpBlock>(*this);
+  }
+}
+
+DeepseekV4::~DeepseekV4() = default;
+
+tensor::Tensor DeepseekV4::forward(ops::Context& context, const layers::TokenBatch& batch) const {
+  const Index num_tokens = to_index(batch.tokens.size());
+  const tensor::Tensor streams =
+      context.allocate({num_tokens, config_.num_streams, config_.hidden_size});
+  const tensor::Arena::Scope scope(context.arena);
+  const tensor::Tensor embedded = ops::embed(context, embedding_.view(), batch.tokens);
+  ops::repeat_rows(embedded, streams);
+  const auto steps = rope_.steps(context, batch);
+  for (std::size_t idx = 0; idx < layers_.size(); ++idx) {
+    layers_[idx].forward(context, steps.of(config_.layers[idx]), streams);
+  }
+  return streams;
+}
+
+tensor::Tensor DeepseekV4::logits(ops::Context& context, const tensor::Tensor& streams) const {
+  return readout_.forward(context, streams, head_);
+}
+
+const layers::DraftModule* DeepseekV4::draft() const {
+  return mtp_.get();
+}
+
+void DeepseekV4::forward_layer(ops::Context& context,
+                               const layers::TokenBatch& batch,
+                               Index layer_idx,
+                               const tensor::Tensor& streams) const {
+  const tensor::Arena::Scope scope(context.arena);
+  const auto steps = rope_.steps(context, batch);
+  layers_[to_size(layer_idx)].forward(context, steps.of(config_.layers[to_size(layer_idx)]),
+                                      streams);
+}
+
+}  // namespace fathom::deepseek_v4

@@ -1,0 +1,49 @@
+// An append-only list of rows in pages that forks share and copy on write.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fathom/base/core/index.h"
+#include "fathom/compute/tensor/matrix_view.h"
+#include "fathom/compute/tensor/tensor.h"
+
+namespace fathom::kv {
+
+class RowStore {
+ public:
+  static constexpr Index kRowsPerPage = tensor::RowTable<float>::kRowsPerPage;
+
+  RowStore(Index width, tensor::DType dtype);
+  // A copy shares every page until one side writes to it.
+  RowStore(const RowStore&) = default;
+  RowStore& operator=(const RowStore&) = default;
+  RowStore(RowStore&&) = default;
+  RowStore& operator=(RowStore&&) = default;
+
+  Index num_rows() const { return num_rows_; }
+  // Throws OutOfMemory; the rows before stay as they were.
+  void append(const tensor::Tensor& rows);
+  // Forgets rows from `num_rows` on.
+  void truncate(Index num_rows);
+  // Forgets the page that holds `row`; rows in it must not be read again.
+  void drop_page(Index page_idx);
+  bool has_rows(Index first, Index end) const;
+  tensor::PagedRows view() const;
+  // Memory of the pages that are present, shared ones included.
+  Index num_bytes() const;
+
+ private:
+  using Page = std::shared_ptr<std::byte>;
+  Page allocate_page() const;
+  void make_tail_writable();
+
+  Index width_;
+  tensor::DType dtype_;
+  Index row_bytes_;
+  Index num_rows_ = 0;
+  std::vector<Page> pages_;
+  std::vector<const void*> addresses_;  // of pages_, as kernels want them
+};
+
+}  // namespace fathom::kv

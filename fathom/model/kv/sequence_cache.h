@@ -1,0 +1,54 @@
+// The hybrid cache of one sequence: every stream of a layout, with going back to any earlier token.
+//
+// Compressed rows are kept for the whole sequence. Raw rows (window rows and compressor inputs) are
+// kept for the last tokens, and before that only where a state checkpoint needs them, so that an
+// older target is reached by replaying the tokens since the checkpoint before it.
+#pragma once
+
+#include <vector>
+
+#include "fathom/model/config/cache_layout.h"
+#include "fathom/model/kv/kv_store.h"
+#include "fathom/model/kv/row_store.h"
+
+namespace fathom::kv {
+
+struct CacheOptions {
+  Index raw_tokens = 8192;           // going back so far needs no replay
+  Index checkpoint_interval = 4096;  // an older target replays fewer tokens than this
+};
+
+class SequenceCache final : public KvStore {
+ public:
+  SequenceCache(std::vector<config::CacheStream> layout,
+                tensor::DType dtype,
+                const CacheOptions& options = {});
+  // A copy is a fork: it shares pages, and the two go on independently.
+  SequenceCache(const SequenceCache&) = default;
+  SequenceCache& operator=(const SequenceCache&) = default;
+
+  Index num_tokens() const override { return num_tokens_; }
+  void append(Index stream_idx, const tensor::Tensor& rows) override;
+  tensor::PagedRows rows(Index stream_idx) const override;
+  void commit(Index num_new_tokens) override;
+  void discard_uncommitted() override;
+
+  // Goes back to `num_tokens` or, where its rows are gone, to the latest earlier position that can
+  // be resumed (at worst 0). Returns the position; the caller replays the tokens in between.
+  Index truncate(Index num_tokens);
+
+  // Memory held, pages shared with forks included.
+  Index num_bytes() const;
+
+ private:
+  bool is_resumable(Index num_tokens) const;
+  void drop_old_rows();
+
+  std::vector<config::CacheStream> layout_;
+  std::vector<RowStore> stores_;
+  std::vector<Index> first_undropped_page_;  // per stream: pages before were looked at
+  CacheOptions options_;
+  Index num_tokens_ = 0;
+};
+
+}  // namespace fathom::kv

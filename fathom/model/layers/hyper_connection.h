@@ -1,0 +1,58 @@
+// Manifold-constrained hyper-connection (mHC): how a sub-block reads from N residual streams and
+// writes back to them.
+#pragma once
+
+#include <vector>
+
+#include "fathom/compute/ops/hyper_connection.h"
+#include "fathom/model/config/model_config.h"
+#include "fathom/model/layers/linear.h"
+
+namespace fathom::layers {
+
+struct HyperKeys {
+  config::WeightKey fn;
+  config::WeightKey base;
+  config::WeightKey scale;
+};
+
+class HyperConnection {
+ public:
+  HyperConnection(const weights::Store& store,
+                  const config::ModelConfig& config,
+                  const HyperKeys& keys);
+
+  // The sub-block's input [T, D] and what merge() needs.
+  struct Mix {
+    tensor::Tensor input;
+    ops::HyperControl control;
+  };
+  Mix mix(ops::Context& context, const tensor::Tensor& streams) const;
+
+  // Puts the sub-block's output [T, D] back: streams [T, N, D] change in place.
+  static void merge(ops::Context& context,
+                    const Mix& mix,
+                    const tensor::Tensor& output,
+                    const tensor::Tensor& streams);
+
+ private:
+  Linear fn_;
+  std::vector<float> base_;
+  std::vector<float> scale_;
+  ops::HyperParameters parameters_;
+};
+
+// Collapses the streams to one vector in front of the head.
+class HyperHead {
+ public:
+  HyperHead(const weights::Store& store, const config::ModelConfig& config, const HyperKeys& keys);
+  tensor::Tensor forward(ops::Context& context, const tensor::Tensor& streams) const;  // [T, D]
+
+ private:
+  Linear fn_;
+  std::vector<float> base_;
+  std::vector<float> scale_;
+  ops::HyperParameters parameters_;
+};
+
+}  // namespace fathom::layers

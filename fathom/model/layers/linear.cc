@@ -1,0 +1,30 @@
+#include "fathom/model/layers/linear.h"
+
+#include <cstring>
+
+#include "fathom/compute/ops/round_trip.h"
+
+namespace fathom::layers {
+
+tensor::Tensor rounded_input(ops::Context& context, const Weight& weight, const tensor::Tensor& x) {
+  if (context.numerics != ops::Numerics::Official || !weight.rounds_its_input()) {
+    return x;
+  }
+  constexpr Index kGroup = 128;
+  const Index width = x.shape().last();
+  tensor::Tensor rounded = context.allocate(x.shape());
+  std::memcpy(rounded.raw(), x.raw(), to_size(x.num_bytes()));
+  ops::round_trip(context, rounded, width, width, kGroup, ops::RoundTripFormat::E4m3);
+  return rounded;
+}
+
+tensor::Tensor Linear::forward(ops::Context& context, const tensor::Tensor& x) const {
+  return ops::linear(context, weight_.view(), rounded_input(context, weight_, x),
+                     context.rounding());
+}
+
+tensor::Tensor Linear::forward_unrounded(ops::Context& context, const tensor::Tensor& x) const {
+  return ops::linear(context, weight_.view(), x, ops::Rounding::None);
+}
+
+}  // namespace fathom::layers

@@ -1,0 +1,28 @@
+// A linear layer without bias, its weight in any format.
+#pragma once
+
+#include "fathom/compute/ops/linear.h"
+#include "fathom/model/layers/weight.h"
+
+namespace fathom::layers {
+
+// x, rounded to FP8 in groups of 128 where the official numerics do so in front of `weight`; x
+// itself otherwise.
+tensor::Tensor rounded_input(ops::Context& context, const Weight& weight, const tensor::Tensor& x);
+
+class Linear {
+ public:
+  Linear(const weights::Store& store, const config::WeightKey& key) : weight_(store.matrix(key)) {}
+
+  // y = W x in the context's numerics: [T, K] to [T, O].
+  tensor::Tensor forward(ops::Context& context, const tensor::Tensor& x) const;
+  // The same kept in fp32 in both numerics: routers, compressors, mixing parameters, the head.
+  tensor::Tensor forward_unrounded(ops::Context& context, const tensor::Tensor& x) const;
+
+  const Weight& weight() const { return weight_; }
+
+ private:
+  Weight weight_;
+};
+
+}  // namespace fathom::layers
