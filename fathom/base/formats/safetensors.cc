@@ -298,7 +298,7 @@ class HeaderReader final : public JsonReader {
     if (!bytes) {
       refuse("tensor ", quote(tensor_.name), ": absurd shape (its size overflows)");
     }
-    if (tensor_.end < tensor_.begin || tensor_.end - tensor_.begin != *bytes) {
+    if (tensor_.end - tensor_.begin != *bytes) {
       refuse("tensor ", quote(tensor_.name), ": data_offsets [", tensor_.begin, ", ", tensor_.end,
              "], expected ", *bytes, " bytes (shape x dtype)");
     }
