@@ -1,9 +1,10 @@
+#include "fathom/model/config/builtin_configs.h"
+
 #include <array>
 
 #include "fathom/model/config/read_config.h"
 
-// The published configuration files of both models, byte for byte (a test compares them with
-// tests/data/golden/configs).
+// A test compares the texts with tests/data/golden/configs.
 
 namespace fathom::config {
 namespace {
@@ -217,21 +218,19 @@ constexpr std::string_view kV4ProInferenceConfig = R"json({
     "compress_ratios": [128, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 128, 4, 0]
 })json";
 
-struct BuiltinRow {
-  std::string_view name;
-  std::string_view config;
-  std::string_view inference_config;
-};
-
-constexpr auto kBuiltins = std::to_array<BuiltinRow>({
+constexpr auto kBuiltins = std::to_array<BuiltinText>({
     {"v4-flash", kV4FlashConfig, kV4FlashInferenceConfig},
     {"v4-pro", kV4ProConfig, kV4ProInferenceConfig},
 });
 
 }  // namespace
 
+std::span<const BuiltinText> builtin_texts() {
+  return kBuiltins;
+}
+
 std::optional<ParsedConfig> find_builtin_config(std::string_view name) {
-  for (const BuiltinRow& row : kBuiltins) {
+  for (const BuiltinText& row : kBuiltins) {
     if (row.name == name) {
       const std::string file(name);
       return parse_config_json(row.config, file + "/config.json", row.inference_config,

@@ -109,18 +109,9 @@ bool JsonFields::has(std::string_view key) const {
   return found != object_->end() && !found->is_null();
 }
 
-bool JsonFields::is_explicit_null(std::string_view key) const {
-  const auto found = object_->find(std::string(key));
-  return found != object_->end() && found->is_null();
-}
-
 bool JsonFields::is_list(std::string_view key) const {
   const auto found = object_->find(std::string(key));
   return found != object_->end() && found->is_array();
-}
-
-Index JsonFields::list_length(std::string_view key) const {
-  return is_list(key) ? to_index(object_->find(std::string(key))->size()) : 0;
 }
 
 const json& JsonFields::require(std::string_view key) {
@@ -128,7 +119,7 @@ const json& JsonFields::require(std::string_view key) {
   const auto found = object_->find(std::string(key));
   if (found == object_->end() || found->is_null()) {
     fail_at(ErrorCode::InvalidCheckpoint, key,
-            found == object_->end() ? "key is missing" : "expected a value, found null");
+            found == object_->end() ? "key is missing" : "key is missing (null)");
   }
   return *found;
 }

@@ -49,9 +49,6 @@ class JsonFields {
   std::optional<JsonFields> find_object(std::string_view key);
 
   bool is_list(std::string_view key) const;
-  bool is_explicit_null(std::string_view key) const;
-  // Elements of a list of any kind, 0 for what is no list.
-  Index list_length(std::string_view key) const;
   // An absent key is fine, another value is Unsupported.
   void require_text(std::string_view key, std::string_view expected);
   void require_boolean(std::string_view key, bool expected);

@@ -102,7 +102,7 @@ class InferenceReader {
   void read_storage() {
     const auto experts = find_inference_expert_format(fields_);
     if (experts && fields_.has("dtype")) {
-      parsed_.storage = make_storage_plan(*experts, require_config_format(fields_, "dtype"));
+      parsed_.storage = make_storage_plan(*experts, require_dense_format(fields_));
     }
   }
 

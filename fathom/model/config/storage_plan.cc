@@ -53,15 +53,21 @@ WeightFormat require_config_format(JsonFields& fields, std::string_view key) {
   return *format;
 }
 
+WeightFormat require_dense_format(JsonFields& fields) {
+  const WeightFormat format = require_config_format(fields, "dtype");
+  if (format == WeightFormat::Fp4) {
+    fields.fail_at(ErrorCode::Unsupported, "dtype", "expected fp8 or bf16, found \"fp4\"");
+  }
+  return format;
+}
+
 std::optional<WeightFormat> find_inference_expert_format(JsonFields& fields) {
   fields.ignore("expert_dtype");
   fields.ignore("dtype");
-  for (const std::string_view key : {"expert_dtype", "dtype"}) {
-    if (fields.has(key)) {
-      return require_config_format(fields, key);
-    }
+  if (fields.has("expert_dtype")) {
+    return require_config_format(fields, "expert_dtype");
   }
-  return std::nullopt;
+  return fields.has("dtype") ? std::optional(require_dense_format(fields)) : std::nullopt;
 }
 
 StoragePlan make_storage_plan(WeightFormat experts, WeightFormat dense) {

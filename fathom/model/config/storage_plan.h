@@ -16,6 +16,8 @@ std::optional<std::string_view> find_config_format_name(numeric::WeightFormat fo
 
 // The format a key of the object names; Unsupported naming the key when it is none of the three.
 numeric::WeightFormat require_config_format(JsonFields& fields, std::string_view key);
+// The same of the inference config's dtype: FP4 is for experts only.
+numeric::WeightFormat require_dense_format(JsonFields& fields);
 
 // The official inference config's: experts are stored as everything else unless expert_dtype says
 // otherwise. Nothing when neither key is there.
