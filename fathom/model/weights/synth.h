@@ -18,7 +18,7 @@ struct SynthOptions {
   Index max_shard_bytes = 5'000'000'000;
   std::string name = "random";  // general.name of a GGUF file
   // Told how far the work is, between portions of it; false cancels (Interrupted).
-  std::function<bool(Index done_bytes, Index total_bytes)> progress;
+  std::function<bool(Index done_bytes, Index total_bytes)> progress = {};
 };
 
 // Writes the folder `out`, or the file if its name ends in .gguf (which has no MTP block: there is

@@ -54,7 +54,7 @@ float draw(Random& random, const Distribution& distribution) {
 }
 
 // Codes of E2M1 in the proportions of a normal distribution of deviation 2, for a random byte.
-constexpr int kFp4DeviationLog2 = 1;
+constexpr double kFp4Deviation = 1.96;  // of the codes as drawn
 constexpr std::array<std::uint8_t, 256> make_fp4_codes() {
   constexpr std::array<int, 8> kCounts = {13, 25, 22, 19, 22, 17, 9, 1};  // of 128, either sign
   std::array<std::uint8_t, 256> codes{};
@@ -70,8 +70,8 @@ constexpr std::array<std::uint8_t, 256> make_fp4_codes() {
 constexpr std::array<std::uint8_t, 256> kFp4Codes = make_fp4_codes();
 
 // Normally distributed codes, one for each of 4,096 ranges of normal_sum.
-constexpr int kFp8DeviationLog2 = 6;
-constexpr int kInt8Deviation = 32;
+constexpr double kFp8Deviation = 64;
+constexpr float kInt8Deviation = 32;
 struct NormalCodes {
   std::array<std::uint8_t, 4096> e4m3;
   std::array<std::uint8_t, 4096> int8;
@@ -82,10 +82,9 @@ const NormalCodes& normal_codes() {
     for (int range = 0; range < 4096; ++range) {
       const double normal = (range * 64 + 31.5 - kSumMean) / kSumDeviation;
       const auto idx = static_cast<std::size_t>(range);
-      made.e4m3[idx] =
-          numeric::float_to_e4m3(static_cast<float>(std::ldexp(normal, kFp8DeviationLog2)));
-      made.int8[idx] =
-          static_cast<std::uint8_t>(static_cast<std::int8_t>(std::lround(normal * kInt8Deviation)));
+      made.e4m3[idx] = numeric::float_to_e4m3(static_cast<float>(normal * kFp8Deviation));
+      made.int8[idx] = static_cast<std::uint8_t>(
+          static_cast<std::int8_t>(std::lround(normal * static_cast<double>(kInt8Deviation))));
     }
     return made;
   }();
@@ -112,16 +111,29 @@ void fill_codes(Random& random,
   }
 }
 
-// 2^n, or in a quarter of the cases a neighbour, as E8M0: scales that are all alike would hide a
-// reader that confuses them.
-std::uint8_t draw_e8m0(Random& random, int exponent) {
-  const std::uint64_t bits = random.next() & 7U;
-  return static_cast<std::uint8_t>(127 + exponent + (bits == 0 ? 1 : bits == 1 ? -1 : 0));
-}
+// Scales of groups: powers of two around `spread / code_deviation`, mixed so that the mean square
+// is right. They always vary: scales that are all alike would hide a reader that confuses them.
+class RandomScale {
+ public:
+  RandomScale(const Distribution& distribution, double code_deviation) {
+    const double exponent = std::log2(static_cast<double>(distribution.spread) / code_deviation);
+    lower_ = static_cast<int>(std::floor(exponent));
+    // 32/256 of the groups one lower; of the rest so many at `lower` and at `lower + 1` that
+    // 1/8 * 4^-1 + 7/8 * (p + 4 (1 - p)) = 4^(exponent - lower).
+    const double square = std::exp2(2 * (exponent - lower_));
+    const double share = (4 - (square - 1.0 / 32) / (7.0 / 8)) / 3;
+    threshold_ = 32 + static_cast<int>(std::lround(224 * std::clamp(share, 0.0, 1.0)));
+  }
 
-int exponent_for(const Distribution& distribution, int code_deviation_log2) {
-  return static_cast<int>(std::lround(std::log2(distribution.spread))) - code_deviation_log2;
-}
+  std::uint8_t draw_e8m0(Random& random) const {
+    const int byte = static_cast<int>(random.next() & 0xffU);
+    return static_cast<std::uint8_t>(127 + lower_ + (byte < 32 ? -1 : byte < threshold_ ? 0 : 1));
+  }
+
+ private:
+  int lower_;
+  int threshold_;
+};
 
 void store_scale(ScaleFormat format, std::uint8_t e8m0, Index idx, std::byte* scales) {
   if (format == ScaleFormat::F32) {
@@ -133,9 +145,9 @@ void store_scale(ScaleFormat format, std::uint8_t e8m0, Index idx, std::byte* sc
 }
 
 // Blocks of 17 bytes: E8M0, 32 codes.
-void fill_mxfp4(Random& random, int exponent, std::byte* out, Index num_blocks) {
+void fill_mxfp4(Random& random, const RandomScale& scale, std::byte* out, Index num_blocks) {
   for (Index block = 0; block < num_blocks; ++block) {
-    out[0] = static_cast<std::byte>(draw_e8m0(random, exponent));
+    out[0] = static_cast<std::byte>(scale.draw_e8m0(random));
     fill_fp4_codes(random, out + 1, 16);
     out += 17;
   }
@@ -232,25 +244,25 @@ void fill_weights(const ValueBlock& block, const Distribution& distribution, std
       fill_plain<std::uint16_t>(random, distribution, block.data, count, numeric::float_to_bf16);
       return;
     case WeightFormat::Fp8: {
-      const int exponent = exponent_for(distribution, kFp8DeviationLog2);
+      const RandomScale scale(distribution, kFp8Deviation);
       const Index num_scales = ceil_div(block.rows, numeric::kFp8TileRows) *
                                ceil_div(block.columns, numeric::kFp8TileColumns);
       for (Index i = 0; i < num_scales; ++i) {
-        store_scale(block.scale_format, draw_e8m0(random, exponent), i, block.scales);
+        store_scale(block.scale_format, scale.draw_e8m0(random), i, block.scales);
       }
       fill_codes(random, normal_codes().e4m3, block.data, count);
       return;
     }
     case WeightFormat::Fp4: {
-      const int exponent = exponent_for(distribution, kFp4DeviationLog2);
+      const RandomScale scale(distribution, kFp4Deviation);
       for (Index i = 0; i < count / numeric::kFp4ScaleColumns; ++i) {
-        store_scale(block.scale_format, draw_e8m0(random, exponent), i, block.scales);
+        store_scale(block.scale_format, scale.draw_e8m0(random), i, block.scales);
       }
       fill_fp4_codes(random, block.data, count / 2);
       return;
     }
     case WeightFormat::Mxfp4:
-      fill_mxfp4(random, exponent_for(distribution, kFp4DeviationLog2), block.data, count / 32);
+      fill_mxfp4(random, RandomScale(distribution, kFp4Deviation), block.data, count / 32);
       return;
     case WeightFormat::Q8_0:
       fill_q8_0(random, distribution.spread, block.data, count / 32);
