@@ -11,7 +11,6 @@ forgotten without a difference. reference.safetensors holds `prompt` [T] I64 and
 import argparse
 import math
 import pathlib
-import shutil
 
 import torch
 from safetensors.torch import save_file
@@ -66,7 +65,6 @@ def main():
         prompt = torch.randint(0, CONFIG["vocab_size"], (NUM_TOKENS,), generator=generator)
         logits = model(prompt[None], use_cache=False).logits[0]
 
-    shutil.rmtree(args.out, ignore_errors=True)
     model.save_pretrained(args.out)
     (args.out / "generation_config.json").unlink(missing_ok=True)
     save_file(dict(prompt=prompt, logits=logits.contiguous()), args.out / "reference.safetensors")

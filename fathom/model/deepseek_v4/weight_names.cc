@@ -269,8 +269,8 @@ class WeightNames final : public weights::NameMap {
 
   bool is_ignored(std::string_view name) const override {
     if (name.ends_with("inv_freq") || name.starts_with("rope_freqs") ||
-        name.starts_with("rope_factors")) {
-      return true;
+        name.starts_with("rope_factors") || name.find(".nextn.") != std::string_view::npos) {
+      return true;  // nextn: llama.cpp's MTP block, in a form of its own
     }
     // The first checkpoints repeat the embedding and the head inside the MTP block.
     consume(name, "model.");

@@ -194,13 +194,14 @@ class CheckpointOpener {
       fail(ErrorCode::InvalidCheckpoint, path.string(), ": split.no ", number, " of split.count ",
            count, ", expected ", part_idx, " of ", num_parts, " (its name says so)");
     }
-    for (formats::GgufTensor& tensor : header.tensors) {
-      add_tensor(std::move(tensor.name), tensor.type, std::move(tensor.shape), tensor.begin,
-                 tensor.end);
+    for (const formats::GgufTensor& tensor : header.tensors) {
+      add_tensor(tensor.name, tensor.type, tensor.shape, tensor.begin, tensor.end);
     }
     if (part_idx == 0) {
-      header.tensors.clear();
       checkpoint_.gguf_ = std::move(header);
+    } else {
+      std::move(header.tensors.begin(), header.tensors.end(),
+                std::back_inserter(checkpoint_.gguf_.tensors));
     }
   }
 

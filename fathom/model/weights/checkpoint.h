@@ -51,7 +51,7 @@ class Checkpoint {
   const std::string& config_file() const { return config_file_; }
   const std::string& inference_config_text() const { return inference_config_text_; }
   const std::string& inference_config_file() const { return inference_config_file_; }
-  // The first file's header; GGUF only.
+  // GGUF only: the first file's metadata, with the tensors of all parts of a split set.
   const formats::GgufHeader& gguf() const { return gguf_; }
 
  private:

@@ -1,13 +1,17 @@
 #include "fathom/model/weights/store.h"
 
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/model/config/config_facts.h"
+#include "fathom/model/weights/gguf_format.h"
 
 namespace fathom::weights {
 namespace {
@@ -38,40 +42,10 @@ std::string_view dtype_name(const StoredTensor& tensor) {
   return to_string(std::get<SafetensorsDType>(tensor.dtype));
 }
 
-// How a container's type is computed with. Integers and the types that are two tensors (packed FP4
-// and FP8 with scales) are not here.
-struct GgufFormatRow {
-  GgufType type;
-  WeightFormat format;
-};
-constexpr auto kGgufFormats = std::to_array<GgufFormatRow>({
-    {GgufType::F32, WeightFormat::F32},         {GgufType::F16, WeightFormat::F16},
-    {GgufType::BF16, WeightFormat::BF16},       {GgufType::MXFP4, WeightFormat::Mxfp4},
-    {GgufType::Q4_0, WeightFormat::Q4_0},       {GgufType::Q4_1, WeightFormat::Q4_1},
-    {GgufType::Q5_0, WeightFormat::Q5_0},       {GgufType::Q5_1, WeightFormat::Q5_1},
-    {GgufType::Q8_0, WeightFormat::Q8_0},       {GgufType::Q2_K, WeightFormat::Q2_K},
-    {GgufType::Q3_K, WeightFormat::Q3_K},       {GgufType::Q4_K, WeightFormat::Q4_K},
-    {GgufType::Q5_K, WeightFormat::Q5_K},       {GgufType::Q6_K, WeightFormat::Q6_K},
-    {GgufType::IQ1_S, WeightFormat::IQ1_S},     {GgufType::IQ1_M, WeightFormat::IQ1_M},
-    {GgufType::IQ2_XXS, WeightFormat::IQ2_XXS}, {GgufType::IQ2_XS, WeightFormat::IQ2_XS},
-    {GgufType::IQ2_S, WeightFormat::IQ2_S},     {GgufType::IQ3_XXS, WeightFormat::IQ3_XXS},
-    {GgufType::IQ3_S, WeightFormat::IQ3_S},     {GgufType::IQ4_NL, WeightFormat::IQ4_NL},
-    {GgufType::IQ4_XS, WeightFormat::IQ4_XS},
-});
-
-std::optional<WeightFormat> gguf_format(GgufType type) {
-  for (const GgufFormatRow& row : kGgufFormats) {
-    if (row.type == type) {
-      return row.format;
-    }
-  }
-  return std::nullopt;
-}
-
 // Format of the weights by dtype alone; FP4 and FP8 need scales besides.
 std::optional<WeightFormat> format_of(const StoredTensor& tensor) {
   if (const auto* type = std::get_if<GgufType>(&tensor.dtype)) {
-    return gguf_format(*type);
+    return find_weight_format(*type);
   }
   switch (std::get<SafetensorsDType>(tensor.dtype)) {
     case SafetensorsDType::F32:
@@ -112,30 +86,27 @@ bool is_i64(const StoredTensor& tensor) {
                          : std::get<SafetensorsDType>(tensor.dtype) == SafetensorsDType::I64;
 }
 
+// Facts that are no extents of tensors.
+bool is_width(Index config::ModelConfig::*member) {
+  using M = config::ModelConfig;
+  constexpr Index M::*kOthers[] = {
+      &M::max_context, &M::rope_dim,           &M::window,
+      &M::index_top_k, &M::num_shared_experts, &M::num_hash_layers,
+      &M::bos_token,   &M::eos_token,          &M::sinkhorn_iterations};
+  return std::find(std::begin(kOthers), std::end(kOthers), member) == std::end(kOthers);
+}
+
 // The config's dimension that an expected extent comes from, if only one has that value.
-std::string origin_of(const config::ModelConfig& config, Index extent) {
-  const std::pair<std::string_view, Index> fields[] = {
-      {"vocab_size", config.vocab_size},
-      {"hidden_size", config.hidden_size},
-      {"num_attention_heads", config.num_heads},
-      {"head_dim", config.head_dim},
-      {"q_lora_rank", config.query_rank},
-      {"index_n_heads", config.num_index_heads},
-      {"index_head_dim", config.index_head_dim},
-      {"n_routed_experts", config.num_experts},
-      {"num_experts_per_tok", config.num_experts_per_token},
-      {"moe_intermediate_size", config.expert_hidden},
-      {"hc_mult", config.num_streams},
-  };
+std::string origin_of(const config::ModelConfig& config, config::Dialect dialect, Index extent) {
   std::string_view origin;
-  for (const auto& [name, value] : fields) {
-    if (value != extent) {
+  for (const config::IntegerFact& fact : config::integer_facts()) {
+    if (config.*fact.member != extent || !is_width(fact.member)) {
       continue;
     }
     if (!origin.empty()) {
       return {};
     }
-    origin = name;
+    origin = fact.names.in(dialect);
   }
   return std::string(origin);
 }
@@ -345,9 +316,10 @@ class StoreBinder {
     const bool is_same_rank = tensor.shape.size() == expected.size();
     for (std::size_t i = 0; is_same_rank && i < expected.size() && reason.empty(); ++i) {
       if (tensor.shape[i] != expected[i]) {
-        const std::string field = origin_of(config_, expected[i]);
+        const bool is_gguf = checkpoint_.container() == Container::Gguf;
+        const std::string field = origin_of(
+            config_, is_gguf ? config::Dialect::Gguf : config::Dialect::ConfigJson, expected[i]);
         if (!field.empty()) {
-          const bool is_gguf = checkpoint_.container() == Container::Gguf;
           reason = std::string(is_gguf ? " (its metadata" : " (config.json") + " says " + field +
                    " " + std::to_string(expected[i]) + ")";
         }

@@ -1,0 +1,199 @@
+#include "fathom/model/weights/synth_gguf.h"
+
+#include <cmath>
+#include <cstdint>
+#include <optional>
+
+#include "fathom/base/core/error.h"
+#include "fathom/model/config/config_facts.h"
+#include "fathom/model/weights/gguf_format.h"
+
+namespace fathom::weights {
+namespace {
+
+using config::ModelConfig;
+using formats::GgufType;
+using formats::GgufWriteValue;
+
+constexpr std::uint32_t kSqrtSoftplus = 4;  // llama.cpp's number of the gating function
+constexpr Index kNumSpecials = 3;
+constexpr Index kNumBytes = 256;
+
+// llama.cpp's kinds of tokens.
+constexpr std::int32_t kNormalToken = 1;
+constexpr std::int32_t kUnknownToken = 2;
+constexpr std::int32_t kControlToken = 3;
+constexpr std::int32_t kByteToken = 6;
+
+std::string byte_token(Index byte) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  return std::string("<0x") + kDigits[to_size(byte / 16)] + kDigits[to_size(byte % 16)] + ">";
+}
+
+// The n-th of a, b .. z, aa, ab ..
+std::string word(Index n) {
+  std::string letters;
+  for (++n; n > 0; n = (n - 1) / 26) {
+    letters.insert(letters.begin(), static_cast<char>('a' + (n - 1) % 26));
+  }
+  return letters;
+}
+
+class MetadataBuilder {
+ public:
+  explicit MetadataBuilder(const ModelConfig& config) : config_(config) {}
+
+  std::vector<GgufWriteValue> build(const std::string& name) {
+    add("general.architecture", std::string("deepseek4"));
+    add("general.name", name);
+    add_facts();
+    own("block_count", count(config_.num_layers()));
+    own("feed_forward_length", count(config_.expert_hidden));
+    own("expert_gating_func", kSqrtSoftplus);
+    own("expert_weights_norm", true);
+    own("attention.head_count_kv", count(1));
+    own("attention.value_length", count(config_.head_dim));
+    add_layers();
+    add_ropes();
+    add_vocabulary();
+    return std::move(values_);
+  }
+
+ private:
+  template <typename Value>
+  void add(std::string key, Value value) {
+    values_.push_back({std::move(key), std::move(value)});
+  }
+
+  template <typename Value>
+  void own(std::string_view key, Value value) {
+    add("deepseek4." + std::string(key), std::move(value));
+  }
+
+  static std::uint32_t count(Index value) {
+    FATHOM_CHECK(value >= 0 && value <= Index{UINT32_MAX});
+    return static_cast<std::uint32_t>(value);
+  }
+
+  void add_facts() {
+    for (const config::IntegerFact& fact : config::integer_facts()) {
+      const std::string key(fact.names.gguf);
+      const std::uint32_t value = count(config_.*fact.member);
+      key.starts_with("tokenizer.") ? add(key, value) : own(key, value);
+    }
+    for (const config::NumberFact& fact : config::number_facts()) {
+      own(fact.names.gguf, static_cast<float>(config_.*fact.member));
+    }
+  }
+
+  void add_layers() {
+    const auto written = [](double limit) {  // 0: no clamp
+      return std::isfinite(limit) ? static_cast<float>(limit) : 0.0F;
+    };
+    std::vector<std::int32_t> ratios;
+    std::vector<float> limits;
+    std::vector<float> shared_limits;
+    for (const config::LayerConfig& layer : config_.layers) {
+      ratios.push_back(static_cast<std::int32_t>(layer.compress_ratio));
+      limits.push_back(written(layer.swiglu_limit));
+      shared_limits.push_back(written(layer.shared_swiglu_limit));
+    }
+    own("attention.compress_ratios", std::move(ratios));
+    own("swiglu_clamp_exp", std::move(limits));
+    own("swiglu_clamp_shexp", std::move(shared_limits));
+  }
+
+  // A model without one kind of layer keeps no base for it; the other one's is then as good.
+  const config::RopeConfig& rope_of(bool is_compressed) const {
+    for (const config::LayerConfig& layer : config_.layers) {
+      if ((layer.compress_ratio != 0) == is_compressed) {
+        return layer.rope;
+      }
+    }
+    return config_.layers.front().rope;
+  }
+
+  void add_ropes() {
+    const config::RopeConfig& compressed = rope_of(true);
+    own("rope.freq_base", static_cast<float>(rope_of(false).base));
+    own("attention.compress_rope_freq_base", static_cast<float>(compressed.base));
+    if (!compressed.yarn) {
+      return;
+    }
+    own("rope.scaling.type", std::string("yarn"));
+    own("rope.scaling.factor", static_cast<float>(compressed.yarn->factor));
+    own("rope.scaling.original_context_length", count(compressed.yarn->original_context));
+    own("rope.scaling.yarn_beta_fast", static_cast<float>(compressed.yarn->beta_fast));
+    own("rope.scaling.yarn_beta_slow", static_cast<float>(compressed.yarn->beta_slow));
+  }
+
+  void add_vocabulary() {
+    if (config_.vocab_size < kNumSpecials + kNumBytes) {
+      fail(ErrorCode::InvalidArgument, "vocab_size ", config_.vocab_size, ": expected at least ",
+           kNumSpecials + kNumBytes, " for the vocabulary of a GGUF file");
+    }
+    std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+    std::vector<std::int32_t> types = {kUnknownToken, kControlToken, kControlToken};
+    for (Index byte = 0; byte < kNumBytes; ++byte) {
+      tokens.push_back(byte_token(byte));
+      types.push_back(kByteToken);
+    }
+    for (Index n = 0; to_index(tokens.size()) < config_.vocab_size; ++n) {
+      tokens.push_back("\u2581" + word(n));
+      types.push_back(kNormalToken);
+    }
+    std::vector<float> scores;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      scores.push_back(-static_cast<float>(i));
+    }
+    add("tokenizer.ggml.model", std::string("llama"));
+    add("tokenizer.ggml.pre", std::string("default"));
+    add("tokenizer.ggml.tokens", std::move(tokens));
+    add("tokenizer.ggml.scores", std::move(scores));
+    add("tokenizer.ggml.token_type", std::move(types));
+    add("tokenizer.ggml.unknown_token_id", std::uint32_t{0});
+  }
+
+  const ModelConfig& config_;
+  std::vector<GgufWriteValue> values_;
+};
+
+GgufType type_of_plan(numeric::WeightFormat format) {
+  switch (format) {
+    case numeric::WeightFormat::Fp4:
+      return GgufType::MXFP4;
+    case numeric::WeightFormat::Fp8:
+      return GgufType::Q8_0;
+    default:
+      break;
+  }
+  const std::optional<GgufType> type = find_gguf_type(format);
+  FATHOM_CHECK(type.has_value());
+  return *type;
+}
+
+}  // namespace
+
+std::vector<GgufWriteValue> make_gguf_metadata(const ModelConfig& config, const std::string& name) {
+  return MetadataBuilder(config).build(name);
+}
+
+GgufType gguf_type_of(const config::WeightSpec& spec, const config::StoragePlan& plan) {
+  using config::StorageClass;
+  using config::WeightRole;
+  if (spec.storage == StorageClass::TokenIds) {
+    return GgufType::I32;
+  }
+  if (spec.shape.size() == 1 || spec.key.role == WeightRole::HeadMixFn) {
+    return GgufType::F32;
+  }
+  if (spec.storage == StorageClass::Expert) {
+    return type_of_plan(plan.experts);
+  }
+  const bool is_outer = spec.key.role == WeightRole::Embedding || spec.key.role == WeightRole::Head;
+  const bool is_indexer = spec.key.role == WeightRole::IndexerQueryUp;
+  const bool is_dense = spec.storage == StorageClass::Dense && !is_indexer;
+  return is_outer || is_dense ? type_of_plan(plan.dense) : GgufType::F16;
+}
+
+}  // namespace fathom::weights
