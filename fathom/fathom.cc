@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "fathom/compute/runtime/runtime.h"
 #include "fathom/families.h"
@@ -22,19 +23,23 @@ class LoadedModel final : public Model {
         lm_(build_model(opened_)),
         cache_options_{.raw_tokens = options.raw_tokens,
                        .checkpoint_interval = options.checkpoint_interval},
+        step_tokens_(options.step_tokens),
         facts_{.family = std::string(config::to_string(opened_.config.model.family)),
                .backend = runtime_.backend_name(),
                .numerics = options.numerics,
                .vocab_size = opened_.config.model.vocab_size,
                .max_context = opened_.config.model.max_context,
                .num_layers = opened_.config.model.num_layers(),
-               .has_draft = lm_->draft() != nullptr} {}
+               .has_draft = lm_->draft() != nullptr,
+               .num_threads = runtime_.pool().num_threads(),
+               .fallbacks = runtime_.fallbacks()} {}
 
   const ModelFacts& facts() const override { return facts_; }
   Session start() override;
 
   ops::Context& context() { return runtime_.context(); }
   const layers::CausalLm& lm() const { return *lm_; }
+  Index step_tokens() const { return step_tokens_; }
   Index end_token() const { return opened_.config.model.eos_token; }
   kv::SequenceCache make_cache(const std::vector<config::CacheStream>& layout) {
     return {layout, context().real, cache_options_};
@@ -42,6 +47,10 @@ class LoadedModel final : public Model {
 
  private:
   static runtime::RuntimeOptions runtime_options(const ModelOptions& options) {
+    if (options.step_tokens < 1) {
+      fail(ErrorCode::InvalidArgument, "step tokens: found ", options.step_tokens,
+           ", expected at least 1");
+    }
     const auto numerics = ops::numerics_from_name(options.numerics);
     if (!numerics) {
       fail(ErrorCode::InvalidArgument, "numerics: found \"", options.numerics,
@@ -57,6 +66,7 @@ class LoadedModel final : public Model {
   OpenedModel opened_;
   std::unique_ptr<layers::CausalLm> lm_;
   kv::CacheOptions cache_options_;
+  Index step_tokens_;
   ModelFacts facts_;
 };
 
@@ -71,10 +81,12 @@ void to_floats(const tensor::Tensor& tensor, std::vector<float>& out) {
   }
 }
 
-// Hands out the logits of hidden rows block by block; `readout` maps hidden rows to logits.
+// Hands out the logits of hidden rows block by block; `readout` maps hidden rows to logits. The
+// first of them is row `first_row` for the sink.
 template <typename Readout>
 void emit_logits(ops::Context& context,
                  const tensor::Tensor& hidden,
+                 Index first_row,
                  const LogitsSink& sink,
                  const Readout& readout) {
   std::vector<float> block;
@@ -82,7 +94,7 @@ void emit_logits(ops::Context& context,
     const tensor::Arena::Scope scope(context.arena);
     const Index count = std::min(kLogitsRows, hidden.dim(0) - first);
     to_floats(readout(hidden.slice(first, count)), block);
-    sink(first, count, block.data());
+    sink(first_row + first, count, block.data());
   }
 }
 
@@ -95,6 +107,18 @@ double log_sum_exp(const std::vector<float>& logits) {
   return largest + std::log(sum);
 }
 
+// The draft block's side of a session: its cache, and the hidden state of the last token, which
+// waits for the token after it.
+struct DraftState {
+  kv::SequenceCache cache;
+  std::vector<std::byte> waiting;
+
+  void keep(const tensor::Tensor& row) {
+    const auto* data = static_cast<const std::byte*>(row.raw());
+    waiting.assign(data, data + row.num_bytes());
+  }
+};
+
 }  // namespace
 
 class Session::State {
@@ -105,6 +129,7 @@ class Session::State {
   std::shared_ptr<LoadedModel> model;
   kv::SequenceCache cache;
   std::vector<TokenId> tokens;
+  std::optional<DraftState> draft;  // while every token came through append_for_draft
 
   void check_room(std::size_t num_new) const {
     const auto total = to_index(tokens.size() + num_new);
@@ -117,16 +142,21 @@ class Session::State {
     }
   }
 
-  // One step; `use(hidden)` sees its result before the step's memory is taken back. The session's
-  // state changes only when both succeeded.
+  // Computes the tokens step by step; `use(context, hidden, first)` sees the result for the tokens
+  // from the first-th on before the step's memory is taken back. The session changes only when all
+  // steps succeeded.
   template <typename Use>
-  void step(std::span<const TokenId> added, const Use& use) {
+  void compute(std::span<const TokenId> added, const Use& use) {
     ops::Context& context = model->context();
-    const tensor::Arena::Scope scope(context.arena);
-    const auto batch = layers::TokenBatch::single(added, cache);
-    const tensor::Tensor hidden = layers::run_step(model->lm(), context, batch);
+    const Index total = to_index(added.size());
     try {
-      use(context, hidden);
+      for (Index first = 0; first < total; first += model->step_tokens()) {
+        const tensor::Arena::Scope scope(context.arena);
+        const Index count = std::min(model->step_tokens(), total - first);
+        const auto part = added.subspan(to_size(first), to_size(count));
+        use(context,
+            layers::run_step(model->lm(), context, layers::TokenBatch::single(part, cache)), first);
+      }
       tokens.insert(tokens.end(), added.begin(), added.end());
     } catch (...) {
       replay(to_index(tokens.size()));
@@ -137,11 +167,11 @@ class Session::State {
   // Brings the cache to the first `target` of `tokens`; returns how many were computed again.
   Index replay(Index target) {
     const Index resumed = cache.truncate(target);
-    if (resumed < target) {
+    for (Index first = resumed; first < target; first += model->step_tokens()) {
       const tensor::Arena::Scope scope(model->context().arena);
-      const auto missing =
-          std::span<const TokenId>(tokens).subspan(to_size(resumed), to_size(target - resumed));
-      layers::run_step(model->lm(), model->context(), layers::TokenBatch::single(missing, cache));
+      const Index count = std::min(model->step_tokens(), target - first);
+      const auto part = std::span<const TokenId>(tokens).subspan(to_size(first), to_size(count));
+      layers::run_step(model->lm(), model->context(), layers::TokenBatch::single(part, cache));
     }
     return target - resumed;
   }
@@ -171,16 +201,18 @@ const std::vector<TokenId>& Session::tokens() const {
 std::vector<float> Session::append(std::span<const TokenId> tokens) {
   state_->check_room(tokens.size());
   std::vector<float> last;
-  state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
-    to_floats(state_->model->lm().logits(context, hidden.slice(hidden.dim(0) - 1, 1)), last);
+  state_->compute(tokens, [&](ops::Context& context, const tensor::Tensor& hidden, Index first) {
+    if (first + hidden.dim(0) == to_index(tokens.size())) {
+      to_floats(state_->model->lm().logits(context, hidden.slice(hidden.dim(0) - 1, 1)), last);
+    }
   });
   return last;
 }
 
 void Session::append(std::span<const TokenId> tokens, const LogitsSink& sink) {
   state_->check_room(tokens.size());
-  state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
-    emit_logits(context, hidden, sink, [&](const tensor::Tensor& rows) {
+  state_->compute(tokens, [&](ops::Context& context, const tensor::Tensor& hidden, Index first) {
+    emit_logits(context, hidden, first, sink, [&](const tensor::Tensor& rows) {
       return state_->model->lm().logits(context, rows);
     });
   });
@@ -191,18 +223,24 @@ void Session::append_for_draft(std::span<const TokenId> tokens, const LogitsSink
   if (draft == nullptr) {
     fail(ErrorCode::Unsupported, "this model has no multi-token prediction (MTP) block");
   }
-  if (num_tokens() != 0 || tokens.size() < 2) {
+  const Index total = to_index(tokens.size());
+  if (num_tokens() != 0 || total < 2) {
     fail(ErrorCode::InvalidArgument,
          "draft logits: expected a fresh session and at least 2 tokens, found ", num_tokens(),
-         " tokens in it and ", tokens.size(), " new ones");
+         " tokens in it and ", total, " new ones");
   }
   state_->check_room(tokens.size());
   kv::SequenceCache draft_cache = state_->model->make_cache(draft->cache_layout());
-  state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
-    const auto next = layers::TokenBatch::single(tokens.subspan(1), draft_cache);
-    const tensor::Tensor drafted =
-        layers::run_step(*draft, context, next, hidden.slice(0, hidden.dim(0) - 1));
-    emit_logits(context, drafted, sink,
+  state_->compute(tokens, [&](ops::Context& context, const tensor::Tensor& hidden, Index first) {
+    // The last token of all has no next one.
+    const Index count = std::min(hidden.dim(0), total - 1 - first);
+    if (count == 0) {
+      return;
+    }
+    const auto next = tokens.subspan(to_size(first + 1), to_size(count));
+    const tensor::Tensor drafted = layers::run_step(
+        *draft, context, layers::TokenBatch::single(next, draft_cache), hidden.slice(0, count));
+    emit_logits(context, drafted, first, sink,
                 [&](const tensor::Tensor& rows) { return draft->logits(context, rows); });
   });
 }
@@ -213,6 +251,7 @@ std::int64_t Session::truncate(std::int64_t num_tokens) {
          this->num_tokens());
   }
   const Index replayed = state_->replay(num_tokens);
+  state_->draft.reset();
   state_->tokens.resize(to_size(num_tokens));
   return replayed;
 }
@@ -221,6 +260,7 @@ Session Session::fork() const {
   auto copy = std::make_unique<State>(state_->model);
   copy->cache = state_->cache;
   copy->tokens = state_->tokens;
+  copy->draft = state_->draft;
   return Session(std::move(copy));
 }
 
@@ -232,6 +272,9 @@ Generated Session::generate(std::vector<float> logits, const GenerateOptions& op
     const auto token = static_cast<TokenId>(best - logits.begin());
     generated.tokens.push_back(token);
     generated.logprobs.push_back(static_cast<double>(*best) - log_sum_exp(logits));
+    if (options.on_token) {
+      options.on_token(token, generated.logprobs.back());
+    }
     const bool is_end = options.stop_at_end_token && token == state_->model->end_token();
     if (is_end || to_index(generated.tokens.size()) == options.max_tokens) {
       break;

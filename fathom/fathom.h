@@ -32,6 +32,8 @@ struct ModelOptions {
   bool huge_pages = false;                  // ask for huge pages under the weights
   std::int64_t raw_tokens = 8192;           // a session goes back so far without replay
   std::int64_t checkpoint_interval = 4096;  // an older target replays fewer tokens than this
+  // Tokens computed at a time: bounds the memory of a step, does not change a bit of its results.
+  std::int64_t step_tokens = 512;
 };
 
 struct ModelFacts {
@@ -42,6 +44,9 @@ struct ModelFacts {
   std::int64_t max_context;
   std::int64_t num_layers;
   bool has_draft;  // a multi-token prediction block
+  int num_threads;
+  // Ops that the reference computes although the cpu backend was asked for.
+  std::vector<std::string> fallbacks;
 };
 
 // Rows [first_row, first_row + num_rows) of the logits of an append, row-major [num_rows, vocab].
@@ -51,6 +56,7 @@ using LogitsSink =
 struct GenerateOptions {
   std::int64_t max_tokens = 16;
   bool stop_at_end_token = true;
+  std::function<void(TokenId token, double logprob)> on_token = {};  // told of every token at once
 };
 struct Generated {
   std::vector<TokenId> tokens;
@@ -82,10 +88,11 @@ class Session {
   // Computes tokens; returns the logits [V] after the last one. If it throws, the session is as it
   // was before.
   std::vector<float> append(std::span<const TokenId> tokens);
-  // Computes tokens in one step and hands out the logits of every one of them, in blocks of rows.
+  // Computes tokens and hands out the logits of every one of them, in blocks of rows.
   void append(std::span<const TokenId> tokens, const LogitsSink& sink);
   // As above, but the logits of the draft block: row i predicts token i + 2 from hidden state i and
-  // token i + 1, so there is one row less than tokens. Only on a session used for nothing else.
+  // token i + 1, so all calls together give one row less than tokens. Only on a session whose every
+  // token came through this call.
   void append_for_draft(std::span<const TokenId> tokens, const LogitsSink& sink);
 
   // Goes back to the first `num_tokens` tokens. What follows is computed with bitwise the same

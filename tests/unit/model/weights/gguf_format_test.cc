@@ -1,29 +1,34 @@
 #include "fathom/model/weights/gguf_format.h"
 
-#include <set>
-
 #include <gtest/gtest.h>
 
 namespace fathom::weights {
 namespace {
 
+using formats::GgufType;
 using numeric::WeightFormat;
 
-TEST(GgufFormat, TypesAndFormatsAreOneToOneButForThePairsOfOfficialCheckpoints) {
-  std::set<int> types;
-  for (int i = 0; i <= static_cast<int>(WeightFormat::IQ4_XS); ++i) {
-    const auto format = static_cast<WeightFormat>(i);
-    const auto type = find_gguf_type(format);
-    if (format == WeightFormat::Fp8 || format == WeightFormat::Fp4) {
-      // Their scales are tensors of their own, which GGUF has no type for.
-      EXPECT_FALSE(type.has_value()) << numeric::to_string(format);
+TEST(GgufFormat, TypesAndFormatsMapOneToOneWithTheSameBlocks) {
+  int num_formats = 0;
+  for (int number = 0; number < 64; ++number) {
+    const auto type = static_cast<GgufType>(number);
+    const auto format = find_weight_format(type);
+    if (!format) {
       continue;
     }
-    ASSERT_TRUE(type.has_value()) << numeric::to_string(format);
-    EXPECT_TRUE(types.insert(static_cast<int>(*type)).second);
-    EXPECT_EQ(find_weight_format(*type), format);
+    ++num_formats;
+    EXPECT_EQ(find_gguf_type(*format), type) << number;
+    EXPECT_EQ(numeric::info(*format).block_columns, formats::gguf_type_info(type).block_columns);
+    EXPECT_EQ(numeric::info(*format).block_bytes, formats::gguf_type_info(type).block_bytes);
   }
-  EXPECT_EQ(types.size(), 25U);
+  EXPECT_EQ(num_formats, 23);
+}
+
+TEST(GgufFormat, IntegersAndFormatsWithSeparateScalesHaveNoCounterpart) {
+  EXPECT_FALSE(find_weight_format(GgufType::I32).has_value());
+  EXPECT_FALSE(find_weight_format(GgufType::F64).has_value());
+  EXPECT_FALSE(find_gguf_type(WeightFormat::Fp8).has_value());
+  EXPECT_FALSE(find_gguf_type(WeightFormat::Fp4).has_value());
 }
 
 }  // namespace

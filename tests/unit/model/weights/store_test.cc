@@ -211,6 +211,30 @@ TEST(Store, FusedExpertsAreSlicesOfOneTensorGateFirst) {
   EXPECT_EQ(up.data - gate.data, 128 * 256 * 2);
 }
 
+TEST(Store, FusedExpertsOfFp8HaveStackedScales) {
+  EditedCheckpoint edited;
+  std::erase_if(edited.entries, [](const SafetensorsEntry& each) {
+    return each.name.starts_with("layers.1.ffn.experts.") &&
+           each.name.find("w2") == std::string::npos;
+  });
+  const std::string fused = "model.layers.1.mlp.experts.gate_up_proj";
+  edited.entries.push_back(entry(fused, SafetensorsDType::F8E4M3, {8, 256, 256}));
+  edited.entries.push_back(entry(fused + "_scale_inv", SafetensorsDType::F32, {8, 2, 2}));
+  const Store store = edited.open();
+  EXPECT_EQ(store.missing(), std::vector<std::string>{});
+  const auto* scales = store.checkpoint().find(fused + "_scale_inv");
+  const NamedView& gate = store.matrix({WeightRole::ExpertGate, Block::Layer, 1}, 3);
+  const NamedView& up = store.matrix({WeightRole::ExpertUp, Block::Layer, 1}, 3);
+  EXPECT_EQ(gate.name, fused + "[3]");
+  EXPECT_EQ(gate.view.scales - scales->data, 3 * 2 * 2 * 4);
+  EXPECT_EQ(gate.view.scale_row_stride_bytes, 2 * 4);
+  // The second half begins at the second row of tiles, whichever way the slice says so.
+  const std::ptrdiff_t first_tile_row =
+      (up.view.scales - gate.view.scales) / up.view.scale_row_stride_bytes +
+      up.view.first_row / numeric::kFp8TileRows;
+  EXPECT_EQ(first_tile_row, 1);
+}
+
 TEST(Store, FloatsAreFiniteOrAnError) {
   const Store store = open_store(kData + "golden/checkpoints/flash-tiny");
   const std::vector<float> sinks = store.floats({WeightRole::Sink, Block::Layer, 2});
