@@ -153,7 +153,7 @@ ParameterCount count_parameters(const ModelConfig& config) {
       continue;
     }
     count.total += elements;
-    if (spec.key.role != WeightRole::Embedding) {
+    if (spec.key.block == Block::Layer || spec.key.role == WeightRole::Head) {
       count.active += read_per_token(config, spec, elements);
     }
   }

@@ -15,7 +15,7 @@ namespace fathom::config {
 struct ParameterCount {
   Index total = 0;           // without MTP
   Index mtp = 0;             // of the MTP blocks
-  Index active = 0;          // per token: with head, without the embedding table
+  Index active = 0;  // per token: layers and head matrix (specification 5.1)
 };
 ParameterCount count_parameters(const ModelConfig& config);
 
