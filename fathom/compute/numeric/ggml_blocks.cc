@@ -215,9 +215,7 @@ void decode_tq2_0(const std::uint8_t* block, float* out) noexcept {
 // and 255 is no NaN: ggml's reading.
 void decode_mxfp4(const std::uint8_t* block, float* out) noexcept {
   constexpr float kTwiceE2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-  const std::uint32_t exponent = block[0];
-  const float half_scale =
-      std::bit_cast<float>(exponent < 2 ? 0x00200000U << exponent : (exponent - 1) << 23);
+  const float half_scale = mxfp4_half_scale(block[0]);
   for (int j = 0; j < 16; ++j) {
     out[j] = half_scale * kTwiceE2m1[block[1 + j] & 15];
     out[j + 16] = half_scale * kTwiceE2m1[block[1 + j] >> 4];

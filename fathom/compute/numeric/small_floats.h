@@ -44,6 +44,12 @@ inline float e8m0_to_float(std::uint8_t bits) {
   return std::bit_cast<float>(bits == 0 ? 0x00400000U : static_cast<std::uint32_t>(bits) << 23);
 }
 
+// Half the scale of a block of ggml's MXFP4, as ggml reads it: 255 is a number there.
+inline float mxfp4_half_scale(std::uint8_t bits) {
+  return std::bit_cast<float>(bits < 2 ? 0x00200000U << bits
+                                       : (static_cast<std::uint32_t>(bits) - 1) << 23);
+}
+
 // E2M1 codes 0..15: 0, 0.5, 1, 1.5, 2, 3, 4, 6; bit 3 is the sign.
 inline constexpr float kE2m1Values[16] = {0.0F,  0.5F,  1.0F,  1.5F,  2.0F,  3.0F,  4.0F,  6.0F,
                                           -0.0F, -0.5F, -1.0F, -1.5F, -2.0F, -3.0F, -4.0F, -6.0F};

@@ -65,8 +65,8 @@ Bits load(const std::byte* bytes, Index position) {
   return bits;
 }
 
-// The scale of a tile; 1 without scales.
-float scale_at(const WeightView& view, Index scale_row, Index scale_column) {
+// The scale at a place of the matrix of scales; 1 without scales.
+float scale_in_row(const WeightView& view, Index scale_row, Index scale_column) {
   const std::byte* row = view.scales + scale_row * view.scale_row_stride_bytes;
   switch (view.scale_format) {
     case ScaleFormat::None:
@@ -86,7 +86,7 @@ void decode_fp8(const WeightView& view, Index row, Index first, Index count, Rea
   for (Index i = 0; i < count;) {
     const Index tile = (first + i) / kFp8TileColumns;
     const Index end = std::min(count, (tile + 1) * kFp8TileColumns - first);
-    const auto scale = static_cast<Real>(scale_at(view, scale_row, tile));
+    const auto scale = static_cast<Real>(scale_in_row(view, scale_row, tile));
     for (; i < end; ++i) {
       out[i] = static_cast<Real>(e4m3_to_float(byte_at(codes, i))) * scale;
     }
@@ -98,7 +98,7 @@ void decode_fp4(const WeightView& view, Index row, Index first, Index count, Rea
   const std::byte* codes = view.data + row * view.row_stride_bytes + first / 2;
   for (Index i = 0; i < count; i += kFp4ScaleColumns) {
     const auto scale =
-        static_cast<Real>(scale_at(view, view.first_row + row, (first + i) / kFp4ScaleColumns));
+        static_cast<Real>(scale_in_row(view, view.first_row + row, (first + i) / kFp4ScaleColumns));
     for (Index j = 0; j < kFp4ScaleColumns; j += 2) {
       const unsigned pair = byte_at(codes, (i + j) / 2);
       out[i + j] = static_cast<Real>(kE2m1Values[pair & 15U]) * scale;
@@ -145,6 +145,13 @@ std::optional<WeightFormat> weight_format_from_name(std::string_view name) {
 
 Index row_bytes(WeightFormat format, Index columns) {
   return columns / info(format).block_columns * info(format).block_bytes;
+}
+
+float scale_at(const WeightView& view, Index row, Index column) noexcept {
+  if (view.format == WeightFormat::Fp8) {
+    return scale_in_row(view, (view.first_row + row) / kFp8TileRows, column / kFp8TileColumns);
+  }
+  return scale_in_row(view, view.first_row + row, column / kFp4ScaleColumns);
 }
 
 WeightView WeightView::slice_rows(Index first, Index count) const {

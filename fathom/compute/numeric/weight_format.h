@@ -81,6 +81,9 @@ inline constexpr Index kFp8TileRows = 128;
 inline constexpr Index kFp8TileColumns = 128;
 inline constexpr Index kFp4ScaleColumns = 32;
 
+// The separate scale (Fp8, Fp4) that applies to a number of the view.
+float scale_at(const WeightView& view, Index row, Index column) noexcept;
+
 // out[i] = weight[row, first_column + i], i in [0, count). first_column and count are multiples of
 // the format's block_columns. Real is float or double.
 template <typename Real>

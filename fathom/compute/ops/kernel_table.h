@@ -21,10 +21,11 @@
 
 namespace fathom::ops {
 
-// A kernel computes on views whose shapes were checked; it does not fail and does not allocate.
+// A kernel computes on views whose shapes were checked; it does not fail and does not allocate. (The
+// type cannot say noexcept: Highway's dispatch tables hold plain functions.)
 template <typename Args>
 struct Kernel {
-  using Function = void (*)(const Args&, platform::ThreadPool&) noexcept;
+  using Function = void (*)(const Args&, platform::ThreadPool&);
   Function run = nullptr;
   std::string_view provider = "none";  // which backend and instruction set it came from
 };

@@ -25,7 +25,9 @@ struct VisibleRows {
 //   compressed rows of blocks, [C]
 //   selected   [T, top_k] block ids ascending, or empty: blocks 0, 1, 2, ...
 //   sink       [H]
-//   scratch    [threads, scratch_columns], scratch_columns >= num_head_tile * max rows of a token
+//   scratch    [threads, kHeadsPerTile * most], most the largest number of rows a token sees,
+//   rounded
+//              up to a multiple of 16
 //   out        [T, H * C], still rotated: the caller undoes rope at the query's position
 template <typename Real>
 struct SinkAttentionArgs {

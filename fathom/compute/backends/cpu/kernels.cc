@@ -1,11 +1,52 @@
 #include "fathom/compute/backends/cpu/kernels.h"
 
-namespace fathom::cpu {
+#include <array>
 
-std::vector<std::string> available_isas() {
-  return {"none"};
+#include "fathom/base/core/error.h"
+#include "fathom/compute/backends/cpu/isa_table.h"
+
+namespace fathom::cpu {
+namespace {
+
+// Every instruction set that Highway compiles for one of our machines, best first.
+constexpr std::array<Isa, 8> kIsas = {{
+    {"cpu:avx3", HWY_AVX3},
+    {"cpu:avx2", HWY_AVX2},
+    {"cpu:sse4", HWY_SSE4},
+    {"cpu:ssse3", HWY_SSSE3},
+    {"cpu:neon", HWY_NEON},
+    {"cpu:wasm", HWY_WASM},
+    {"cpu:emu128", HWY_EMU128},
+    {"cpu:scalar", HWY_SCALAR},
+}};
+constexpr std::string_view kPrefix = "cpu:";
+
+bool is_available(const Isa& isa) {
+  return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0;
 }
 
-void fill(ops::KernelTable<float>& /*table*/, std::string_view /*isa*/) {}
+}  // namespace
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const Isa& isa : kIsas) {
+    if (is_available(isa)) {
+      names.emplace_back(isa.name.substr(kPrefix.size()));
+    }
+  }
+  return names;
+}
+
+void fill(ops::KernelTable<float>& table, std::string_view isa) {
+  for (const Isa& candidate : kIsas) {
+    if (candidate.name.substr(kPrefix.size()) == isa && is_available(candidate)) {
+      fill_linear(table, candidate);
+      fill_attention(table, candidate);
+      fill_rows(table, candidate);
+      return;
+    }
+  }
+  fail(ErrorCode::Unsupported, "this machine cannot run instruction set ", isa);
+}
 
 }  // namespace fathom::cpu

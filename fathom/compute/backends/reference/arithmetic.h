@@ -5,8 +5,7 @@
 #include <cmath>
 
 #include "fathom/base/core/index.h"
-#include "fathom/compute/numeric/small_floats.h"
-#include "fathom/compute/ops/numerics.h"
+#include "fathom/compute/ops/scalar_rows.h"
 
 namespace fathom::reference {
 
@@ -45,14 +44,7 @@ Real dot(const Real* a, const Real* b, Index count) {
   return sum_lanes(lanes);
 }
 
-template <typename Real>
-Real rounded(Real value, ops::Rounding rounding) {
-  return rounding == ops::Rounding::Bf16 ? numeric::round_bf16(value) : value;
-}
-
-template <typename Real>
-Real sigmoid(Real x) {
-  return Real{1} / (Real{1} + std::exp(-x));
-}
+using ops::rounded;
+using ops::sigmoid;
 
 }  // namespace fathom::reference

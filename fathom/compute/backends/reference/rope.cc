@@ -1,21 +1,13 @@
 #include "fathom/compute/backends/reference/arithmetic.h"
 #include "fathom/compute/backends/reference/kernels.h"
+#include "fathom/compute/ops/scalar_rows.h"
 
 namespace fathom::reference {
 
 template <typename Real>
 void rope_table(const ops::RopeTableArgs<Real>& args, platform::ThreadPool& /*pool*/) noexcept {
-  const Index pairs = to_index(args.frequencies.size());
   for (Index row = 0; row < args.cos_sin.rows; ++row) {
-    Real* out = args.cos_sin.row(row);
-    for (Index pair = 0; pair < pairs; ++pair) {
-      // The product is rounded to fp32 in both number types: it is part of the model's definition,
-      // visible at positions where its last bit is a large angle.
-      const float angle =
-          static_cast<float>(args.positions[to_size(row)]) * args.frequencies[to_size(pair)];
-      out[pair] = static_cast<Real>(std::cos(static_cast<double>(angle)));
-      out[pairs + pair] = static_cast<Real>(std::sin(static_cast<double>(angle)));
-    }
+    ops::rope_table_row(args, row);
   }
 }
 

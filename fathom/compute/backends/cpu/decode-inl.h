@@ -1,0 +1,160 @@
+// Vectorised decoding of weights to fp32, exact as numeric::decode_row.
+#if defined(FATHOM_CPU_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_CPU_DECODE_INL_H_
+#undef FATHOM_CPU_DECODE_INL_H_
+#else
+#define FATHOM_CPU_DECODE_INL_H_
+#endif
+
+#include <cstring>
+
+#include "fathom/compute/backends/cpu/simd-inl.h"
+#include "fathom/compute/numeric/small_floats.h"
+#include "fathom/compute/numeric/weight_format.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::cpu::HWY_NAMESPACE {
+
+// Whole registers of `count` numbers; returns how many were done. The caller decodes the rest.
+HWY_INLINE Index decode_bf16(const std::uint8_t* from, Index count, float* out) {
+  const hn::Rebind<std::uint16_t, D> d16;
+  const hn::RebindToUnsigned<D> d32;
+  Index i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    const auto halves = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from + 2 * i));
+    hn::StoreU(hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(d32, halves))), D(), out + i);
+  }
+  return i;
+}
+
+// Sign and magnitude of a small float, moved to where fp32 has them, is the number times a power of
+// two, subnormals included: E4M3 needs 2^120, E2M1 2^126.
+template <int kMagnitudeShift, int kSignShift>
+HWY_INLINE V small_float(hn::Vec<hn::RebindToUnsigned<D>> codes,
+                         std::uint32_t magnitude_mask,
+                         std::uint32_t sign_mask,
+                         V factor) {
+  const hn::RebindToUnsigned<D> d32;
+  const auto magnitude =
+      hn::ShiftLeft<kMagnitudeShift>(hn::And(codes, hn::Set(d32, magnitude_mask)));
+  const auto sign = hn::ShiftLeft<kSignShift>(hn::And(codes, hn::Set(d32, sign_mask)));
+  return hn::Mul(hn::BitCast(D(), hn::Or(magnitude, sign)), factor);
+}
+
+// `from` holds E4M3 codes that share one scale.
+HWY_INLINE Index decode_e4m3(const std::uint8_t* from, Index count, float scale, float* out) {
+  const hn::Rebind<std::uint8_t, D> d8;
+  const hn::RebindToUnsigned<D> d32;
+  const V factor = hn::Set(D(), 0x1p120F);
+  const V scales = hn::Set(D(), scale);
+  Index i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    const auto codes = hn::PromoteTo(d32, hn::LoadU(d8, from + i));
+    hn::StoreU(hn::Mul(small_float<20, 24>(codes, 0x7f, 0x80, factor), scales), D(), out + i);
+  }
+  return i;
+}
+
+// 16 E2M1 codes in 16 bytes' low or high nibbles, in the order of the bytes. Codes are decoded to
+// twice their value and multiplied by half their scale, which is finite where the scale is not.
+template <int kShift>
+HWY_INLINE void decode_nibbles(const std::uint8_t* from, float half_scale, float* out) {
+  const hn::Rebind<std::uint8_t, D> d8;
+  const hn::RebindToUnsigned<D> d32;
+  const V factor = hn::Set(D(), 0x1p127F);
+  const V scales = hn::Set(D(), half_scale);
+  for (Index i = 0; i < 16; i += kWidth) {
+    const auto codes = hn::ShiftRight<kShift>(hn::PromoteTo(d32, hn::LoadU(d8, from + i)));
+    hn::StoreU(hn::Mul(small_float<22, 28>(codes, 0x7, 0x8, factor), scales), D(), out + i);
+  }
+}
+
+// 32 codes in 16 bytes, adjacent: byte j has columns 2j (low) and 2j + 1 (high).
+HWY_INLINE void decode_fp4_block(const std::uint8_t* from, float half_scale, float* out) {
+  HWY_ALIGN float low[16];
+  HWY_ALIGN float high[16];
+  decode_nibbles<0>(from, half_scale, low);
+  decode_nibbles<4>(from, half_scale, high);
+#if HWY_TARGET == HWY_SCALAR
+  for (Index i = 0; i < 16; ++i) {
+    out[2 * i] = low[i];
+    out[2 * i + 1] = high[i];
+  }
+#else
+  for (Index i = 0; i < 16; i += kWidth) {
+    hn::StoreInterleaved2(hn::Load(D(), low + i), hn::Load(D(), high + i), D(), out + 2 * i);
+  }
+#endif
+}
+
+HWY_INLINE void decode_q8_0_block(const std::uint8_t* from, float* out) {
+  const hn::Rebind<std::int8_t, D> d8;
+  const hn::RebindToSigned<D> d32;
+  std::uint16_t scale_bits;
+  std::memcpy(&scale_bits, from, sizeof(scale_bits));
+  const V scales = hn::Set(D(), numeric::f16_to_float(scale_bits));
+  for (Index i = 0; i < 32; i += kWidth) {
+    const auto codes = hn::LoadU(d8, reinterpret_cast<const std::int8_t*>(from + 2 + i));
+    hn::StoreU(hn::Mul(hn::ConvertTo(D(), hn::PromoteTo(d32, codes)), scales), D(), out + i);
+  }
+}
+
+// What lies at `column` of a row, for formats of one byte and more per number.
+HWY_INLINE const std::uint8_t* bytes_at(const numeric::WeightView& view,
+                                        Index row,
+                                        Index column_bytes) {
+  return reinterpret_cast<const std::uint8_t*>(view.data) + row * view.row_stride_bytes +
+         column_bytes;
+}
+
+// As numeric::decode_row, faster for the formats that models are mostly stored in. `first` is a
+// multiple of 256.
+HWY_INLINE void decode_chunk(
+    const numeric::WeightView& view, Index row, Index first, Index count, float* out) {
+  using numeric::WeightFormat;
+  switch (view.format) {
+    case WeightFormat::F32:
+      std::memcpy(out, bytes_at(view, row, 4 * first), to_size(4 * count));
+      return;
+    case WeightFormat::BF16: {
+      const Index done = decode_bf16(bytes_at(view, row, 2 * first), count, out);
+      numeric::decode_row(view, row, first + done, count - done, out + done);
+      return;
+    }
+    case WeightFormat::Fp8:
+      for (Index tile = 0; tile < count; tile += numeric::kFp8TileColumns) {
+        const Index columns = HWY_MIN(numeric::kFp8TileColumns, count - tile);
+        const float scale = numeric::scale_at(view, row, first + tile);
+        const Index done =
+            decode_e4m3(bytes_at(view, row, first + tile), columns, scale, out + tile);
+        numeric::decode_row(view, row, first + tile + done, columns - done, out + tile + done);
+      }
+      return;
+    case WeightFormat::Fp4:
+      for (Index block = 0; block < count; block += 32) {
+        decode_fp4_block(bytes_at(view, row, (first + block) / 2),
+                         0.5F * numeric::scale_at(view, row, first + block), out + block);
+      }
+      return;
+    case WeightFormat::Mxfp4:
+      for (Index block = 0; block < count; block += 32) {
+        const std::uint8_t* bytes = bytes_at(view, row, (first + block) / 32 * 17);
+        const float half_scale = numeric::mxfp4_half_scale(bytes[0]);
+        decode_nibbles<0>(bytes + 1, half_scale, out + block);
+        decode_nibbles<4>(bytes + 1, half_scale, out + block + 16);
+      }
+      return;
+    case WeightFormat::Q8_0:
+      for (Index block = 0; block < count; block += 32) {
+        decode_q8_0_block(bytes_at(view, row, (first + block) / 32 * 34), out + block);
+      }
+      return;
+    default:
+      numeric::decode_row(view, row, first, count, out);
+  }
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,31 @@
+// Choosing one instruction set's version of a kernel, without global state.
+#pragma once
+
+#include <string_view>
+
+#include <hwy/highway.h>
+
+#include "fathom/compute/ops/kernel_table.h"
+
+namespace fathom::cpu {
+
+// One of the instruction sets that the kernels were compiled for.
+struct Isa {
+  std::string_view name;  // "cpu:avx3"
+  std::int64_t target;    // Highway's bit
+};
+
+// The function of a HWY_EXPORT table that was compiled for the instruction set.
+template <typename Table>
+auto select(const Table& table, const Isa& isa) {
+  hwy::ChosenTarget chosen;
+  chosen.Update(isa.target);
+  return table[chosen.GetIndex()];
+}
+
+// Each file of kernels fills its own entries.
+void fill_linear(ops::KernelTable<float>& table, const Isa& isa);
+void fill_attention(ops::KernelTable<float>& table, const Isa& isa);
+void fill_rows(ops::KernelTable<float>& table, const Isa& isa);
+
+}  // namespace fathom::cpu

@@ -1,0 +1,204 @@
+// Matrix products with weights in any format, decoded to fp32 in the registers' neighbourhood.
+//
+// A tile is 16 rows of the weight times 48 tokens. Within it, 4 rows of a chunk of 512 columns are
+// decoded to the first-level cache and multiplied with all tokens of the tile; sums wait in memory
+// between chunks. Every (row, token) pair has its own lanes and sees its columns in ascending
+// order, so no choice of tiles, rows or tokens changes a result.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/linear.cc"
+#include <algorithm>
+
+#include <hwy/foreach_target.h>  // must come before highway.h
+
+#include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/backends/cpu/decode-inl.h"
+#include "fathom/compute/backends/cpu/isa_table.h"
+#include "fathom/compute/backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::cpu::HWY_NAMESPACE {
+namespace {
+
+constexpr Index kTileRows = 16;
+constexpr Index kTileTokens = 48;
+constexpr Index kDecodedRows = 4;
+constexpr Index kChunk = 512;  // a multiple of every format's block
+
+// How many rows and tokens fit the registers, with their lanes and one operand each.
+constexpr Index kMicroRows = kRegisters == 1 ? 4 : (kRegisters == 2 ? 2 : 1);
+constexpr Index kMicroTokens = kRegisters == 1 ? 6 : 3;
+
+// Sums of one tile's rows and tokens between chunks.
+using Sums = float[kDecodedRows][kTileTokens][kLanes];
+
+template <Index kRows, Index kTokens>
+HWY_INLINE void micro(const float* weights,
+                      const float* const* x,
+                      Index first,
+                      Index count,
+                      Index row,
+                      Index token,
+                      Sums& sums) {
+  LaneSet acc[to_size(kRows)][to_size(kTokens)];
+  for (Index r = 0; r < kRows; ++r) {
+    for (Index t = 0; t < kTokens; ++t) {
+      acc[r][t] = load_lanes(sums[row + r][token + t]);
+    }
+  }
+  Index k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    LaneSet w[to_size(kRows)];
+    for (Index r = 0; r < kRows; ++r) {
+      w[r] = load_lanes(weights + (row + r) * kChunk + k);
+    }
+    for (Index t = 0; t < kTokens; ++t) {
+      const LaneSet column = load_lanes(x[token + t] + first + k);
+      for (Index r = 0; r < kRows; ++r) {
+        multiply_add(w[r], column, acc[r][t]);
+      }
+    }
+  }
+  if (k < count) {
+    for (Index t = 0; t < kTokens; ++t) {
+      const LaneSet column = load_tail(x[token + t] + first + k, count - k);
+      for (Index r = 0; r < kRows; ++r) {
+        multiply_add(load_tail(weights + (row + r) * kChunk + k, count - k), column, acc[r][t]);
+      }
+    }
+  }
+  for (Index r = 0; r < kRows; ++r) {
+    for (Index t = 0; t < kTokens; ++t) {
+      store_lanes(acc[r][t], sums[row + r][token + t]);
+    }
+  }
+}
+
+// All tokens of the tile times kRows decoded rows, most of them kMicroTokens at a time.
+template <Index kRows>
+HWY_INLINE void multiply_rows(const float* weights,
+                              const float* const* x,
+                              Index first,
+                              Index count,
+                              Index row,
+                              Index num_tokens,
+                              Sums& sums) {
+  Index token = 0;
+  for (; token + kMicroTokens <= num_tokens; token += kMicroTokens) {
+    micro<kRows, kMicroTokens>(weights, x, first, count, row, token, sums);
+  }
+  for (; token < num_tokens; ++token) {
+    micro<kRows, 1>(weights, x, first, count, row, token, sums);
+  }
+}
+
+// out[t][row] for rows [first_row, end_row) and up to kTileTokens tokens, row t of x at x[t].
+void compute_tile(const numeric::WeightView& weight,
+                  Index first_row,
+                  Index end_row,
+                  const float* const* x,
+                  Index num_tokens,
+                  ops::Rounding rounding,
+                  float* const* out) {
+  HWY_ALIGN float decoded[kDecodedRows * kChunk];
+  HWY_ALIGN Sums sums;
+  for (Index row = first_row; row < end_row; row += kDecodedRows) {
+    const Index num_rows = std::min(kDecodedRows, end_row - row);
+    for (Index r = 0; r < num_rows; ++r) {
+      for (Index t = 0; t < num_tokens; ++t) {
+        store_lanes(zero_lanes(), sums[r][t]);
+      }
+    }
+    for (Index first = 0; first < weight.columns; first += kChunk) {
+      const Index count = std::min(kChunk, weight.columns - first);
+      for (Index r = 0; r < num_rows; ++r) {
+        decode_chunk(weight, row + r, first, count, decoded + r * kChunk);
+      }
+      Index r = 0;
+      for (; r + kMicroRows <= num_rows; r += kMicroRows) {
+        multiply_rows<kMicroRows>(decoded, x, first, count, r, num_tokens, sums);
+      }
+      for (; r < num_rows; ++r) {
+        multiply_rows<1>(decoded, x, first, count, r, num_tokens, sums);
+      }
+    }
+    for (Index r = 0; r < num_rows; ++r) {
+      for (Index t = 0; t < num_tokens; ++t) {
+        const float sum = sum_lanes(load_lanes(sums[r][t]));
+        out[t][row + r] = rounding == ops::Rounding::Bf16 ? numeric::round_bf16(sum) : sum;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) {
+  const Index num_row_tiles = ceil_div(args.weight.rows, kTileRows);
+  const Index num_token_tiles = ceil_div(args.x.rows, kTileTokens);
+  pool.parallel_for(num_row_tiles * num_token_tiles, [&](Index tile, int /*thread*/) {
+    const Index first_row = tile % num_row_tiles * kTileRows;
+    const Index first_token = tile / num_row_tiles * kTileTokens;
+    const Index num_tokens = std::min(kTileTokens, args.x.rows - first_token);
+    const float* x[kTileTokens];
+    float* out[kTileTokens];
+    for (Index t = 0; t < num_tokens; ++t) {
+      x[t] = args.x.row(first_token + t);
+      out[t] = args.out.row(first_token + t);
+    }
+    compute_tile(args.weight, first_row, std::min(first_row + kTileRows, args.weight.rows), x,
+                 num_tokens, args.rounding, out);
+  });
+}
+
+void expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
+  const Index num_experts = to_index(args.weights.size());
+  const Index num_slots = args.out.rows;
+  const Index num_row_tiles = ceil_div(args.out.columns, kTileRows);
+  // One group of tiles per expert or, for a few tokens, per slot: the first slot of an expert
+  // stands for all of its slots.
+  const bool by_slot = num_slots < num_experts;
+  pool.parallel_for(
+      (by_slot ? num_slots : num_experts) * num_row_tiles, [&](Index tile, int /*thread*/) {
+        Index expert = tile / num_row_tiles;
+        if (by_slot) {
+          const Index slot = expert;
+          expert = std::upper_bound(args.offsets.begin(), args.offsets.end(), slot) -
+                   args.offsets.begin() - 1;
+          if (args.offsets[to_size(expert)] != slot) {
+            return;
+          }
+        }
+        const Index end_slot = args.offsets[to_size(expert) + 1];
+        const Index first_row = tile % num_row_tiles * kTileRows;
+        for (Index first = args.offsets[to_size(expert)]; first < end_slot; first += kTileTokens) {
+          const Index num_tokens = std::min(kTileTokens, end_slot - first);
+          const float* x[kTileTokens];
+          float* out[kTileTokens];
+          for (Index t = 0; t < num_tokens; ++t) {
+            const Index slot = first + t;
+            x[t] = args.x.row(args.source.empty() ? slot : Index{args.source[to_size(slot)]});
+            out[t] = args.out.row(slot);
+          }
+          compute_tile(args.weights[to_size(expert)], first_row,
+                       std::min(first_row + kTileRows, args.out.columns), x, num_tokens,
+                       args.rounding, out);
+        }
+      });
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fathom::cpu {
+
+HWY_EXPORT(linear);
+HWY_EXPORT(expert_linear);
+
+void fill_linear(ops::KernelTable<float>& table, const Isa& isa) {
+  table.linear = {select(HWY_DISPATCH_TABLE(linear), isa), isa.name};
+  table.expert_linear = {select(HWY_DISPATCH_TABLE(expert_linear), isa), isa.name};
+}
+
+}  // namespace fathom::cpu
+#endif  // HWY_ONCE

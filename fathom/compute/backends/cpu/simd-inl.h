@@ -1,0 +1,167 @@
+// What the CPU kernels share, compiled once per instruction set (Highway's foreach_target).
+//
+// The K-order of docs/numerics.md: 16 lanes whatever the width of a register; number k is added to
+// lane k mod 16 and the lanes are summed as a tree. Widths below 16 use several registers per lane
+// set, so all instruction sets with fused multiply-add give the same bits.
+
+// Not #pragma once: it is included once per target.
+#if defined(FATHOM_CPU_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_CPU_SIMD_INL_H_
+#undef FATHOM_CPU_SIMD_INL_H_
+#else
+#define FATHOM_CPU_SIMD_INL_H_
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include "fathom/base/core/index.h"
+#include "fathom/compute/ops/numerics.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+inline constexpr Index kLanes = 16;
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+inline constexpr Index kWidth = static_cast<Index>(hn::MaxLanes(D()));  // numbers in a register
+inline constexpr Index kRegisters = kLanes / kWidth;                    // registers in a lane set
+
+// 16 lanes of partial sums.
+struct LaneSet {
+  V v[kRegisters];
+};
+
+HWY_INLINE LaneSet zero_lanes() {
+  LaneSet lanes;
+  for (Index i = 0; i < kRegisters; ++i) {
+    lanes.v[i] = hn::Zero(D());
+  }
+  return lanes;
+}
+
+HWY_INLINE LaneSet load_lanes(const float* from) {
+  LaneSet lanes;
+  for (Index i = 0; i < kRegisters; ++i) {
+    lanes.v[i] = hn::LoadU(D(), from + i * kWidth);
+  }
+  return lanes;
+}
+
+HWY_INLINE void store_lanes(const LaneSet& lanes, float* to) {
+  for (Index i = 0; i < kRegisters; ++i) {
+    hn::StoreU(lanes.v[i], D(), to + i * kWidth);
+  }
+}
+
+HWY_INLINE void multiply_add(const LaneSet& a, const LaneSet& b, LaneSet& sum) {
+  for (Index i = 0; i < kRegisters; ++i) {
+    sum.v[i] = hn::MulAdd(a.v[i], b.v[i], sum.v[i]);
+  }
+}
+
+// lane l += lane l + 8, then + 4, + 2, + 1.
+HWY_INLINE float sum_lanes(LaneSet lanes) {
+  for (Index half = kRegisters / 2; half > 0; half /= 2) {
+    for (Index i = 0; i < half; ++i) {
+      lanes.v[i] = hn::Add(lanes.v[i], lanes.v[i + half]);
+    }
+  }
+#if HWY_TARGET == HWY_SCALAR
+  return hn::GetLane(lanes.v[0]);
+#else
+  const hn::CappedTag<float, 8> d8;
+  const hn::CappedTag<float, 4> d4;
+  const auto fold8 = [&](auto v) {
+    if constexpr (kWidth == 16) {
+      return hn::Add(hn::LowerHalf(d8, v), hn::UpperHalf(d8, v));
+    } else {
+      return v;
+    }
+  };
+  const auto fold4 = [&](auto v) {
+    if constexpr (kWidth >= 8) {
+      return hn::Add(hn::LowerHalf(d4, v), hn::UpperHalf(d4, v));
+    } else {
+      return v;
+    }
+  };
+  const auto four = fold4(fold8(lanes.v[0]));
+  const auto two = hn::Add(four, hn::Shuffle1032(four));
+  return hn::GetLane(hn::Add(two, hn::Shuffle2301(two)));
+#endif
+}
+
+// The last count < 16 numbers of a row, zeros behind.
+HWY_INLINE LaneSet load_tail(const float* from, Index count) {
+  HWY_ALIGN float padded[kLanes] = {};
+  for (Index i = 0; i < count; ++i) {
+    padded[i] = from[i];
+  }
+  return load_lanes(padded);
+}
+
+HWY_INLINE float dot(const float* a, const float* b, Index count) {
+  LaneSet sum = zero_lanes();
+  Index k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    multiply_add(load_lanes(a + k), load_lanes(b + k), sum);
+  }
+  if (k < count) {
+    multiply_add(load_tail(a + k, count - k), load_tail(b + k, count - k), sum);
+  }
+  return sum_lanes(sum);
+}
+
+// Nearest BF16, ties to even; NaN stays NaN.
+HWY_INLINE V round_bf16(V value) {
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff)));
+  const auto kept = hn::BitCast(D(), hn::And(rounded, hn::Set(du, 0xffff0000U)));
+  return hn::IfThenElse(hn::IsNaN(value), value, kept);
+}
+
+HWY_INLINE V rounded(V value, ops::Rounding rounding) {
+  return rounding == ops::Rounding::Bf16 ? round_bf16(value) : value;
+}
+
+// out[i] = body(load(i)) for `count` numbers: body(offset, is_tail) computes one register from
+// inputs that it loads with `load`.
+//
+// Calls body(load) where load(pointer) gives the numbers at the same offset of any array; the tail
+// is padded with zeros and only its own numbers are stored.
+template <typename Body>
+HWY_INLINE void map_row(Index count, float* out, const Body& body) {
+  Index i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    hn::StoreU(body([i](const float* from) { return hn::LoadU(D(), from + i); }), D(), out + i);
+  }
+  if (i < count) {
+    HWY_ALIGN float result[kLanes];
+    const auto load = [i, count](const float* from) {
+      HWY_ALIGN float padded[kLanes] = {};
+      for (Index k = i; k < count; ++k) {
+        padded[k - i] = from[k];
+      }
+      return hn::Load(D(), padded);
+    };
+    hn::Store(body(load), D(), result);
+    for (Index k = i; k < count; ++k) {
+      out[k] = result[k - i];
+    }
+  }
+}
+
+HWY_INLINE V sigmoid(V x) {
+  const V one = hn::Set(D(), 1.0F);
+  return hn::Div(one, hn::Add(one, hn::Exp(D(), hn::Neg(x))));
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

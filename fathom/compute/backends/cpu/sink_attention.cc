@@ -1,0 +1,301 @@
+// Attention, index scores and compression: kernels that read rows of the cache.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/sink_attention.cc"
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <hwy/foreach_target.h>  // must come before highway.h
+
+#include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/backends/cpu/isa_table.h"
+#include "fathom/compute/backends/cpu/simd-inl.h"
+#include "fathom/compute/numeric/small_floats.h"
+#include "fathom/compute/ops/top_k.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::cpu::HWY_NAMESPACE {
+namespace {
+
+using AttentionArgs = ops::SinkAttentionArgs<float>;
+constexpr Index kHeads = AttentionArgs::kHeadsPerTile;
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+// Row idx of what the token sees: its window first, then compressed rows.
+HWY_INLINE const float* visible_row(const AttentionArgs& args, Index token, Index idx) {
+  const ops::VisibleRows& visible = args.visible[to_size(token)];
+  if (idx < visible.num_window_rows) {
+    return args.window.row(visible.first_window_row + idx);
+  }
+  const Index compressed_idx = idx - visible.num_window_rows;
+  return args.compressed.row(
+      args.selected.data == nullptr ? compressed_idx : args.selected.row(token)[compressed_idx]);
+}
+
+// scores[h][idx] = scale * (query h . row idx) for kCount heads, each row read once.
+template <Index kCount>
+HWY_INLINE void score_rows(const AttentionArgs& args,
+                           Index token,
+                           const float* query,
+                           Index num_rows,
+                           Index stride,
+                           float* scores) {
+  const Index width = args.window.width;
+  const auto scale = static_cast<float>(args.scale);
+  for (Index idx = 0; idx < num_rows; ++idx) {
+    const float* row = visible_row(args, token, idx);
+    LaneSet sums[to_size(kCount)];
+    for (Index h = 0; h < kCount; ++h) {
+      sums[h] = zero_lanes();
+    }
+    Index k = 0;
+    for (; k + kLanes <= width; k += kLanes) {
+      const LaneSet part = load_lanes(row + k);
+      for (Index h = 0; h < kCount; ++h) {
+        multiply_add(load_lanes(query + h * width + k), part, sums[h]);
+      }
+    }
+    if (k < width) {
+      const LaneSet part = load_tail(row + k, width - k);
+      for (Index h = 0; h < kCount; ++h) {
+        multiply_add(load_tail(query + h * width + k, width - k), part, sums[h]);
+      }
+    }
+    for (Index h = 0; h < kCount; ++h) {
+      scores[h * stride + idx] = sum_lanes(sums[h]) * scale;
+    }
+  }
+}
+
+// Scores become weights exp(score - largest), rounded where they multiply rows; returns the
+// denominator, sink included. Weights behind the last are 0.
+HWY_INLINE float soften(float* scores, Index num_rows, float sink, ops::Rounding rounding) {
+  const Index padded = ceil_div(num_rows, kLanes) * kLanes;
+  std::fill(scores + num_rows, scores + padded, kMinusInfinity);
+  V most = hn::Set(D(), kMinusInfinity);
+  for (Index i = 0; i < padded; i += kWidth) {
+    most = hn::Max(most, hn::LoadU(D(), scores + i));
+  }
+  const float largest = hn::GetLane(hn::MaxOfLanes(D(), most));
+  const V shift = hn::Set(D(), largest);
+  LaneSet sum = zero_lanes();
+  for (Index i = 0; i < padded; i += kLanes) {
+    for (Index part = 0; part < kRegisters; ++part) {
+      float* at = scores + i + part * kWidth;
+      const V weight = hn::Exp(D(), hn::Sub(hn::LoadU(D(), at), shift));
+      sum.v[part] = hn::Add(sum.v[part], weight);
+      hn::StoreU(rounded(weight, rounding), D(), at);
+    }
+  }
+  return sum_lanes(sum) + std::exp(sink - largest);
+}
+
+// out[h][c] = sum_idx weights[h][idx] * row idx [c] / denominators[h], rows in ascending order.
+template <Index kCount>
+HWY_INLINE void add_rows(const AttentionArgs& args,
+                         Index token,
+                         const float* weights,
+                         Index num_rows,
+                         Index stride,
+                         const float* denominators,
+                         float* out) {
+  constexpr Index kColumns = 2;  // registers of columns at a time
+  const Index width = args.window.width;
+  Index c = 0;
+  for (; c + kColumns * kWidth <= width; c += kColumns * kWidth) {
+    V sums[to_size(kCount)][kColumns];
+    for (Index h = 0; h < kCount; ++h) {
+      for (Index part = 0; part < kColumns; ++part) {
+        sums[h][part] = hn::Zero(D());
+      }
+    }
+    for (Index idx = 0; idx < num_rows; ++idx) {
+      const float* row = visible_row(args, token, idx) + c;
+      for (Index part = 0; part < kColumns; ++part) {
+        const V value = hn::LoadU(D(), row + part * kWidth);
+        for (Index h = 0; h < kCount; ++h) {
+          sums[h][part] = hn::MulAdd(hn::Set(D(), weights[h * stride + idx]), value, sums[h][part]);
+        }
+      }
+    }
+    for (Index h = 0; h < kCount; ++h) {
+      const V denominator = hn::Set(D(), denominators[h]);
+      for (Index part = 0; part < kColumns; ++part) {
+        hn::StoreU(rounded(hn::Div(sums[h][part], denominator), args.rounding), D(),
+                   out + h * width + c + part * kWidth);
+      }
+    }
+  }
+  for (; c < width; ++c) {
+    for (Index h = 0; h < kCount; ++h) {
+      float sum = 0;
+      for (Index idx = 0; idx < num_rows; ++idx) {
+        sum = std::fma(weights[h * stride + idx], visible_row(args, token, idx)[c], sum);
+      }
+      out[h * width + c] = hn::GetLane(rounded(hn::Set(D(), sum / denominators[h]), args.rounding));
+    }
+  }
+}
+
+template <Index kCount>
+void attend(const AttentionArgs& args, Index token, Index head, float* scores) {
+  const ops::VisibleRows& visible = args.visible[to_size(token)];
+  const Index num_rows = visible.num_window_rows + visible.num_compressed_rows;
+  const Index stride = ceil_div(num_rows, kLanes) * kLanes;
+  const Index width = args.window.width;
+  score_rows<kCount>(args, token, args.query.row(token) + head * width, num_rows, stride, scores);
+  float denominators[to_size(kCount)];
+  for (Index h = 0; h < kCount; ++h) {
+    denominators[h] =
+        soften(scores + h * stride, num_rows, args.sink[to_size(head + h)], args.rounding);
+  }
+  add_rows<kCount>(args, token, scores, num_rows, stride, denominators,
+                   args.out.row(token) + head * width);
+}
+
+}  // namespace
+
+void sink_attention(const AttentionArgs& args, platform::ThreadPool& pool) {
+  const Index num_heads = to_index(args.sink.size());
+  const Index num_head_tiles = ceil_div(num_heads, kHeads);
+  pool.parallel_for(args.query.rows * num_head_tiles, [&](Index tile, int thread_idx) {
+    const Index token = tile / num_head_tiles;
+    const Index head = tile % num_head_tiles * kHeads;
+    float* scores = args.scratch.row(thread_idx);
+    if (head + kHeads <= num_heads) {
+      attend<kHeads>(args, token, head, scores);
+      return;
+    }
+    for (Index rest = head; rest < num_heads; ++rest) {
+      attend<1>(args, token, rest, scores);
+    }
+  });
+}
+
+namespace {
+
+using SelectArgs = ops::IndexSelectArgs<float>;
+
+void score_blocks(const SelectArgs& args, Index token, Index first, Index end, float* scores) {
+  const Index width = args.keys.width;
+  const Index num_heads = args.weight.columns;
+  const float* weights = args.weight.row(token);
+  for (Index block = first; block < end; ++block) {
+    const float* key = args.keys.row(block);
+    float score = 0;
+    for (Index head = 0; head < num_heads; ++head) {
+      float product = dot(args.query.row(token) + head * width, key, width);
+      if (args.rounding == ops::Rounding::Bf16) {
+        product = numeric::round_bf16(product);
+        score += numeric::round_bf16(std::max(product, 0.0F) * weights[head]);
+      } else {
+        score += std::max(product, 0.0F) * weights[head];
+      }
+    }
+    scores[block] = args.rounding == ops::Rounding::Bf16 ? numeric::round_bf16(score) : score;
+  }
+}
+
+}  // namespace
+
+void index_select(const SelectArgs& args, platform::ThreadPool& pool) {
+  constexpr Index kBlocksPerTile = 128;
+  constexpr Index kFewTokens = 8;
+  const Index top_k = args.out.columns;
+  // Many tokens: one each. A few with a long context: all threads score the same token. Either way
+  // a score is computed alone, so the choice does not show in results.
+  if (args.out.rows >= kFewTokens) {
+    pool.parallel_for(args.out.rows, [&](Index token, int thread_idx) {
+      const Index num_visible = args.num_visible[to_size(token)];
+      float* scores = args.scratch.row(thread_idx);
+      if (num_visible > top_k) {
+        score_blocks(args, token, 0, num_visible, scores);
+      }
+      ops::select_top_k(scores, num_visible, top_k, args.out.row(token));
+    });
+    return;
+  }
+  for (Index token = 0; token < args.out.rows; ++token) {
+    const Index num_visible = args.num_visible[to_size(token)];
+    float* scores = args.scratch.row(0);
+    if (num_visible > top_k) {
+      pool.parallel_for(ceil_div(num_visible, kBlocksPerTile), [&](Index tile, int /*thread*/) {
+        const Index first = tile * kBlocksPerTile;
+        score_blocks(args, token, first, std::min(first + kBlocksPerTile, num_visible), scores);
+      });
+    }
+    ops::select_top_k(scores, num_visible, top_k, args.out.row(token));
+  }
+}
+
+namespace {
+
+using PoolArgs = ops::CompressPoolArgs<float>;
+
+// One register of channels of one block: `count` of them are real.
+void pool_channels(const PoolArgs& args, Index block, Index channel, Index count, float* out) {
+  const Index width = args.input.width / 2;  // values, then as many gates
+  const Index start = block * args.block_tokens;
+  const Index first = args.has_overlap ? std::max<Index>(0, start - args.block_tokens) : start;
+  const auto load = [&](const float* from) {
+    if (count == kWidth) {
+      return hn::LoadU(D(), from);
+    }
+    HWY_ALIGN float padded[kLanes] = {};
+    std::copy(from, from + count, padded);
+    return hn::Load(D(), padded);
+  };
+  const auto column_of = [&](Index token) {
+    return channel + (args.has_overlap && token >= start ? width / 2 : 0);
+  };
+  V largest = hn::Set(D(), kMinusInfinity);
+  for (Index token = first; token < start + args.block_tokens; ++token) {
+    largest = hn::Max(largest, load(args.input.row(token) + width + column_of(token)));
+  }
+  V sum = hn::Zero(D());
+  V weighted = hn::Zero(D());
+  for (Index token = first; token < start + args.block_tokens; ++token) {
+    const float* row = args.input.row(token) + column_of(token);
+    const V weight = hn::Exp(D(), hn::Sub(load(row + width), largest));
+    sum = hn::Add(sum, weight);
+    weighted = hn::MulAdd(weight, load(row), weighted);
+  }
+  HWY_ALIGN float result[kLanes];
+  hn::Store(rounded(hn::Div(weighted, sum), args.rounding), D(), result);
+  std::copy(result, result + count, out);
+}
+
+}  // namespace
+
+void compress_pool(const PoolArgs& args, platform::ThreadPool& pool) {
+  constexpr Index kChannelsPerTile = 64;
+  const Index width = args.out.columns;
+  const Index num_tiles = ceil_div(width, kChannelsPerTile);
+  pool.parallel_for(args.out.rows * num_tiles, [&](Index tile, int /*thread*/) {
+    const Index row = tile / num_tiles;
+    const Index end = std::min((tile % num_tiles + 1) * kChannelsPerTile, width);
+    for (Index channel = tile % num_tiles * kChannelsPerTile; channel < end; channel += kWidth) {
+      pool_channels(args, args.first_block + row, channel, std::min(kWidth, end - channel),
+                    args.out.row(row) + channel);
+    }
+  });
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fathom::cpu {
+
+HWY_EXPORT(sink_attention);
+HWY_EXPORT(index_select);
+HWY_EXPORT(compress_pool);
+
+void fill_attention(ops::KernelTable<float>& table, const Isa& isa) {
+  table.sink_attention = {select(HWY_DISPATCH_TABLE(sink_attention), isa), isa.name};
+  table.index_select = {select(HWY_DISPATCH_TABLE(index_select), isa), isa.name};
+  table.compress_pool = {select(HWY_DISPATCH_TABLE(compress_pool), isa), isa.name};
+}
+
+}  // namespace fathom::cpu
+#endif  // HWY_ONCE
