@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string_view>
 
 #include "fathom/compute/runtime/runtime.h"
 #include "fathom/families.h"
@@ -31,7 +32,17 @@ class LoadedModel final : public Model {
                .num_layers = opened_.config.model.num_layers(),
                .has_draft = lm_->draft() != nullptr,
                .num_threads = runtime_.pool().num_threads(),
-               .fallbacks = runtime_.fallbacks()} {}
+               .fallbacks = runtime_.fallbacks()} {
+    if (options.on_layer) {
+      runtime_.context().probe = [on_layer = options.on_layer](std::string_view name,
+                                                               Index layer_idx,
+                                                               const tensor::Tensor&) {
+        if (name == "hidden") {  // the last that a decoder layer shows
+          on_layer(layer_idx);
+        }
+      };
+    }
+  }
 
   const ModelFacts& facts() const override { return facts_; }
   Session start() override;

@@ -32,6 +32,8 @@ struct ModelOptions {
   bool huge_pages = false;                  // ask for huge pages under the weights
   std::int64_t raw_tokens = 8192;           // a session goes back so far without replay
   std::int64_t checkpoint_interval = 4096;  // an older target replays fewer tokens than this
+  // Told of every layer that a step has computed, from the thread that runs it: for progress.
+  std::function<void(std::int64_t layer_idx)> on_layer = {};
 };
 
 struct ModelFacts {

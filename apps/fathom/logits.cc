@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include <CLI/App.hpp>
@@ -24,12 +25,41 @@ struct LogitsOptions {
   bool mtp = false;
 };
 
+// How far a run is, in tokens times layers: a step of many tokens takes long.
+class StepProgress {
+ public:
+  void start(Index num_tokens, Index num_layers) {
+    num_layers_ = num_layers;
+    line_.emplace("logits", num_tokens * num_layers, "tokens", static_cast<double>(num_layers));
+  }
+  void finish() { line_.reset(); }
+  void next(Index first_token, Index num_tokens) {
+    first_token_ = first_token;
+    num_tokens_ = num_tokens;
+  }
+  void layer_done(Index layer_idx) {
+    if (line_) {
+      line_->update(first_token_ * num_layers_ +
+                    num_tokens_ * std::min(layer_idx + 1, num_layers_));
+    }
+  }
+
+ private:
+  std::optional<Progress> line_;
+  Index num_layers_ = 0;
+  Index first_token_ = 0;
+  Index num_tokens_ = 0;
+};
+
 void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
   const std::vector<std::int64_t> ids = read_tokens(options.run.tokens);
   if (options.mtp && ids.size() < 2) {
     fail(ErrorCode::InvalidArgument, "--tokens: 1 token, expected at least 2 with --mtp");
   }
-  const std::shared_ptr<Model> model = Model::open(options.run.model, options.run.model_options());
+  StepProgress steps;
+  ModelOptions model_options = options.run.model_options();
+  model_options.on_layer = [&steps](Index layer_idx) { steps.layer_done(layer_idx); };
+  const std::shared_ptr<Model> model = Model::open(options.run.model, model_options);
   const ModelFacts& facts = model->facts();
   if (options.mtp && !facts.has_draft) {
     fail(ErrorCode::Unsupported, options.run.model,
@@ -42,15 +72,15 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
 
   const auto start = std::chrono::steady_clock::now();
   Session session = model->start();
-  Progress progress("logits", num_rows, "tokens");
+  steps.start(num_tokens, facts.num_layers);
   const LogitsSink sink = [&](Index, Index count, const float* logits) {
     file.append(count, logits);
-    progress.update(file.num_rows_written());
   };
   const Index chunk_tokens = options.chunk_tokens == 0 ? num_tokens : options.chunk_tokens;
   for (Index first = 0; first < num_tokens; first += chunk_tokens) {
     const auto chunk = std::span<const TokenId>(tokens).subspan(
         to_size(first), to_size(std::min(chunk_tokens, num_tokens - first)));
+    steps.next(first, to_index(chunk.size()));
     if (options.mtp) {
       session.append_for_draft(chunk, sink);
     } else {
@@ -58,6 +88,7 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
     }
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  steps.finish();
   file.commit();
 
   Report report;
