@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
+#include <string_view>
 
 #include "fathom/compute/runtime/runtime.h"
 #include "fathom/families.h"
@@ -32,7 +32,17 @@ class LoadedModel final : public Model {
                .num_layers = opened_.config.model.num_layers(),
                .has_draft = lm_->draft() != nullptr,
                .num_threads = runtime_.pool().num_threads(),
-               .fallbacks = runtime_.fallbacks()} {}
+               .fallbacks = runtime_.fallbacks()} {
+    if (options.on_layer) {
+      runtime_.context().probe = [on_layer = options.on_layer](std::string_view name,
+                                                               Index layer_idx,
+                                                               const tensor::Tensor&) {
+        if (name == "hidden") {  // the last that a decoder layer shows
+          on_layer(layer_idx);
+        }
+      };
+    }
+  }
 
   const ModelFacts& facts() const override { return facts_; }
   Session start() override;
@@ -107,18 +117,6 @@ double log_sum_exp(const std::vector<float>& logits) {
   return largest + std::log(sum);
 }
 
-// The draft block's side of a session: its cache, and the hidden state of the last token, which
-// waits for the token after it.
-struct DraftState {
-  kv::SequenceCache cache;
-  std::vector<std::byte> waiting;
-
-  void keep(const tensor::Tensor& row) {
-    const auto* data = static_cast<const std::byte*>(row.raw());
-    waiting.assign(data, data + row.num_bytes());
-  }
-};
-
 }  // namespace
 
 class Session::State {
@@ -129,7 +127,6 @@ class Session::State {
   std::shared_ptr<LoadedModel> model;
   kv::SequenceCache cache;
   std::vector<TokenId> tokens;
-  std::optional<DraftState> draft;  // while every token came through append_for_draft
 
   void check_room(std::size_t num_new) const {
     const auto total = to_index(tokens.size() + num_new);
@@ -251,7 +248,6 @@ std::int64_t Session::truncate(std::int64_t num_tokens) {
          this->num_tokens());
   }
   const Index replayed = state_->replay(num_tokens);
-  state_->draft.reset();
   state_->tokens.resize(to_size(num_tokens));
   return replayed;
 }
@@ -260,7 +256,6 @@ Session Session::fork() const {
   auto copy = std::make_unique<State>(state_->model);
   copy->cache = state_->cache;
   copy->tokens = state_->tokens;
-  copy->draft = state_->draft;
   return Session(std::move(copy));
 }
 

@@ -34,6 +34,8 @@ struct ModelOptions {
   std::int64_t checkpoint_interval = 4096;  // an older target replays fewer tokens than this
   // Tokens computed at a time: bounds the memory of a step, does not change a bit of its results.
   std::int64_t step_tokens = 512;
+  // Told of every layer that a step has computed, from the thread that runs it: for progress.
+  std::function<void(std::int64_t layer_idx)> on_layer = {};
 };
 
 struct ModelFacts {
@@ -91,8 +93,7 @@ class Session {
   // Computes tokens and hands out the logits of every one of them, in blocks of rows.
   void append(std::span<const TokenId> tokens, const LogitsSink& sink);
   // As above, but the logits of the draft block: row i predicts token i + 2 from hidden state i and
-  // token i + 1, so all calls together give one row less than tokens. Only on a session whose every
-  // token came through this call.
+  // token i + 1, so there is one row less than tokens. Only on a session that has no tokens yet.
   void append_for_draft(std::span<const TokenId> tokens, const LogitsSink& sink);
 
   // Goes back to the first `num_tokens` tokens. What follows is computed with bitwise the same

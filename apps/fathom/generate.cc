@@ -50,6 +50,7 @@ void run_generate(const GenerateCommand& options) {
                           .stop_at_end_token = !options.ignore_eos,
                           .on_token = [&](TokenId, double) { progress.update(++num_tokens); }});
   const double seconds = seconds_since(start);
+  progress.finish();
 
   Report report;
   report.add("tokens", generated.tokens);

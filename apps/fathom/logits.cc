@@ -1,6 +1,8 @@
 // fathom logits: the logits of every position of a token sequence, to an .npy file.
+#include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include <CLI/App.hpp>
@@ -23,16 +25,45 @@ struct LogitsOptions {
   bool mtp = false;
 };
 
+// How far a run is, in tokens times layers: a step of many tokens takes long.
+class StepProgress {
+ public:
+  void start(Index num_tokens, Index num_layers, Index step_tokens) {
+    num_tokens_ = num_tokens;
+    num_layers_ = num_layers;
+    step_tokens_ = step_tokens;
+    line_.emplace("logits", num_tokens * num_layers, "tokens", static_cast<double>(num_layers));
+  }
+  void finish() { line_.reset(); }
+  // Logits follow a step's last layer; the rows behind them belong to the next step.
+  void rows_done(Index num_rows) { first_token_ = num_rows; }
+  void layer_done(Index layer_idx) {
+    if (line_) {
+      const Index in_step = std::min(step_tokens_, num_tokens_ - first_token_);
+      line_->update(first_token_ * num_layers_ + in_step * std::min(layer_idx + 1, num_layers_));
+    }
+  }
+
+ private:
+  std::optional<Progress> line_;
+  Index num_layers_ = 0;
+  Index num_tokens_ = 0;
+  Index step_tokens_ = 0;
+  Index first_token_ = 0;
+};
+
 void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
   const std::vector<std::int64_t> ids = read_tokens(options.run.tokens);
   if (options.mtp && ids.size() < 2) {
     fail(ErrorCode::InvalidArgument, "--tokens: 1 token, expected at least 2 with --mtp");
   }
+  StepProgress steps;
   ModelOptions model_options = options.run.model_options();
   model_options.raw_tokens = 0;  // this session never goes back
   if (options.step_tokens > 0) {
     model_options.step_tokens = options.step_tokens;
   }
+  model_options.on_layer = [&steps](Index layer_idx) { steps.layer_done(layer_idx); };
   const std::shared_ptr<Model> model = Model::open(options.run.model, model_options);
   const ModelFacts& facts = model->facts();
   if (options.mtp && !facts.has_draft) {
@@ -46,10 +77,10 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
 
   const auto start = std::chrono::steady_clock::now();
   Session session = model->start();
-  Progress progress("logits", num_rows, "tokens");
-  const LogitsSink sink = [&](Index, Index count, const float* logits) {
+  steps.start(num_tokens, facts.num_layers, model_options.step_tokens);
+  const LogitsSink sink = [&](Index first, Index count, const float* logits) {
     file.append(count, logits);
-    progress.update(file.num_rows_written());
+    steps.rows_done(first + count);
   };
   if (options.mtp) {
     session.append_for_draft(tokens, sink);
@@ -57,6 +88,7 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
     session.append(tokens, sink);
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  steps.finish();
   file.commit();
 
   Report report;

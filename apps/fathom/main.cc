@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <CLI/App.hpp>
@@ -81,6 +82,11 @@ int main_with_errors(int argc, char** argv) {
     return report_error(ErrorCode::OutOfMemory, "the system has no memory left");
   } catch (const std::filesystem::filesystem_error& error) {
     return report_error(ErrorCode::Io, error.what());
+  } catch (const std::system_error& error) {
+    // A thread that cannot start: its stack, or a limit on threads.
+    const bool is_scarce = error.code() == std::errc::resource_unavailable_try_again ||
+                           error.code() == std::errc::not_enough_memory;
+    return report_error(is_scarce ? ErrorCode::OutOfMemory : ErrorCode::Io, error.what());
   } catch (const std::exception& error) {
     return report_error(ErrorCode::Internal, std::string("bug in Fathom: ") + error.what());
   }

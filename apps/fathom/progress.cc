@@ -31,23 +31,28 @@ Progress::Progress(std::string what, Index total, std::string unit, double unit_
       last_(start_) {}
 
 Progress::~Progress() {
+  finish();
+}
+
+void Progress::finish() {
   if (is_shown_ && is_terminal_) {
     std::fputs("\r\x1b[K", stderr);
   }
+  is_shown_ = false;
 }
 
 void Progress::update(Index done) {
   const Clock::time_point time = Clock::now();
   const bool is_due =
       is_terminal_ ? time - last_ >= kTerminalInterval : time - last_ >= kLogInterval;
-  if (!is_due || done <= 0) {
+  if (!is_due || done <= 0 || done >= total_) {
     return;
   }
   last_ = time;
   is_shown_ = true;
   const double seconds = std::chrono::duration<double>(time - start_).count();
   const double rate = static_cast<double>(done) / seconds;
-  const int digits = unit_size_ == 1 ? 0 : 2;
+  const int digits = unit_size_ >= 1e6 ? 2 : 0;
   const std::string line =
       fmt::format("{}: {:.{}f} / {:.{}f} {}, {:.2f} {}/s, {} left", what_,
                   static_cast<double>(done) / unit_size_, digits,

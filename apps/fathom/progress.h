@@ -20,6 +20,7 @@ class Progress {
 
   void set_total(Index total) { total_ = total; }
   void update(Index done);
+  void finish();  // before anything else is printed; the destructor does it too
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -103,7 +103,8 @@ int main(int argc, char** argv) {
   std::mt19937_64 random(seed);
   const auto start = std::chrono::steady_clock::now();
   std::size_t num_runs = 0;
-  while (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < seconds) {
+  while (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() <
+         seconds) {
     const Bytes bytes = mutate(corpus, random);
     LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
     ++num_runs;

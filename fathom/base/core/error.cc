@@ -33,9 +33,15 @@ const ErrorRow& row(ErrorCode code) {
 
 }  // namespace
 
-std::string_view to_string(ErrorCode code) { return row(code).name; }
-int exit_code(ErrorCode code) { return row(code).exit_code; }
-int http_status(ErrorCode code) { return row(code).http_status; }
+std::string_view to_string(ErrorCode code) {
+  return row(code).name;
+}
+int exit_code(ErrorCode code) {
+  return row(code).exit_code;
+}
+int http_status(ErrorCode code) {
+  return row(code).http_status;
+}
 
 namespace detail {
 

@@ -52,11 +52,11 @@ namespace detail {
 }  // namespace fathom
 
 // A bug in Fathom if it does not hold; always on, throws ErrorCode::Internal.
-#define FATHOM_CHECK(condition)                                         \
-  do {                                                                  \
-    if (!(condition)) [[unlikely]] {                                    \
-      ::fathom::detail::check_failed(#condition, __FILE__, __LINE__);   \
-    }                                                                   \
+#define FATHOM_CHECK(condition)                                       \
+  do {                                                                \
+    if (!(condition)) [[unlikely]] {                                  \
+      ::fathom::detail::check_failed(#condition, __FILE__, __LINE__); \
+    }                                                                 \
   } while (false)
 
 // The same for hot loops: only in debug builds.

@@ -27,10 +27,16 @@ inline std::optional<Index> checked_add(Index a, Index b) {
   return sum;
 }
 
-constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+constexpr Index ceil_div(Index a, Index b) {
+  return (a + b - 1) / b;
+}
 
 // Sizes of memory are unsigned in the standard library and signed in Fathom.
-constexpr std::size_t to_size(Index value) { return static_cast<std::size_t>(value); }
-constexpr Index to_index(std::size_t value) { return static_cast<Index>(value); }
+constexpr std::size_t to_size(Index value) {
+  return static_cast<std::size_t>(value);
+}
+constexpr Index to_index(std::size_t value) {
+  return static_cast<Index>(value);
+}
 
 }  // namespace fathom

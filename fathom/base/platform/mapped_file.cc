@@ -1,13 +1,14 @@
 #include "fathom/base/platform/mapped_file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "fathom/base/core/error.h"
 

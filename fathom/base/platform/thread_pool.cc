@@ -8,8 +8,8 @@
 namespace fathom::platform {
 namespace {
 
-// Loops follow each other within microseconds during a step, so a worker looks for the next one this
-// many times before it sleeps.
+// Loops follow each other within microseconds during a step, so a worker looks for the next one
+// this many times before it sleeps.
 constexpr int kSpins = 2000;
 
 void pause_processor() {
@@ -103,7 +103,8 @@ void ThreadPool::run(Index num_tiles, Call call, const void* body) {
 void ThreadPool::work(int thread_idx) {
   std::uint64_t seen = 0;
   while (true) {
-    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) {
+    for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen;
+         ++spin) {
       pause_processor();
     }
     if (generation_.load(std::memory_order_acquire) == seen) {

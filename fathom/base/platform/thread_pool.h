@@ -36,9 +36,9 @@ class ThreadPool {
 
   int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls body(tile, thread_idx) for every tile in [0, num_tiles), thread_idx in [0, num_threads()),
-  // and returns when all are done. The first exception a body throws is rethrown here. Not
-  // re-entrant: a body must not call it.
+  // Calls body(tile, thread_idx) for every tile in [0, num_tiles), thread_idx in [0,
+  // num_threads()), and returns when all are done. The first exception a body throws is rethrown
+  // here. Not re-entrant: a body must not call it.
   template <typename Body>
   void parallel_for(Index num_tiles, const Body& body) {
     if (num_tiles <= 1 || workers_.empty()) {

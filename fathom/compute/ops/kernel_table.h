@@ -21,8 +21,8 @@
 
 namespace fathom::ops {
 
-// A kernel computes on views whose shapes were checked; it does not fail and does not allocate. (The
-// type cannot say noexcept: Highway's dispatch tables hold plain functions.)
+// A kernel computes on views whose shapes were checked; it does not fail and does not allocate.
+// (The type cannot say noexcept: Highway's dispatch tables hold plain functions.)
 template <typename Args>
 struct Kernel {
   using Function = void (*)(const Args&, platform::ThreadPool&);

@@ -22,7 +22,10 @@ CacheStream per_token(Index layer_idx, StreamKind kind, Index width) {
           .overlap_tokens = 0};
 }
 
-CacheStream compressor_input(Index layer_idx, StreamKind kind, const LayerConfig& layer, Index row_width) {
+CacheStream compressor_input(Index layer_idx,
+                             StreamKind kind,
+                             const LayerConfig& layer,
+                             Index row_width) {
   const Index width = ModelConfig::compressor_width(layer.attention, row_width);
   CacheStream stream = per_token(layer_idx, kind, 2 * width);
   stream.block_tokens = layer.compress_ratio;
@@ -36,7 +39,8 @@ CacheStream compressed(Index layer_idx, StreamKind kind, const LayerConfig& laye
   return stream;
 }
 
-std::vector<CacheStream> layout_of(const ModelConfig& config, const std::vector<LayerConfig>& layers) {
+std::vector<CacheStream> layout_of(const ModelConfig& config,
+                                   const std::vector<LayerConfig>& layers) {
   std::vector<CacheStream> layout;
   for (Index layer_idx = 0; layer_idx < to_index(layers.size()); ++layer_idx) {
     const LayerConfig& layer = layers[to_size(layer_idx)];
@@ -46,10 +50,12 @@ std::vector<CacheStream> layout_of(const ModelConfig& config, const std::vector<
     if (layer.attention == AttentionKind::SlidingWindow) {
       continue;
     }
-    layout.push_back(compressor_input(layer_idx, StreamKind::CompressorInput, layer, config.head_dim));
+    layout.push_back(
+        compressor_input(layer_idx, StreamKind::CompressorInput, layer, config.head_dim));
     layout.push_back(compressed(layer_idx, StreamKind::Compressed, layer, config.head_dim));
     if (layer.attention == AttentionKind::CompressedSparse) {
-      layout.push_back(compressor_input(layer_idx, StreamKind::IndexerInput, layer, config.index_head_dim));
+      layout.push_back(
+          compressor_input(layer_idx, StreamKind::IndexerInput, layer, config.index_head_dim));
       layout.push_back(compressed(layer_idx, StreamKind::IndexKey, layer, config.index_head_dim));
     }
   }

@@ -24,11 +24,11 @@ struct CacheStream {
   StreamKind kind;
   Index width;           // numbers in a row
   Index tokens_per_row;  // 1, or the compress ratio
-  // Rows of tokens below first_row_needed(p) are never read again once p tokens are in the cache and
-  // no earlier position is asked for. Compressed streams need every row.
-  Index lookback_tokens;   // window: W - 1 rows before p
-  Index block_tokens;      // compressor inputs: back to the start of p's open block ...
-  Index overlap_tokens;    // ... and the block before it where blocks overlap
+  // Rows of tokens below first_row_needed(p) are never read again once p tokens are in the cache
+  // and no earlier position is asked for. Compressed streams need every row.
+  Index lookback_tokens;  // window: W - 1 rows before p
+  Index block_tokens;     // compressor inputs: back to the start of p's open block ...
+  Index overlap_tokens;   // ... and the block before it where blocks overlap
   Index first_row_needed(Index num_tokens) const;
 };
 

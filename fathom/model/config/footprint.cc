@@ -153,7 +153,7 @@ ParameterCount count_parameters(const ModelConfig& config) {
       continue;
     }
     count.total += elements;
-    if (spec.key.role != WeightRole::Embedding) {
+    if (spec.key.block == Block::Layer || spec.key.role == WeightRole::Head) {
       count.active += read_per_token(config, spec, elements);
     }
   }
@@ -186,8 +186,7 @@ WeightBytes weight_bytes(const ModelConfig& config, const BytesOf& bytes_of) {
 }
 
 WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan) {
-  return weight_bytes(config,
-                      [&](const WeightSpec& spec) { return stored_bytes(spec, plan); });
+  return weight_bytes(config, [&](const WeightSpec& spec) { return stored_bytes(spec, plan); });
 }
 
 Index decode_weight_bytes_per_token(const ModelConfig& config, const BytesOf& bytes_of) {

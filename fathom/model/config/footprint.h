@@ -13,9 +13,9 @@
 namespace fathom::config {
 
 struct ParameterCount {
-  Index total = 0;           // without MTP
-  Index mtp = 0;             // of the MTP blocks
-  Index active = 0;          // per token: with head, without the embedding table
+  Index total = 0;   // without MTP
+  Index mtp = 0;     // of the MTP blocks
+  Index active = 0;  // per token: layers and head matrix (specification 5.1)
 };
 ParameterCount count_parameters(const ModelConfig& config);
 
@@ -38,14 +38,14 @@ using BytesOf = std::function<Index(const WeightSpec&)>;
 WeightBytes weight_bytes(const ModelConfig& config, const BytesOf& bytes_of);
 WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan);
 
-// Weight bytes that decoding one token reads (batch 1, without MTP): every matrix once, of the routed
-// experts only the chosen ones, of the embedding and the token tables one row.
+// Weight bytes that decoding one token reads (batch 1, without MTP): every matrix once, of the
+// routed experts only the chosen ones, of the embedding and the token tables one row.
 Index decode_weight_bytes_per_token(const ModelConfig& config, const BytesOf& bytes_of);
 Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan& plan);
 
-// What this program's cache of the decoder layers holds for one sequence of `num_tokens`, without the
-// raw rows it keeps for going back (those are a budget of the session); bytes_per_number is 4, or 8
-// in double. An MTP block adds mtp_cache_bytes while it drafts.
+// What this program's cache of the decoder layers holds for one sequence of `num_tokens`, without
+// the raw rows it keeps for going back (those are a budget of the session); bytes_per_number is 4,
+// or 8 in double. An MTP block adds mtp_cache_bytes while it drafts.
 Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
 Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
 // What it grows by with every further token, on average.

@@ -19,9 +19,9 @@ std::string_view to_string(Family family);
 
 // What a query of the layer may see besides its window (architecture specification 3.3.3).
 enum class AttentionKind {
-  SlidingWindow,       // nothing
-  CompressedSparse,    // CSA: the indexer's choice among blocks of 4 tokens
-  HeavilyCompressed,   // HCA: every block of 128 tokens
+  SlidingWindow,      // nothing
+  CompressedSparse,   // CSA: the indexer's choice among blocks of 4 tokens
+  HeavilyCompressed,  // HCA: every block of 128 tokens
 };
 std::string_view to_string(AttentionKind kind);
 
@@ -57,7 +57,7 @@ struct LayerConfig {
 // and `inspect` of a config alone.
 struct StoragePlan {
   numeric::WeightFormat experts;
-  numeric::WeightFormat dense;             // the linears that are FP8 in official checkpoints
+  numeric::WeightFormat dense;  // the linears that are FP8 in official checkpoints
   // Of every FP8 matrix, experts included: E8M0, or F32 in -Base; None without FP8.
   numeric::ScaleFormat dense_scale;
   friend bool operator==(const StoragePlan&, const StoragePlan&) = default;
@@ -65,26 +65,26 @@ struct StoragePlan {
 
 struct ModelConfig {
   Family family = Family::DeepseekV4;
-  Index vocab_size = 0;            // V
-  Index hidden_size = 0;           // D
-  Index max_context = 0;           // tokens
-  Index num_heads = 0;             // H
-  Index head_dim = 0;              // C
-  Index rope_dim = 0;              // R, the last of C
-  Index query_rank = 0;            // of the query's low-rank projection
-  Index window = 0;                // W
-  Index num_output_groups = 0;     // G
-  Index output_rank = 0;           // per group
+  Index vocab_size = 0;         // V
+  Index hidden_size = 0;        // D
+  Index max_context = 0;        // tokens
+  Index num_heads = 0;          // H
+  Index head_dim = 0;           // C
+  Index rope_dim = 0;           // R, the last of C
+  Index query_rank = 0;         // of the query's low-rank projection
+  Index window = 0;             // W
+  Index num_output_groups = 0;  // G
+  Index output_rank = 0;        // per group
   Index num_index_heads = 0;
   Index index_head_dim = 0;
   Index index_top_k = 0;
-  Index num_experts = 0;           // E
+  Index num_experts = 0;  // E
   Index num_shared_experts = 0;
-  Index num_experts_per_token = 0; // K
-  Index expert_hidden = 0;         // I
+  Index num_experts_per_token = 0;  // K
+  Index expert_hidden = 0;          // I
   Index num_hash_layers = 0;
   double route_scale = 0;
-  Index num_streams = 0;           // N
+  Index num_streams = 0;  // N
   Index sinkhorn_iterations = 0;
   double hyper_epsilon = 0;
   double norm_epsilon = 0;

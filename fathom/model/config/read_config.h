@@ -26,7 +26,8 @@ struct ParsedConfig {
 // Official config.json, or one written by transformers' save_pretrained (layer_types,
 // mlp_layer_types, compress_rates, rope_parameters, partial_rotary_factor ...).
 // `inference_json` is the text of the sibling inference/config.json or empty.
-ParsedConfig parse_config_json(std::string_view json, const std::string& file,
+ParsedConfig parse_config_json(std::string_view json,
+                               const std::string& file,
                                std::string_view inference_json = {},
                                const std::string& inference_file = {});
 

@@ -1,8 +1,8 @@
 // The one list of every tensor of a model: role, shape, storage, sharding axis, trainable.
 //
 // Loading, saving, synthetic weights, memory planning, LoRA targets and the report of missing and
-// unexpected tensors are loops over it. Names in files are not here: each family maps roles to names
-// in one file of its own (deepseek_v4/weight_names.cc).
+// unexpected tensors are loops over it. Names in files are not here: each family maps roles to
+// names in one file of its own (deepseek_v4/weight_names.cc).
 #pragma once
 
 #include <string>
@@ -17,7 +17,7 @@ namespace fathom::config {
 enum class WeightRole {
   // Whole model (and, where marked, once per MTP block).
   Embedding,
-  FinalNorm,     // also MTP
+  FinalNorm,  // also MTP
   Head,
   HeadMixFn,     // also MTP
   HeadMixBase,   // also MTP
@@ -28,16 +28,41 @@ enum class WeightRole {
   MtpEmbeddingNorm,
   MtpHiddenNorm,
   // Every layer.
-  AttentionMixFn, AttentionMixBase, AttentionMixScale,
-  ExpertMixFn, ExpertMixBase, ExpertMixScale,
-  AttentionNorm, ExpertNorm,
-  QueryDown, QueryNorm, QueryUp, KeyValue, KeyValueNorm, OutputDown, OutputUp, Sink,
-  CompressorValue, CompressorGate, CompressorPositionBias, CompressorNorm,
-  IndexerQueryUp, IndexerHeadWeights,
-  IndexerValue, IndexerGate, IndexerPositionBias, IndexerNorm,
-  RouterWeight, RouterBias, RouterTable,
-  ExpertGate, ExpertUp, ExpertDown,
-  SharedGate, SharedUp, SharedDown,
+  AttentionMixFn,
+  AttentionMixBase,
+  AttentionMixScale,
+  ExpertMixFn,
+  ExpertMixBase,
+  ExpertMixScale,
+  AttentionNorm,
+  ExpertNorm,
+  QueryDown,
+  QueryNorm,
+  QueryUp,
+  KeyValue,
+  KeyValueNorm,
+  OutputDown,
+  OutputUp,
+  Sink,
+  CompressorValue,
+  CompressorGate,
+  CompressorPositionBias,
+  CompressorNorm,
+  IndexerQueryUp,
+  IndexerHeadWeights,
+  IndexerValue,
+  IndexerGate,
+  IndexerPositionBias,
+  IndexerNorm,
+  RouterWeight,
+  RouterBias,
+  RouterTable,
+  ExpertGate,
+  ExpertUp,
+  ExpertDown,
+  SharedGate,
+  SharedUp,
+  SharedDown,
 };
 std::string_view to_string(WeightRole role);
 

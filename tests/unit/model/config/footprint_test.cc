@@ -30,15 +30,14 @@ TEST(Footprint, ParametersOfFlashAreThoseOfTheSpecification) {
   const ParameterCount count = count_parameters(builtin("v4-flash"));
   EXPECT_EQ(count.total, 284332240471);
   EXPECT_EQ(count.mtp, 6610048891);
-  // The layers, the head, and what leads to it: head collapse and final norm.
-  EXPECT_EQ(count.active, 12740501074 + 529530880 + 69637);
+  EXPECT_EQ(count.active, 12740501074 + 529530880);  // the layers and the head
 }
 
 TEST(Footprint, ParametersOfProAreThoseOfTheSpecification) {
   const ParameterCount count = count_parameters(builtin("v4-pro"));
   EXPECT_EQ(count.total, 1572997201763);
   EXPECT_EQ(count.mtp, 25840145979);
-  EXPECT_EQ(count.active, 47925601118 + 926679040 + 121861);
+  EXPECT_EQ(count.active, 47925601118 + 926679040);
 }
 
 TEST(Footprint, AttentionOfEachKindHasTheParametersOfTheSpecification) {
@@ -149,6 +148,10 @@ TEST(Footprint, CacheBytesFollowTheStreams) {
   EXPECT_EQ(cache_bytes(config, 130, 8), 2 * cache_bytes(config, 130, 4));
   EXPECT_EQ(mtp_cache_bytes(config, 130, 4), 4 * 127 * 128);
   EXPECT_EQ(raw_row_bytes_per_token(config, 4), 4 * (4 * 128 + 512 + 256 + 256));
+  // Growth over one block of either kind, where every window is full.
+  EXPECT_DOUBLE_EQ(
+      cache_bytes_per_token(config, 4) * 128,
+      static_cast<double>(cache_bytes(config, 1152, 4) - cache_bytes(config, 1024, 4)));
 }
 
 }  // namespace
