@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "fathom/compute/runtime/runtime.h"
 #include "fathom/families.h"
@@ -28,7 +29,9 @@ class LoadedModel final : public Model {
                .vocab_size = opened_.config.model.vocab_size,
                .max_context = opened_.config.model.max_context,
                .num_layers = opened_.config.model.num_layers(),
-               .has_draft = lm_->draft() != nullptr} {}
+               .has_draft = lm_->draft() != nullptr,
+               .num_threads = runtime_.pool().num_threads(),
+               .fallbacks = runtime_.fallbacks()} {}
 
   const ModelFacts& facts() const override { return facts_; }
   Session start() override;
@@ -71,10 +74,12 @@ void to_floats(const tensor::Tensor& tensor, std::vector<float>& out) {
   }
 }
 
-// Hands out the logits of hidden rows block by block; `readout` maps hidden rows to logits.
+// Hands out the logits of hidden rows block by block; `readout` maps hidden rows to logits. The
+// first of them is row `first_row` for the sink.
 template <typename Readout>
 void emit_logits(ops::Context& context,
                  const tensor::Tensor& hidden,
+                 Index first_row,
                  const LogitsSink& sink,
                  const Readout& readout) {
   std::vector<float> block;
@@ -82,7 +87,7 @@ void emit_logits(ops::Context& context,
     const tensor::Arena::Scope scope(context.arena);
     const Index count = std::min(kLogitsRows, hidden.dim(0) - first);
     to_floats(readout(hidden.slice(first, count)), block);
-    sink(first, count, block.data());
+    sink(first_row + first, count, block.data());
   }
 }
 
@@ -95,6 +100,18 @@ double log_sum_exp(const std::vector<float>& logits) {
   return largest + std::log(sum);
 }
 
+// The draft block's side of a session: its cache, and the hidden state of the last token, which
+// waits for the token after it.
+struct DraftState {
+  kv::SequenceCache cache;
+  std::vector<std::byte> waiting;
+
+  void keep(const tensor::Tensor& row) {
+    const auto* data = static_cast<const std::byte*>(row.raw());
+    waiting.assign(data, data + row.num_bytes());
+  }
+};
+
 }  // namespace
 
 class Session::State {
@@ -105,6 +122,7 @@ class Session::State {
   std::shared_ptr<LoadedModel> model;
   kv::SequenceCache cache;
   std::vector<TokenId> tokens;
+  std::optional<DraftState> draft;  // while every token came through append_for_draft
 
   void check_room(std::size_t num_new) const {
     const auto total = to_index(tokens.size() + num_new);
@@ -174,37 +192,55 @@ std::vector<float> Session::append(std::span<const TokenId> tokens) {
   state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
     to_floats(state_->model->lm().logits(context, hidden.slice(hidden.dim(0) - 1, 1)), last);
   });
+  state_->draft.reset();
   return last;
 }
 
 void Session::append(std::span<const TokenId> tokens, const LogitsSink& sink) {
   state_->check_room(tokens.size());
   state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
-    emit_logits(context, hidden, sink, [&](const tensor::Tensor& rows) {
+    emit_logits(context, hidden, 0, sink, [&](const tensor::Tensor& rows) {
       return state_->model->lm().logits(context, rows);
     });
   });
+  state_->draft.reset();
 }
 
 void Session::append_for_draft(std::span<const TokenId> tokens, const LogitsSink& sink) {
-  const layers::DraftModule* draft = state_->model->lm().draft();
-  if (draft == nullptr) {
+  const layers::DraftModule* block = state_->model->lm().draft();
+  if (block == nullptr) {
     fail(ErrorCode::Unsupported, "this model has no multi-token prediction (MTP) block");
   }
-  if (num_tokens() != 0 || tokens.size() < 2) {
-    fail(ErrorCode::InvalidArgument,
-         "draft logits: expected a fresh session and at least 2 tokens, found ", num_tokens(),
-         " tokens in it and ", tokens.size(), " new ones");
+  if (num_tokens() != 0 && !state_->draft) {
+    fail(ErrorCode::InvalidArgument, "draft logits: expected a session used for nothing else, found ",
+         num_tokens(), " other tokens in it");
   }
   state_->check_room(tokens.size());
-  kv::SequenceCache draft_cache = state_->model->make_cache(draft->cache_layout());
+  // A copy shares memory; it replaces the session's own when the step succeeded.
+  DraftState draft = state_->draft
+                         ? *state_->draft
+                         : DraftState{state_->model->make_cache(block->cache_layout()), {}};
   state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
-    const auto next = layers::TokenBatch::single(tokens.subspan(1), draft_cache);
-    const tensor::Tensor drafted =
-        layers::run_step(*draft, context, next, hidden.slice(0, hidden.dim(0) - 1));
-    emit_logits(context, drafted, sink,
-                [&](const tensor::Tensor& rows) { return draft->logits(context, rows); });
+    Index next_row = 0;
+    // Drafts from hidden rows, each with the token after it.
+    const auto run = [&](std::span<const TokenId> next_tokens, const tensor::Tensor& rows) {
+      const auto batch = layers::TokenBatch::single(next_tokens, draft.cache);
+      const tensor::Tensor drafted = layers::run_step(*block, context, batch, rows);
+      emit_logits(context, drafted, next_row, sink,
+                  [&](const tensor::Tensor& part) { return block->logits(context, part); });
+      next_row += rows.dim(0);
+    };
+    const Index last = hidden.dim(0) - 1;
+    const tensor::Tensor last_row = hidden.slice(last, 1);
+    if (!draft.waiting.empty()) {
+      run(tokens.first(1), {draft.waiting.data(), last_row.dtype(), last_row.shape()});
+    }
+    if (last > 0) {
+      run(tokens.subspan(1), hidden.slice(0, last));
+    }
+    draft.keep(last_row);
   });
+  state_->draft = std::move(draft);
 }
 
 std::int64_t Session::truncate(std::int64_t num_tokens) {
@@ -213,6 +249,7 @@ std::int64_t Session::truncate(std::int64_t num_tokens) {
          this->num_tokens());
   }
   const Index replayed = state_->replay(num_tokens);
+  state_->draft.reset();
   state_->tokens.resize(to_size(num_tokens));
   return replayed;
 }
@@ -221,6 +258,7 @@ Session Session::fork() const {
   auto copy = std::make_unique<State>(state_->model);
   copy->cache = state_->cache;
   copy->tokens = state_->tokens;
+  copy->draft = state_->draft;
   return Session(std::move(copy));
 }
 
@@ -232,6 +270,9 @@ Generated Session::generate(std::vector<float> logits, const GenerateOptions& op
     const auto token = static_cast<TokenId>(best - logits.begin());
     generated.tokens.push_back(token);
     generated.logprobs.push_back(static_cast<double>(*best) - log_sum_exp(logits));
+    if (options.on_token) {
+      options.on_token(token, generated.logprobs.back());
+    }
     const bool is_end = options.stop_at_end_token && token == state_->model->end_token();
     if (is_end || to_index(generated.tokens.size()) == options.max_tokens) {
       break;

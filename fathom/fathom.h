@@ -42,6 +42,9 @@ struct ModelFacts {
   std::int64_t max_context;
   std::int64_t num_layers;
   bool has_draft;  // a multi-token prediction block
+  int num_threads;
+  // Ops that the reference computes although the cpu backend was asked for.
+  std::vector<std::string> fallbacks;
 };
 
 // Rows [first_row, first_row + num_rows) of the logits of an append, row-major [num_rows, vocab].
@@ -51,6 +54,7 @@ using LogitsSink =
 struct GenerateOptions {
   std::int64_t max_tokens = 16;
   bool stop_at_end_token = true;
+  std::function<void(TokenId token, double logprob)> on_token = {};  // told of every token at once
 };
 struct Generated {
   std::vector<TokenId> tokens;
@@ -85,7 +89,8 @@ class Session {
   // Computes tokens in one step and hands out the logits of every one of them, in blocks of rows.
   void append(std::span<const TokenId> tokens, const LogitsSink& sink);
   // As above, but the logits of the draft block: row i predicts token i + 2 from hidden state i and
-  // token i + 1, so there is one row less than tokens. Only on a session used for nothing else.
+  // token i + 1, so all calls together give one row less than tokens. Only on a session whose every
+  // token came through this call.
   void append_for_draft(std::span<const TokenId> tokens, const LogitsSink& sink);
 
   // Goes back to the first `num_tokens` tokens. What follows is computed with bitwise the same

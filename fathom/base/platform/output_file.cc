@@ -70,6 +70,12 @@ void OutputFile::write(Index offset, std::span<const std::byte> bytes) const {
   }
 }
 
+void OutputFile::sync() const {
+  if (fsync(descriptor_) != 0) {
+    fail_io("write", path_, errno);
+  }
+}
+
 void OutputFile::commit() {
   FATHOM_CHECK(descriptor_ >= 0);
   const int descriptor = std::exchange(descriptor_, -1);

@@ -22,7 +22,12 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  // Where the bytes are until commit().
+  const std::filesystem::path& temporary_path() const { return temporary_; }
   void write(Index offset, std::span<const std::byte> bytes) const;
+
+  // Waits until the bytes are on the disk: a name given afterwards outlives a power cut.
+  void sync() const;
 
   // Closes the file and gives it its name, over an older file.
   void commit();

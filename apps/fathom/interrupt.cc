@@ -1,0 +1,79 @@
+#include "apps/fathom/interrupt.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdint>
+#include <string_view>
+
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+
+#include "fathom/base/core/error.h"
+
+namespace fathom::app {
+
+InterruptWatch::InterruptWatch() {
+  sigset_t mask;
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGINT);
+  sigaddset(&mask, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &mask, nullptr);
+  signals_ = signalfd(-1, &mask, SFD_CLOEXEC);
+  stop_ = eventfd(0, EFD_CLOEXEC);
+  if (signals_ < 0 || stop_ < 0) {
+    fail(ErrorCode::Io, "cannot watch for signals: no file descriptor left");
+  }
+  thread_ = std::thread([this] { watch(); });
+}
+
+InterruptWatch::~InterruptWatch() {
+  const std::uint64_t one = 1;
+  // Cannot fail: the counter is far from full.
+  [[maybe_unused]] const ssize_t written = write(stop_, &one, sizeof one);
+  thread_.join();
+  close(signals_);
+  close(stop_);
+}
+
+void InterruptWatch::only_flag() {
+  const std::lock_guard lock(mutex_);
+  only_flag_ = true;
+}
+
+void InterruptWatch::watch() {
+  std::array<pollfd, 2> sources = {{{.fd = signals_, .events = POLLIN, .revents = 0},
+                                    {.fd = stop_, .events = POLLIN, .revents = 0}}};
+  while (true) {
+    if (poll(sources.data(), sources.size(), -1) < 0) {
+      continue;
+    }
+    if (sources[1].revents != 0) {
+      return;
+    }
+    signalfd_siginfo info;
+    if (read(signals_, &info, sizeof info) != sizeof info) {
+      continue;
+    }
+    const std::lock_guard lock(mutex_);
+    is_interrupted_ = true;
+    if (!only_flag_) {
+      end_process();
+    }
+  }
+}
+
+// Threads may be in the middle of a step, so nothing is unwound.
+void InterruptWatch::end_process() {
+  if (!unfinished_.empty()) {
+    unlink(unfinished_.c_str());
+  }
+  constexpr std::string_view kMessage = "fathom: interrupted\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage.data(), kMessage.size());
+  _exit(exit_code(ErrorCode::Interrupted));
+}
+
+}  // namespace fathom::app

@@ -1,0 +1,84 @@
+// The fathom program: parses the command line, runs one command, turns errors into exit codes.
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "fathom/base/core/error.h"
+
+#include "apps/fathom/interrupt.h"
+#include "apps/fathom/options.h"
+
+namespace fathom::app {
+namespace {
+
+// The one list of commands, in the order of the help.
+constexpr Command (*kCommands[])(CLI::App&) = {
+    &add_logits,
+    &add_generate,
+};
+
+constexpr const char* kExample =
+    "Example (makes a small random model and continues three tokens):\n"
+    "  fathom synth --preset tiny --out /tmp/fathom-tiny --overwrite && fathom generate "
+    "/tmp/fathom-tiny --tokens 1,2,3 --max-tokens 8";
+
+int report_error(ErrorCode code, const std::string& message) {
+  // Whatever a message quotes, it is one line.
+  std::string line = message;
+  for (char& letter : line) {
+    letter = letter == '\n' || letter == '\r' ? ' ' : letter;
+  }
+  std::fprintf(stderr, "fathom: %s\n", line.c_str());
+  return exit_code(code);
+}
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App program("Fathom computes DeepSeek-V4-class language models.", "fathom");
+  program.set_version_flag("--version", "fathom " FATHOM_VERSION);
+  program.footer(kExample);
+  program.require_subcommand(1);
+  std::vector<Command> commands;
+  for (const auto add : kCommands) {
+    commands.push_back(add(program));
+  }
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return program.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return report_error(ErrorCode::InvalidArgument,
+                        std::string(error.what()) + " (fathom --help lists the options)");
+  }
+  InterruptWatch interrupts;
+  for (const Command& command : commands) {
+    if (command.options->parsed()) {
+      command.run(interrupts);
+    }
+  }
+  return 0;
+}
+
+int main_with_errors(int argc, char** argv) {
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const Error& error) {
+    return report_error(error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return report_error(ErrorCode::OutOfMemory, "the system has no memory left");
+  } catch (const std::exception& error) {
+    return report_error(ErrorCode::Internal, std::string("bug in Fathom: ") + error.what());
+  }
+}
+
+}  // namespace
+}  // namespace fathom::app
+
+int main(int argc, char** argv) {
+  return fathom::app::main_with_errors(argc, argv);
+}

@@ -1,0 +1,170 @@
+#include "apps/fathom/options.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/core/error.h"
+#include "fathom/base/formats/npy.h"
+#include "fathom/base/formats/token_list.h"
+#include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/process_memory.h"
+
+namespace fathom::app {
+
+ModelOptions RunOptions::model_options() const {
+  return {.num_threads = num_threads, .backend = backend, .numerics = numerics};
+}
+
+void add_json_option(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "One JSON object on one line of stdout");
+}
+
+void add_threads_option(CLI::App& command, int& num_threads) {
+  constexpr int kMaxThreads = 4096;
+  command.add_option("--threads", num_threads, "Threads (default: one per processor)")
+      ->check(CLI::Range(1, kMaxThreads))
+      ->type_name("N");
+}
+
+void add_run_options(CLI::App& command, RunOptions& options) {
+  command.add_option("model", options.model, "Checkpoint: a folder, .safetensors or .gguf")
+      ->required()
+      ->type_name("MODEL");
+  command
+      .add_option("--tokens", options.tokens, "Token ids: a 1-D int32 or int64 array, or a list")
+      ->required()
+      ->type_name("FILE.npy|1,2,3");
+  add_threads_option(command, options.num_threads);
+  command.add_option("--backend", options.backend, "What computes")
+      ->capture_default_str()
+      ->type_name("reference[:f64]|cpu[:ISA]");
+  command.add_option("--numerics", options.numerics, "fp32 throughout, or the published rounding")
+      ->capture_default_str()
+      ->type_name("high|official");
+  add_json_option(command, options.json);
+}
+
+std::vector<std::int64_t> read_tokens(const std::string& option) {
+  std::vector<std::int64_t> ids;
+  if (option.ends_with(".npy")) {
+    const platform::MappedFile file{option};
+    ids = formats::parse_npy_integers(file.bytes(), option);
+  } else {
+    ids = formats::parse_token_list(option, "--tokens");
+  }
+  if (ids.empty()) {
+    fail(ErrorCode::InvalidArgument, "--tokens ", option, ": no token, expected at least one");
+  }
+  return ids;
+}
+
+std::vector<TokenId> check_tokens(std::span<const std::int64_t> ids,
+                                  const ModelFacts& facts,
+                                  Index num_following) {
+  const Index total = to_index(ids.size()) + num_following;
+  if (total > facts.max_context) {
+    fail(ErrorCode::InvalidArgument, "--tokens: ", total, " tokens",
+         num_following > 0 ? " with --max-tokens" : "", ", expected at most ", facts.max_context,
+         " (the model's context)");
+  }
+  std::vector<TokenId> tokens;
+  for (const std::int64_t id : ids) {
+    if (id < 0 || id >= facts.vocab_size) {
+      fail(ErrorCode::InvalidArgument, "--tokens: position ", tokens.size(), ": token id ", id,
+           ", expected 0 to ", facts.vocab_size - 1, " (vocabulary of ", facts.vocab_size, ")");
+    }
+    tokens.push_back(static_cast<TokenId>(id));
+  }
+  return tokens;
+}
+
+struct Report::Entries {
+  nlohmann::ordered_json values = nlohmann::ordered_json::object();
+};
+
+Report::Report() : entries_(std::make_unique<Entries>()) {}
+Report::~Report() = default;
+Report::Report(Report&&) noexcept = default;
+
+void Report::add(const std::string& key, const std::string& value) {
+  entries_->values[key] = value;
+}
+void Report::add(const std::string& key, std::int64_t value) {
+  entries_->values[key] = value;
+}
+void Report::add(const std::string& key, double value) {
+  entries_->values[key] = value;
+}
+void Report::add(const std::string& key, const std::vector<std::string>& values) {
+  entries_->values[key] = values;
+}
+void Report::add(const std::string& key, const std::vector<TokenId>& values) {
+  entries_->values[key] = values;
+}
+void Report::add(const std::string& key, const std::vector<double>& values) {
+  entries_->values[key] = values;
+}
+
+void Report::print(bool json) const {
+  using Json = nlohmann::ordered_json;
+  if (json) {
+    // A path need not be UTF-8.
+    print_out(entries_->values.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+    return;
+  }
+  std::size_t width = 0;
+  for (const auto& item : entries_->values.items()) {
+    width = std::max(width, item.key().size());
+  }
+  const auto text_of = [](const Json& value) {
+    return value.is_string()         ? value.get<std::string>()
+           : value.is_number_float() ? fmt::format("{:.4f}", value.get<double>())
+                                     : value.dump();
+  };
+  std::string text;
+  for (const auto& item : entries_->values.items()) {
+    std::string value;
+    if (item.value().is_array()) {
+      for (const Json& element : item.value()) {
+        value += (value.empty() ? "" : ",") + text_of(element);
+      }
+    } else {
+      value = text_of(item.value());
+    }
+    text += fmt::format("{:<{}}  {}\n", item.key(), width, value);
+  }
+  print_out(text);
+}
+
+void add_model_facts(Report& report, const RunOptions& options, const ModelFacts& facts) {
+  report.add("model", options.model);
+  report.add("backend", facts.backend);
+  report.add("numerics", facts.numerics);
+  report.add("threads", std::int64_t{facts.num_threads});
+  if (!facts.fallbacks.empty()) {
+    report.add("reference_kernels", facts.fallbacks);
+  }
+}
+
+void add_run_facts(Report& report, Index num_tokens, double seconds) {
+  report.add("seconds", seconds);
+  report.add("tokens_per_s", static_cast<double>(num_tokens) / seconds);
+  if (const auto peak = platform::peak_resident_bytes()) {
+    report.add("peak_rss_bytes", *peak);
+  }
+}
+
+void print_out(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    fail(ErrorCode::Io, "write stdout: the system refused it");
+  }
+}
+
+}  // namespace fathom::app
