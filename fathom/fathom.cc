@@ -212,8 +212,9 @@ void Session::append_for_draft(std::span<const TokenId> tokens, const LogitsSink
     fail(ErrorCode::Unsupported, "this model has no multi-token prediction (MTP) block");
   }
   if (num_tokens() != 0 && !state_->draft) {
-    fail(ErrorCode::InvalidArgument, "draft logits: expected a session used for nothing else, found ",
-         num_tokens(), " other tokens in it");
+    fail(ErrorCode::InvalidArgument,
+         "draft logits: expected a session used for nothing else, found ", num_tokens(),
+         " other tokens in it");
   }
   state_->check_room(tokens.size());
   // A copy shares memory; it replaces the session's own when the step succeeded.

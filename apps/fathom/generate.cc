@@ -56,8 +56,12 @@ void run_generate(const GenerateCommand& options) {
   report.add("logprobs", generated.logprobs);
   add_model_facts(report, options.run, model->facts());
   report.add("prompt_tokens", to_index(prompt.size()));
-  report.add("prompt_seconds", prompt_seconds);
-  add_run_facts(report, num_tokens, seconds);
+  report.add("prompt_tokens_per_s", static_cast<double>(prompt.size()) / prompt_seconds);
+  if (num_tokens > 1) {  // the first token is the prompt's
+    report.add("decode_tokens_per_s",
+               static_cast<double>(num_tokens - 1) / (seconds - prompt_seconds));
+  }
+  add_run_facts(report, seconds);
   report.print(options.run.json);
 }
 
@@ -69,7 +73,7 @@ Command add_generate(CLI::App& program) {
   add_run_options(*command, options->run);
   command->add_option("--max-tokens", options->max_tokens, "Tokens to generate at most")
       ->required()
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(Index{1}, kMaxCount))
       ->type_name("N");
   command->add_option("--temperature", options->temperature, "0: the most probable token each time")
       ->capture_default_str()

@@ -64,7 +64,8 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
   add_model_facts(report, options.run, facts);
   report.add("tokens", num_tokens);
   report.add("vocab", facts.vocab_size);
-  add_run_facts(report, num_tokens, seconds.count());
+  report.add("tokens_per_s", static_cast<double>(num_tokens) / seconds.count());
+  add_run_facts(report, seconds.count());
   report.add("file", options.out);
   report.print(options.run.json);
 }
@@ -78,7 +79,7 @@ Command add_logits(CLI::App& program) {
   add_run_options(*command, options->run);
   command->add_option("--out", options->out, "The file to write")->required()->type_name("F.npy");
   command->add_option("--chunk", options->chunk_tokens, "Tokens per step (default: all in one)")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(Index{1}, kMaxCount))
       ->type_name("N");
   command->add_flag("--mtp", options->mtp,
                     "The MTP block's logits instead, [T-1, V]: row i from hidden i and token i+1");

@@ -1,6 +1,7 @@
 // The fathom program: parses the command line, runs one command, turns errors into exit codes.
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/formats/text.h"
 
 #include "apps/fathom/interrupt.h"
 #include "apps/fathom/options.h"
@@ -19,6 +21,8 @@ namespace {
 
 // The one list of commands, in the order of the help.
 constexpr Command (*kCommands[])(CLI::App&) = {
+    &add_inspect,
+    &add_synth,
     &add_logits,
     &add_generate,
 };
@@ -52,8 +56,12 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     return program.exit(success);
   } catch (const CLI::ParseError& error) {
+    const std::vector<std::string> rest = program.remaining();
+    const bool has_unknown_command = program.get_subcommands().empty() && !rest.empty();
     return report_error(ErrorCode::InvalidArgument,
-                        std::string(error.what()) + " (fathom --help lists the options)");
+                        (has_unknown_command ? "no command " + formats::quote(rest.front())
+                                             : std::string(error.what())) +
+                            " (fathom --help lists commands, fathom COMMAND --help their options)");
   }
   InterruptWatch interrupts;
   for (const Command& command : commands) {
@@ -71,6 +79,8 @@ int main_with_errors(int argc, char** argv) {
     return report_error(error.code(), error.what());
   } catch (const std::bad_alloc&) {
     return report_error(ErrorCode::OutOfMemory, "the system has no memory left");
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report_error(ErrorCode::Io, error.what());
   } catch (const std::exception& error) {
     return report_error(ErrorCode::Internal, std::string("bug in Fathom: ") + error.what());
   }

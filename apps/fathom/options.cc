@@ -99,6 +99,9 @@ void Report::add(const std::string& key, const std::string& value) {
 void Report::add(const std::string& key, std::int64_t value) {
   entries_->values[key] = value;
 }
+void Report::add(const std::string& key, std::uint64_t value) {
+  entries_->values[key] = value;
+}
 void Report::add(const std::string& key, double value) {
   entries_->values[key] = value;
 }
@@ -153,9 +156,8 @@ void add_model_facts(Report& report, const RunOptions& options, const ModelFacts
   }
 }
 
-void add_run_facts(Report& report, Index num_tokens, double seconds) {
+void add_run_facts(Report& report, double seconds) {
   report.add("seconds", seconds);
-  report.add("tokens_per_s", static_cast<double>(num_tokens) / seconds);
   if (const auto peak = platform::peak_resident_bytes()) {
     report.add("peak_rss_bytes", *peak);
   }

@@ -18,6 +18,9 @@ namespace fathom::app {
 
 class InterruptWatch;
 
+// More than any count on a command line means.
+inline constexpr Index kMaxCount = 1'000'000'000'000;
+
 // How a run of a model was asked for.
 struct RunOptions {
   std::string model;
@@ -61,6 +64,7 @@ class Report {
   Report(Report&&) noexcept;
   void add(const std::string& key, const std::string& value);
   void add(const std::string& key, std::int64_t value);
+  void add(const std::string& key, std::uint64_t value);
   void add(const std::string& key, double value);
   void add(const std::string& key, const std::vector<std::string>& values);
   void add(const std::string& key, const std::vector<TokenId>& values);
@@ -74,8 +78,8 @@ class Report {
 
 // Model, backend, numerics, threads, and the ops that fall back to the reference.
 void add_model_facts(Report& report, const RunOptions& options, const ModelFacts& facts);
-// Seconds, tokens per second and peak memory.
-void add_run_facts(Report& report, Index num_tokens, double seconds);
+// Seconds and peak memory.
+void add_run_facts(Report& report, double seconds);
 
 // Text on stdout; throws Io when it cannot be written.
 void print_out(const std::string& text);

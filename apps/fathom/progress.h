@@ -18,6 +18,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  void set_total(Index total) { total_ = total; }
   void update(Index done);
 
  private:

@@ -177,22 +177,32 @@ Index WeightBytes::total() const {
   return experts + shared + attention + router + mixing + embedding + head + mtp;
 }
 
-WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan) {
+WeightBytes weight_bytes(const ModelConfig& config, const BytesOf& bytes_of) {
   WeightBytes bytes;
   for (const WeightSpec& spec : weight_table(config)) {
-    bytes.*group_of(spec) += stored_bytes(spec, plan);
+    bytes.*group_of(spec) += bytes_of(spec);
+  }
+  return bytes;
+}
+
+WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan) {
+  return weight_bytes(config,
+                      [&](const WeightSpec& spec) { return stored_bytes(spec, plan); });
+}
+
+Index decode_weight_bytes_per_token(const ModelConfig& config, const BytesOf& bytes_of) {
+  Index bytes = 0;
+  for (const WeightSpec& spec : weight_table(config)) {
+    if (spec.key.block != Block::Mtp) {
+      bytes += read_per_token(config, spec, bytes_of(spec));
+    }
   }
   return bytes;
 }
 
 Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan& plan) {
-  Index bytes = 0;
-  for (const WeightSpec& spec : weight_table(config)) {
-    if (spec.key.block != Block::Mtp) {
-      bytes += read_per_token(config, spec, stored_bytes(spec, plan));
-    }
-  }
-  return bytes;
+  return decode_weight_bytes_per_token(
+      config, [&](const WeightSpec& spec) { return stored_bytes(spec, plan); });
 }
 
 Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number) {
@@ -201,6 +211,17 @@ Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_n
 
 Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number) {
   return held_bytes(mtp_cache_layout(config), num_tokens, bytes_per_number);
+}
+
+double cache_bytes_per_token(const ModelConfig& config, Index bytes_per_number) {
+  double bytes = 0;
+  for (const CacheStream& stream : cache_layout(config)) {
+    if (stream.tokens_per_row > 1) {
+      bytes += static_cast<double>(stream.width * bytes_per_number) /
+               static_cast<double>(stream.tokens_per_row);
+    }
+  }
+  return bytes;
 }
 
 Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number) {

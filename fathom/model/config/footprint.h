@@ -4,6 +4,8 @@
 // the others. Formulas: architecture specification 4.4 and 5.
 #pragma once
 
+#include <functional>
+
 #include "fathom/base/core/index.h"
 #include "fathom/model/config/model_config.h"
 #include "fathom/model/config/weight_table.h"
@@ -31,10 +33,14 @@ struct WeightBytes {
   Index mtp = 0;
   Index total() const;
 };
+// Bytes of one tensor of the table: as a plan stores it, or as a file really does.
+using BytesOf = std::function<Index(const WeightSpec&)>;
+WeightBytes weight_bytes(const ModelConfig& config, const BytesOf& bytes_of);
 WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan);
 
 // Weight bytes that decoding one token reads (batch 1, without MTP): every matrix once, of the routed
 // experts only the chosen ones, of the embedding and the token tables one row.
+Index decode_weight_bytes_per_token(const ModelConfig& config, const BytesOf& bytes_of);
 Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan& plan);
 
 // What this program's cache of the decoder layers holds for one sequence of `num_tokens`, without the
@@ -42,6 +48,8 @@ Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan
 // in double. An MTP block adds mtp_cache_bytes while it drafts.
 Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
 Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
+// What it grows by with every further token, on average.
+double cache_bytes_per_token(const ModelConfig& config, Index bytes_per_number);
 
 // Bytes per raw token kept for going back without replay.
 Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number);

@@ -375,6 +375,24 @@ const NamedView& Store::matrix(const WeightKey& key, Index expert_idx) const {
   return role.matrices[to_size(expert_idx)];
 }
 
+Index Store::stored_bytes(const WeightKey& key) const {
+  const auto at = bound_.find(key);
+  if (at == bound_.end()) {
+    return 0;
+  }
+  Index bytes = at->second.table != nullptr ? at->second.table->num_bytes : 0;
+  for (const NamedView& named : at->second.matrices) {
+    const numeric::WeightView& view = named.view;
+    if (view.data == nullptr) {
+      continue;
+    }
+    const Index rows_per_scale = view.format == WeightFormat::Fp8 ? numeric::kFp8TileRows : 1;
+    bytes += view.rows * view.row_stride_bytes +
+             ceil_div(view.rows, rows_per_scale) * view.scale_row_stride_bytes;
+  }
+  return bytes;
+}
+
 std::vector<float> Store::floats(const WeightKey& key) const {
   const NamedView& named = matrix(key);
   const numeric::WeightView& view = named.view;

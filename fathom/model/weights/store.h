@@ -45,6 +45,9 @@ class Store {
   // An integer table [rows, columns] (hash routing), checked to lie in [0, limit).
   std::vector<std::int32_t> ids(const config::WeightKey& key, Index limit) const;
 
+  // Bytes of the role's tensors in the files, with scales, all experts together; of what is there.
+  Index stored_bytes(const config::WeightKey& key) const;
+
   const std::vector<std::string>& missing() const { return missing_; }
   const std::vector<std::string>& unexpected() const { return unexpected_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
