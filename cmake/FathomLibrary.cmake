@@ -1,4 +1,4 @@
-# fathom_library(<folder> DEPENDS <folders> [LINK <targets>] [LINK_PUBLIC <targets>])
+# fathom_library(<folder> DEPENDS <folders> [LINK <targets>])
 #
 # One library per room. DEPENDS repeats the room's line in tools/check_layers.py; the gate compares
 # the two, so there is one truth. LINK names third-party targets that only .cc files of the room see.
@@ -31,5 +31,4 @@ function(fathom_library folder)
   target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${headers})
   target_link_libraries(${target} ${scope} ${links} Threads::Threads)
   add_library(fathom::${name} ALIAS ${target})
-  set_property(GLOBAL APPEND PROPERTY FATHOM_LIBRARIES ${target})
 endfunction()

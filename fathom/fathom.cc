@@ -23,6 +23,7 @@ class LoadedModel final : public Model {
         lm_(build_model(opened_)),
         cache_options_{.raw_tokens = options.raw_tokens,
                        .checkpoint_interval = options.checkpoint_interval},
+        step_tokens_(options.step_tokens),
         facts_{.family = std::string(config::to_string(opened_.config.model.family)),
                .backend = runtime_.backend_name(),
                .numerics = options.numerics,
@@ -38,6 +39,7 @@ class LoadedModel final : public Model {
 
   ops::Context& context() { return runtime_.context(); }
   const layers::CausalLm& lm() const { return *lm_; }
+  Index step_tokens() const { return step_tokens_; }
   Index end_token() const { return opened_.config.model.eos_token; }
   kv::SequenceCache make_cache(const std::vector<config::CacheStream>& layout) {
     return {layout, context().real, cache_options_};
@@ -45,6 +47,10 @@ class LoadedModel final : public Model {
 
  private:
   static runtime::RuntimeOptions runtime_options(const ModelOptions& options) {
+    if (options.step_tokens < 1) {
+      fail(ErrorCode::InvalidArgument, "step tokens: found ", options.step_tokens,
+           ", expected at least 1");
+    }
     const auto numerics = ops::numerics_from_name(options.numerics);
     if (!numerics) {
       fail(ErrorCode::InvalidArgument, "numerics: found \"", options.numerics,
@@ -60,6 +66,7 @@ class LoadedModel final : public Model {
   OpenedModel opened_;
   std::unique_ptr<layers::CausalLm> lm_;
   kv::CacheOptions cache_options_;
+  Index step_tokens_;
   ModelFacts facts_;
 };
 
@@ -135,16 +142,21 @@ class Session::State {
     }
   }
 
-  // One step; `use(hidden)` sees its result before the step's memory is taken back. The session's
-  // state changes only when both succeeded.
+  // Computes the tokens step by step; `use(context, hidden, first)` sees the result for the tokens
+  // from the first-th on before the step's memory is taken back. The session changes only when all
+  // steps succeeded.
   template <typename Use>
-  void step(std::span<const TokenId> added, const Use& use) {
+  void compute(std::span<const TokenId> added, const Use& use) {
     ops::Context& context = model->context();
-    const tensor::Arena::Scope scope(context.arena);
-    const auto batch = layers::TokenBatch::single(added, cache);
-    const tensor::Tensor hidden = layers::run_step(model->lm(), context, batch);
+    const Index total = to_index(added.size());
     try {
-      use(context, hidden);
+      for (Index first = 0; first < total; first += model->step_tokens()) {
+        const tensor::Arena::Scope scope(context.arena);
+        const Index count = std::min(model->step_tokens(), total - first);
+        const auto part = added.subspan(to_size(first), to_size(count));
+        use(context,
+            layers::run_step(model->lm(), context, layers::TokenBatch::single(part, cache)), first);
+      }
       tokens.insert(tokens.end(), added.begin(), added.end());
     } catch (...) {
       replay(to_index(tokens.size()));
@@ -155,11 +167,11 @@ class Session::State {
   // Brings the cache to the first `target` of `tokens`; returns how many were computed again.
   Index replay(Index target) {
     const Index resumed = cache.truncate(target);
-    if (resumed < target) {
+    for (Index first = resumed; first < target; first += model->step_tokens()) {
       const tensor::Arena::Scope scope(model->context().arena);
-      const auto missing =
-          std::span<const TokenId>(tokens).subspan(to_size(resumed), to_size(target - resumed));
-      layers::run_step(model->lm(), model->context(), layers::TokenBatch::single(missing, cache));
+      const Index count = std::min(model->step_tokens(), target - first);
+      const auto part = std::span<const TokenId>(tokens).subspan(to_size(first), to_size(count));
+      layers::run_step(model->lm(), model->context(), layers::TokenBatch::single(part, cache));
     }
     return target - resumed;
   }
@@ -189,59 +201,48 @@ const std::vector<TokenId>& Session::tokens() const {
 std::vector<float> Session::append(std::span<const TokenId> tokens) {
   state_->check_room(tokens.size());
   std::vector<float> last;
-  state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
-    to_floats(state_->model->lm().logits(context, hidden.slice(hidden.dim(0) - 1, 1)), last);
+  state_->compute(tokens, [&](ops::Context& context, const tensor::Tensor& hidden, Index first) {
+    if (first + hidden.dim(0) == to_index(tokens.size())) {
+      to_floats(state_->model->lm().logits(context, hidden.slice(hidden.dim(0) - 1, 1)), last);
+    }
   });
-  state_->draft.reset();
   return last;
 }
 
 void Session::append(std::span<const TokenId> tokens, const LogitsSink& sink) {
   state_->check_room(tokens.size());
-  state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
-    emit_logits(context, hidden, 0, sink, [&](const tensor::Tensor& rows) {
+  state_->compute(tokens, [&](ops::Context& context, const tensor::Tensor& hidden, Index first) {
+    emit_logits(context, hidden, first, sink, [&](const tensor::Tensor& rows) {
       return state_->model->lm().logits(context, rows);
     });
   });
-  state_->draft.reset();
 }
 
 void Session::append_for_draft(std::span<const TokenId> tokens, const LogitsSink& sink) {
-  const layers::DraftModule* block = state_->model->lm().draft();
-  if (block == nullptr) {
+  const layers::DraftModule* draft = state_->model->lm().draft();
+  if (draft == nullptr) {
     fail(ErrorCode::Unsupported, "this model has no multi-token prediction (MTP) block");
   }
-  if (num_tokens() != 0 && !state_->draft) {
+  const Index total = to_index(tokens.size());
+  if (num_tokens() != 0 || total < 2) {
     fail(ErrorCode::InvalidArgument,
-         "draft logits: expected a session used for nothing else, found ", num_tokens(),
-         " other tokens in it");
+         "draft logits: expected a fresh session and at least 2 tokens, found ", num_tokens(),
+         " tokens in it and ", total, " new ones");
   }
   state_->check_room(tokens.size());
-  // A copy shares memory; it replaces the session's own when the step succeeded.
-  DraftState draft = state_->draft
-                         ? *state_->draft
-                         : DraftState{state_->model->make_cache(block->cache_layout()), {}};
-  state_->step(tokens, [&](ops::Context& context, const tensor::Tensor& hidden) {
-    Index next_row = 0;
-    // Drafts from hidden rows, each with the token after it.
-    const auto run = [&](std::span<const TokenId> next_tokens, const tensor::Tensor& rows) {
-      const auto batch = layers::TokenBatch::single(next_tokens, draft.cache);
-      const tensor::Tensor drafted = layers::run_step(*block, context, batch, rows);
-      emit_logits(context, drafted, next_row, sink,
-                  [&](const tensor::Tensor& part) { return block->logits(context, part); });
-      next_row += rows.dim(0);
-    };
-    const Index last = hidden.dim(0) - 1;
-    const tensor::Tensor last_row = hidden.slice(last, 1);
-    if (!draft.waiting.empty()) {
-      run(tokens.first(1), {draft.waiting.data(), last_row.dtype(), last_row.shape()});
+  kv::SequenceCache draft_cache = state_->model->make_cache(draft->cache_layout());
+  state_->compute(tokens, [&](ops::Context& context, const tensor::Tensor& hidden, Index first) {
+    // The last token of all has no next one.
+    const Index count = std::min(hidden.dim(0), total - 1 - first);
+    if (count == 0) {
+      return;
     }
-    if (last > 0) {
-      run(tokens.subspan(1), hidden.slice(0, last));
-    }
-    draft.keep(last_row);
+    const auto next = tokens.subspan(to_size(first + 1), to_size(count));
+    const tensor::Tensor drafted = layers::run_step(
+        *draft, context, layers::TokenBatch::single(next, draft_cache), hidden.slice(0, count));
+    emit_logits(context, drafted, first, sink,
+                [&](const tensor::Tensor& rows) { return draft->logits(context, rows); });
   });
-  state_->draft = std::move(draft);
 }
 
 std::int64_t Session::truncate(std::int64_t num_tokens) {

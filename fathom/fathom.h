@@ -32,6 +32,8 @@ struct ModelOptions {
   bool huge_pages = false;                  // ask for huge pages under the weights
   std::int64_t raw_tokens = 8192;           // a session goes back so far without replay
   std::int64_t checkpoint_interval = 4096;  // an older target replays fewer tokens than this
+  // Tokens computed at a time: bounds the memory of a step, does not change a bit of its results.
+  std::int64_t step_tokens = 512;
 };
 
 struct ModelFacts {
@@ -86,7 +88,7 @@ class Session {
   // Computes tokens; returns the logits [V] after the last one. If it throws, the session is as it
   // was before.
   std::vector<float> append(std::span<const TokenId> tokens);
-  // Computes tokens in one step and hands out the logits of every one of them, in blocks of rows.
+  // Computes tokens and hands out the logits of every one of them, in blocks of rows.
   void append(std::span<const TokenId> tokens, const LogitsSink& sink);
   // As above, but the logits of the draft block: row i predicts token i + 2 from hidden state i and
   // token i + 1, so all calls together give one row less than tokens. Only on a session whose every

@@ -1,5 +1,4 @@
 // fathom logits: the logits of every position of a token sequence, to an .npy file.
-#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <span>
@@ -20,7 +19,7 @@ namespace {
 struct LogitsOptions {
   RunOptions run;
   std::string out;
-  Index chunk_tokens = 0;  // 0: whole
+  Index step_tokens = 0;  // 0: the library's own bound
   bool mtp = false;
 };
 
@@ -29,7 +28,12 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
   if (options.mtp && ids.size() < 2) {
     fail(ErrorCode::InvalidArgument, "--tokens: 1 token, expected at least 2 with --mtp");
   }
-  const std::shared_ptr<Model> model = Model::open(options.run.model, options.run.model_options());
+  ModelOptions model_options = options.run.model_options();
+  model_options.raw_tokens = 0;  // this session never goes back
+  if (options.step_tokens > 0) {
+    model_options.step_tokens = options.step_tokens;
+  }
+  const std::shared_ptr<Model> model = Model::open(options.run.model, model_options);
   const ModelFacts& facts = model->facts();
   if (options.mtp && !facts.has_draft) {
     fail(ErrorCode::Unsupported, options.run.model,
@@ -47,15 +51,10 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
     file.append(count, logits);
     progress.update(file.num_rows_written());
   };
-  const Index chunk_tokens = options.chunk_tokens == 0 ? num_tokens : options.chunk_tokens;
-  for (Index first = 0; first < num_tokens; first += chunk_tokens) {
-    const auto chunk = std::span<const TokenId>(tokens).subspan(
-        to_size(first), to_size(std::min(chunk_tokens, num_tokens - first)));
-    if (options.mtp) {
-      session.append_for_draft(chunk, sink);
-    } else {
-      session.append(chunk, sink);
-    }
+  if (options.mtp) {
+    session.append_for_draft(tokens, sink);
+  } else {
+    session.append(tokens, sink);
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   file.commit();
@@ -78,7 +77,10 @@ Command add_logits(CLI::App& program) {
       "logits", "Logits of every position, as float32 [T, V] in an .npy file");
   add_run_options(*command, options->run);
   command->add_option("--out", options->out, "The file to write")->required()->type_name("F.npy");
-  command->add_option("--chunk", options->chunk_tokens, "Tokens per step (default: all in one)")
+  command
+      ->add_option("--chunk", options->step_tokens,
+                   "Tokens computed at a time; changes memory and speed, not one bit of the logits "
+                   "(default: all in one, above 512 tokens in steps of 512)")
       ->check(CLI::Range(Index{1}, kMaxCount))
       ->type_name("N");
   command->add_flag("--mtp", options->mtp,

@@ -139,6 +139,11 @@ std::vector<Case> cases(const std::vector<Index>& chunks) {
   for (const std::string& checkpoint : golden_checkpoints()) {
     for (const char* backend : {"reference", "reference:f64", "cpu"}) {
       for (const Index chunk : chunks) {
+        // The scalar reference decodes all weights anew in every step: two forms of the run are
+        // enough in fp32, double and cpu show all of them.
+        if (backend == std::string("reference") && (chunk == 1 || chunk == 7)) {
+          continue;
+        }
         all.push_back({checkpoint, backend, chunk});
       }
     }

@@ -27,6 +27,16 @@ HWY_INLINE Index decode_bf16(const std::uint8_t* from, Index count, float* out) 
   return i;
 }
 
+HWY_INLINE Index decode_f16(const std::uint8_t* from, Index count, float* out) {
+  const hn::Rebind<hwy::float16_t, D> d16;
+  Index i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    const auto halves = hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from + 2 * i));
+    hn::StoreU(hn::PromoteTo(D(), halves), D(), out + i);
+  }
+  return i;
+}
+
 // Sign and magnitude of a small float, moved to where fp32 has them, is the number times a power of
 // two, subnormals included: E4M3 needs 2^120, E2M1 2^126.
 template <int kMagnitudeShift, int kSignShift>
@@ -116,6 +126,11 @@ HWY_INLINE void decode_chunk(
     case WeightFormat::F32:
       std::memcpy(out, bytes_at(view, row, 4 * first), to_size(4 * count));
       return;
+    case WeightFormat::F16: {
+      const Index done = decode_f16(bytes_at(view, row, 2 * first), count, out);
+      numeric::decode_row(view, row, first + done, count - done, out + done);
+      return;
+    }
     case WeightFormat::BF16: {
       const Index done = decode_bf16(bytes_at(view, row, 2 * first), count, out);
       numeric::decode_row(view, row, first + done, count - done, out + done);

@@ -1,0 +1,180 @@
+// The contract of ops/index_select.h. Choices are discrete: with operands on a coarse grid every
+// product and sum is exact in fp32 and BF16 alike, so scores tie often and choices are equal.
+#include "fathom/compute/ops/index_select.h"
+
+#include "tests/contract/contract.h"
+
+namespace fathom::testing {
+namespace {
+
+struct SelectProblem {
+  Index rows;
+  Index num_heads;
+  Index width;
+  Index num_keys;
+  Index top_k;
+  Rounding numerics;
+  std::vector<float> query;
+  std::vector<float> weight;
+  std::vector<float> keys;
+  std::vector<Index> num_visible;
+  Rounding rounding = Rounding::None;  // of the ids: they are not rounded
+
+  SelectProblem row(Index idx) const {
+    SelectProblem one = *this;
+    one.rows = 1;
+    one.query = rows_of(query, num_heads * width, idx);
+    one.weight = rows_of(weight, num_heads, idx);
+    one.num_visible = {num_visible[to_size(idx)]};
+    return one;
+  }
+  template <typename Real>
+  Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
+    Grid<Real> queries(rows, num_heads * width, 3, query);
+    Grid<Real> weights(rows, num_heads, 1, weight);
+    const Pages<Real> key_pages(num_keys, width, keys);
+    Grid<Real> scratch(pool.num_threads(), num_keys, 0);
+    Grid<std::int32_t> out(rows, top_k, 2);
+    kernels.index_select.run({.query = queries.view(),
+                              .weight = weights.view(),
+                              .keys = key_pages.table(),
+                              .num_visible = num_visible,
+                              .rounding = numerics,
+                              .scratch = scratch.view(),
+                              .out = out.view()},
+                             pool);
+    return result_of<Real>(rows, out);
+  }
+  std::vector<double> limits(const Result<double>& expected) const {
+    return std::vector<double>(expected.values.size());
+  }
+};
+
+std::vector<float> whole_numbers(Random& random, Index count) {
+  std::vector<float> values;
+  for (Index i = 0; i < count; ++i) {
+    values.push_back(static_cast<float>(random.index(-1, 1)));
+  }
+  return values;
+}
+
+SelectProblem draw(Random& random,
+                   Index rows,
+                   Index num_heads,
+                   Index width,
+                   Index num_keys,
+                   Index top_k,
+                   Rounding numerics) {
+  SelectProblem problem = {rows,
+                           num_heads,
+                           width,
+                           num_keys,
+                           top_k,
+                           numerics,
+                           whole_numbers(random, rows * num_heads * width),
+                           whole_numbers(random, rows * num_heads),
+                           whole_numbers(random, num_keys * width),
+                           {}};
+  for (Index row = 0; row < rows; ++row) {
+    problem.num_visible.push_back(random.index(0, num_keys));
+  }
+  problem.num_visible.back() = num_keys;
+  return problem;
+}
+
+class IndexSelect : public OnEveryBackend {};
+
+TEST_P(IndexSelect, ChoosesWhatTheReferenceChoosesTiesIncluded) {
+  Random random(121);
+  for (const Index num_keys : {1, 17, 70, 300}) {
+    for (const Index top_k : {1, 4, 16}) {
+      for (const Index num_heads : {1, 3, 24}) {
+        for (const Rounding numerics : {Rounding::None, Rounding::Bf16}) {
+          for (const Index width : {5, 64}) {
+            SCOPED_TRACE(std::to_string(top_k) + " of " + std::to_string(num_keys) + ", " +
+                         std::to_string(num_heads) + " heads of " + std::to_string(width));
+            expect_contract(
+                draw(random, random.index(1, 9), num_heads, width, num_keys, top_k, numerics),
+                GetParam());
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(IndexSelect, NanKeysAreChosenLast) {
+  Random random(122);
+  auto problem = draw(random, 2, 2, 16, 40, 8, Rounding::None);
+  problem.keys[3 * 16] = std::numeric_limits<float>::quiet_NaN();
+  problem.weight = {1, 1, 1, 1};
+  problem.query.assign(problem.query.size(), 1);
+  expect_contract(problem, GetParam());
+}
+
+// The sum over heads of products that rounding could reorder: the choice may differ only among
+// blocks whose scores are closer than the limit.
+TEST_P(IndexSelect, RealNumbersChooseTheBestUpToRounding) {
+  Random random(123);
+  constexpr Index kHeads = 8;
+  constexpr Index kWidth = 64;
+  auto problem = draw(random, 5, kHeads, kWidth, 200, 16, Rounding::None);
+  problem.query = random.normals(5 * kHeads * kWidth);
+  problem.weight = random.normals(5 * kHeads);
+  problem.keys = random.normals(200 * kWidth);
+  runtime::Runtime& runtime = runtime_of(GetParam(), 2);
+  const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
+  for (Index row = 0; row < 5; ++row) {
+    std::vector<double> scores;
+    for (Index key = 0; key < problem.num_visible[to_size(row)]; ++key) {
+      double score = 0;
+      for (Index head = 0; head < kHeads; ++head) {
+        double product = 0;
+        for (Index i = 0; i < kWidth; ++i) {
+          product +=
+              static_cast<double>(problem.query[to_size((row * kHeads + head) * kWidth + i)]) *
+              static_cast<double>(problem.keys[to_size(key * kWidth + i)]);
+        }
+        score += std::max(product, 0.0) *
+                 static_cast<double>(problem.weight[to_size(row * kHeads + head)]);
+      }
+      scores.push_back(score);
+    }
+    const auto ids = found.row(row);
+    std::set<Index> chosen;
+    for (const float id : ids) {
+      if (id >= 0) {
+        chosen.insert(static_cast<Index>(id));
+      }
+    }
+    ASSERT_EQ(to_index(chosen.size()), std::min<Index>(16, to_index(scores.size())));
+    double worst_in = INFINITY;
+    double best_out = -INFINITY;
+    for (Index key = 0; key < to_index(scores.size()); ++key) {
+      double& bound = chosen.contains(key) ? worst_in : best_out;
+      bound = chosen.contains(key) ? std::min(bound, scores[to_size(key)])
+                                   : std::max(bound, scores[to_size(key)]);
+    }
+    const double magnitude =
+        norm_of(problem.query.data() + row * kHeads * kWidth, kHeads * kWidth) * std::sqrt(kWidth) *
+        largest_of(problem.weight);
+    EXPECT_TRUE(worst_in >= best_out - rounding_limit(kWidth + kHeads, magnitude))
+        << worst_in << " " << best_out;
+  }
+}
+
+FATHOM_ON_EVERY_BACKEND(IndexSelect);
+
+TEST(IndexSelectMutation, AForgottenHeadIsNoticed) {
+  Random random(124);
+  expect_notices(draw(random, 4, 3, 16, 60, 8, Rounding::None),
+                 &ops::KernelTable<float>::index_select,
+                 [](const ops::IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
+                   auto wrong = args;
+                   wrong.weight.columns -= 1;
+                   reference::index_select(wrong, pool);
+                 });
+}
+
+}  // namespace
+}  // namespace fathom::testing

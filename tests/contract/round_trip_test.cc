@@ -1,0 +1,93 @@
+// The contract of ops/round_trip.h. Codes are discrete: every backend gives the same bits.
+#include "fathom/compute/ops/round_trip.h"
+
+#include "tests/contract/contract.h"
+
+namespace fathom::testing {
+namespace {
+
+struct RoundTripProblem {
+  Index rows;
+  Index columns;
+  Index num_columns;
+  Index group;
+  ops::RoundTripFormat format;
+  std::vector<float> x;
+  Rounding rounding = Rounding::None;
+
+  RoundTripProblem row(Index idx) const {
+    RoundTripProblem one = *this;
+    one.rows = 1;
+    one.x = rows_of(x, columns, idx);
+    return one;
+  }
+  template <typename Real>
+  Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
+    Grid<Real> grid(rows, columns, 3, x);
+    kernels.round_trip.run(
+        {.x = grid.view(), .num_columns = num_columns, .group = group, .format = format}, pool);
+    return result_of<Real>(rows, grid);
+  }
+  std::vector<double> limits(const Result<double>& expected) const {
+    return std::vector<double>(expected.values.size());
+  }
+};
+
+// Rows from subnormal to huge, one of zeros, and numbers half way between codes.
+std::vector<float> awkward_numbers(Random& random, Index rows, Index columns) {
+  std::vector<float> values;
+  for (Index row = 0; row < rows; ++row) {
+    const auto scale = std::ldexp(1.0F, static_cast<int>(random.index(-140, 120)));
+    for (Index i = 0; i < columns; ++i) {
+      const auto sixteenths = static_cast<float>(random.index(-96, 96)) / 16.0F;
+      const float value =
+          row % 3 == 0 ? sixteenths : random.normal() * (row % 3 == 1 ? 1.0F : scale);
+      values.push_back(row % 7 == 6 ? 0.0F : numeric::round_bf16(value));
+    }
+  }
+  return values;
+}
+
+class RoundTrip : public OnEveryBackend {};
+
+TEST_P(RoundTrip, IsTheReferencesBitForBitWhateverTheGroup) {
+  Random random(21);
+  struct Shape {
+    Index rows, columns, num_columns, group;
+  };
+  const Shape shapes[] = {{1, 128, 128, 128}, {9, 256, 256, 128}, {40, 512, 448, 64},
+                          {25, 128, 128, 32}, {5, 192, 128, 64},  {4, 200, 200, 128},
+                          {3, 40, 37, 32},    {3, 7, 5, 64},      {2, 16, 0, 64}};
+  for (const Shape& shape : shapes) {
+    for (const auto format : {ops::RoundTripFormat::E4m3, ops::RoundTripFormat::E2m1}) {
+      SCOPED_TRACE(std::to_string(shape.rows) + " x " + std::to_string(shape.columns) +
+                   " in groups of " + std::to_string(shape.group));
+      expect_contract(RoundTripProblem{shape.rows, shape.columns, shape.num_columns, shape.group,
+                                       format, awkward_numbers(random, shape.rows, shape.columns)},
+                      GetParam());
+    }
+  }
+}
+
+FATHOM_ON_EVERY_BACKEND(RoundTrip);
+
+TEST(RoundTripMutation, AGroupOneColumnTooLongOrTheOtherFormatIsNoticed) {
+  Random random(22);
+  const RoundTripProblem problem = {
+      4, 128, 128, 32, ops::RoundTripFormat::E2m1, random.normals(4 * 128, Rounding::Bf16, 3)};
+  expect_notices(problem, &ops::KernelTable<float>::round_trip,
+                 [](const ops::RoundTripArgs<float>& args, platform::ThreadPool& pool) noexcept {
+                   auto wrong = args;
+                   wrong.group += 1;
+                   reference::round_trip(wrong, pool);
+                 });
+  expect_notices(problem, &ops::KernelTable<float>::round_trip,
+                 [](const ops::RoundTripArgs<float>& args, platform::ThreadPool& pool) noexcept {
+                   auto wrong = args;
+                   wrong.format = ops::RoundTripFormat::E4m3;
+                   reference::round_trip(wrong, pool);
+                 });
+}
+
+}  // namespace
+}  // namespace fathom::testing
