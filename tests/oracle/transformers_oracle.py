@@ -57,7 +57,7 @@ def settings_of(**given):
 
 def draw_ratios(draw, least, most):
     """A schedule with both compressed kinds in it, in any order."""
-    ratios = [4, 128] + [draw.choice([0, 0, 4, 128]) for _ in range(draw.randint(least, most) - 2)]
+    ratios = [4, 128] + [draw.choice([0, 0, 0, 4, 128]) for _ in range(draw.randint(least, most) - 2)]
     draw.shuffle(ratios)
     return ratios
 
@@ -68,9 +68,9 @@ def draw_settings(draw, small):
     head_dim = draw.choice([n for n in (16, 32, 64, 128) if n >= rope_dim] if not small else [16, 32])
     num_heads = draw.choice([2, 3, 4, 6, 8] if not small else [2, 3, 4])
     # Groups may split a head.
-    groups = [n for n in (1, 2, 3, 4, 8) if num_heads * head_dim % (32 * n) == 0 or n == 1]
+    groups = [n for n in (1, 2, 3, 4, 8) if num_heads * head_dim % n == 0]
     num_mtp = 0 if small else draw.choice([0, 1])
-    ratios = draw_ratios(draw, *((2, 3) if small else (3, 5)))
+    ratios = draw_ratios(draw, *((3, 4) if small else (3, 5)))
     num_experts = draw.randint(3, 24 if not small else 8)
     yarn = dict(type="yarn", factor=draw.choice([2, 4, 10, 16, 40]),
                 original_max_position_embeddings=draw.choice([32, 64, 100, 128, 512]),
