@@ -7,7 +7,8 @@
 Every configuration gets weights by `fathom synth` (all three storages in turn), which both sides
 compute on the same tokens. Of the positions, 99 % have to agree within 1e-4 of the logits' standard
 deviation, and every other one has to follow from a choice of experts or blocks that was a tie
-within 1e-5. --flash-shapes adds three layers at the true shapes of V4-Flash, 2,600 tokens.
+within 1e-5. A prompt with a tie within 1e-6 (by transformers' own scores, before Fathom is asked) that
+reaches more than 1 % of its positions is drawn again, and that is printed. --flash-shapes adds three layers at the true shapes of V4-Flash, 2,600 tokens.
 --write-goldens keeps transformers' logits of twelve small models for tests/golden. The seed is
 printed; --only I computes one configuration of a run again. Needs torch and transformers 5.23.
 """
@@ -30,8 +31,11 @@ import transformers_model
 
 TOLERANCE = 1e-4  # of the standard deviation of the checkpoint's logits
 TIE = 1e-5
+# A tie that fp32 sums of another order decide: with one, half a prompt may differ, so another is drawn.
+TOSS_UP = 1e-6
 SHARE = 0.99
 STORAGES = ("bf16", "fp8", "fp4")
+MOST_PROMPTS = 5
 NUM_GOLDENS = 12
 GOLDEN_POSITIONS = 10
 
@@ -189,28 +193,42 @@ class Tally:
         print(f"  {what}: {len(errors)} positions, logits of deviation {deviation:.3f}, worst within "
               f"{worst:.2e} of it, {(~agrees).sum()} outside, {(~agrees & ~traced).sum()} of them untraced")
         for position in numpy.flatnonzero(~agrees)[:8]:
-            causes = [call[:4] for call in close_calls if call[4][position]]
+            causes = [call_[:4] for call_ in close_calls if call_[4][position]]
             cause = "margin {:.1e} in layer {} at position {} ({})".format(*min(causes)) if causes else "NO TIE"
             print(f"    position {position}: {errors[position]:.2e} of a deviation, {cause}")
 
 
+def run_transformers(model, case):
+    """Tokens (the case's, or others if they hold a toss-up), logits, margins and ties."""
+    draw = random.Random(case.seed)
+    tokens = numpy.array(case.tokens, numpy.int64)
+    for _ in range(MOST_PROMPTS):
+        expected, margins = transformers_model.run(model, tokens)
+        close_calls = ties(case.settings, margins, len(tokens))
+        toss_ups = [call_ for call_ in close_calls if call_[0] < TOSS_UP and call_[4].mean() > 1 - SHARE]
+        if not toss_ups:
+            break
+        print("  another prompt: margin {:.1e} in layer {} at position {} ({})".format(*min(call_[:4] for call_ in toss_ups)))
+        tokens = numpy.array([draw.randrange(case.settings["vocab_size"]) for _ in tokens], numpy.int64)
+    return tokens, expected, margins, close_calls
+
+
 def check_case(binary, case, folder, tally):
-    settings, tokens = case.settings, numpy.array(case.tokens, numpy.int64)
+    settings = case.settings
     facts = ("hidden_size", "num_attention_heads", "head_dim", "qk_rope_head_dim", "q_lora_rank", "o_groups",
              "o_lora_rank", "index_n_heads", "index_head_dim", "index_topk", "sliding_window", "compress_ratios",
              "num_hash_layers", "n_routed_experts", "num_experts_per_tok", "hc_mult")
-    print(f"configuration {case.name}: {case.storage}, {len(tokens)} tokens, "
+    print(f"configuration {case.name}: {case.storage}, {len(case.tokens)} tokens, "
           + ", ".join(f"{name} {settings[name]}" for name in facts), flush=True)
     start = time.monotonic()
     checkpoint = make_checkpoint(binary, case, folder)
+    model, stored = transformers_model.load_model(checkpoint, settings)
+    tokens, expected, margins, close_calls = run_transformers(model, case)
+    theirs = time.monotonic() - start
     found = {"whole": fathom_logits(binary, checkpoint, tokens, folder)}
     if case.chunk:
         found[f"chunks of {case.chunk}"] = fathom_logits(binary, checkpoint, tokens, folder, "--chunk", case.chunk)
-    ours = time.monotonic() - start
-    model, stored = transformers_model.load_model(checkpoint, settings)
-    expected, margins = transformers_model.run(model, tokens)
-    close_calls = ties(settings, margins, len(tokens))
-    print(f"  stored {stored}; {ours:.1f} s for Fathom, {time.monotonic() - start - ours:.1f} s for transformers; "
+    print(f"  stored {stored}; {theirs:.1f} s for transformers, {time.monotonic() - start - theirs:.1f} s for Fathom; "
           f"{len(close_calls)} choices within {TIE}; index chooses at "
           f"{sum(int(torch.isfinite(gaps).sum()) for gaps in margins.blocks.values())} rows")
     for what, logits in found.items():
