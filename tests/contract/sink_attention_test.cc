@@ -39,7 +39,8 @@ struct AttentionProblem {
     for (const ops::VisibleRows& each : visible) {
       most = std::max(most, each.num_window_rows + each.num_compressed_rows);
     }
-    Grid<Real> scratch(pool.num_threads(), ops::SinkAttentionArgs<Real>::kHeadsPerTile * most, 0);
+    Grid<Real> scratch(pool.num_threads(),
+                       ops::SinkAttentionArgs<Real>::kHeadsPerTile * ceil_div(most, 16) * 16, 0);
     tensor::MatrixView<const std::int32_t> chosen;
     if (top_k > 0) {
       chosen = {selected.data(), rows, top_k, top_k};

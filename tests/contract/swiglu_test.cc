@@ -51,9 +51,12 @@ struct SwigluProblem {
     for (std::size_t i = 0; i < gate.size(); ++i) {
       const double value = expected.values[i];
       const double exponent = std::min(static_cast<double>(gate[i]), limit);
+      const double row_weight =
+          weight.empty() ? 1 : static_cast<double>(weight[i / to_size(columns)]);
+      // A sigmoid below the normal numbers may be zero; so it is for all below exp(-104).
+      const double underflow = underflow_limit(std::max(exponent, -104.0) * limit * row_weight);
       limits.push_back((exp_relative_limit(exponent, 0) + rounding_limit(5, 1)) * std::abs(value) +
-                       underflow_limit(exponent * limit) +
-                       (rounding == Rounding::Bf16 ? bf16_limit(1, value) : 0));
+                       underflow + (rounding == Rounding::Bf16 ? bf16_limit(1, value) : 0));
     }
     return limits;
   }

@@ -205,7 +205,7 @@ std::optional<ScalePosition> find_bad_scale(const WeightView& view) noexcept {
   const Index last = (view.first_row + view.rows - 1) / tile_rows;
   for (Index row = view.first_row / tile_rows; row <= last; ++row) {
     for (Index column = 0; column < num_columns; ++column) {
-      if (!std::isfinite(scale_at(view, row, column))) {
+      if (!std::isfinite(scale_in_row(view, row, column))) {
         return ScalePosition{row, column};
       }
     }

@@ -67,7 +67,11 @@ bool SequenceCache::is_resumable(Index num_tokens) const {
   for (std::size_t idx = 0; idx < stores_.size(); ++idx) {
     const config::CacheStream& stream = layout_[idx];
     const Index end = num_tokens / stream.tokens_per_row;
-    const Index first = stream.tokens_per_row > 1 ? 0 : stream.first_row_needed(num_tokens);
+    Index first = stream.tokens_per_row > 1 ? 0 : stream.first_row_needed(num_tokens);
+    if (end % RowStore::kRowsPerPage != 0) {
+      // The next rows go behind the last one, so its page must be there even if nothing reads it.
+      first = std::min(first, end - 1);
+    }
     if (!stores_[idx].has_rows(first, end)) {
       return false;
     }

@@ -158,7 +158,12 @@ HWY_INLINE void map_row(Index count, float* out, const Body& body) {
 
 HWY_INLINE V sigmoid(V x) {
   const V one = hn::Set(D(), 1.0F);
-  return hn::Div(one, hn::Add(one, hn::Exp(D(), hn::Neg(x))));
+  // Highway's Exp is undefined where the result overflows: beyond 88 the quotient is zero. The
+  // bound stands first so that a NaN stays one.
+  const V bound = hn::Set(D(), 88.0F);
+  const V exponent = hn::Neg(x);
+  const V result = hn::Div(one, hn::Add(one, hn::Exp(D(), hn::Min(bound, exponent))));
+  return hn::IfThenZeroElse(hn::Gt(exponent, bound), result);
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

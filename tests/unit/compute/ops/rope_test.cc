@@ -1,0 +1,119 @@
+#include "fathom/compute/ops/rope.h"
+
+#include <bit>
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/compute/ops/ops_testing.h"
+
+namespace fathom::ops {
+namespace {
+
+constexpr YarnParameters kYarn = {16, 65536, 32, 1};
+
+// Specification 8, fp32 bits of the frequencies.
+constexpr std::uint32_t kYarnBits[] = {
+    0x3f800000, 0x3f300a3a, 0x3ef21c1f, 0x3ea67d01, 0x3e64f92e, 0x3e1d7475, 0x3dd88cb4, 0x3d94e963,
+    0x3d4ccccd, 0x3d0cd4fb, 0x3cc1b019, 0x3c8530ce, 0x3c372dbf, 0x3bfbed88, 0x3bad3d5e, 0x3b6e4237,
+    0x3b147ae1, 0x3ab714e0, 0x3a5ebdb6, 0x3a0530ce, 0x399bb3af, 0x39305978, 0x38be904d, 0x383e9b5f,
+    0x37a3d70c, 0x36b443d0, 0x3677eba6, 0x362a7be8, 0x35ea77ff, 0x35a13bdc, 0x355dbf30, 0x35187c4d};
+constexpr std::uint32_t kPlainBits[] = {
+    0x3f800000, 0x3f3ff911, 0x3f0ff59a, 0x3ed7e89b, 0x3ea1e89b, 0x3e72d423, 0x3e361887, 0x3e088d77,
+    0x3dcccccd, 0x3d99940d, 0x3d6655c2, 0x3d2cba15, 0x3d0186e3, 0x3cc2434f, 0x3c91ad39, 0x3c5a7bf2,
+    0x3c23d70a, 0x3bf5b9b0, 0x3bb8449c, 0x3b8a2e77, 0x3b4f3e38, 0x3b1b690d, 0x3ae91528, 0x3aaec98e,
+    0x3a83126f, 0x3a44948c, 0x3a136a16, 0x39dd1725, 0x39a5cb60, 0x3978a815, 0x393a7753, 0x390bd472};
+
+class Rope : public OpTest {
+ protected:
+  // Distance in units in the last place of fp32.
+  static std::int64_t ulps(float a, float b) {
+    const auto ordered = [](float value) {
+      const auto bits = std::bit_cast<std::int32_t>(value);
+      return bits < 0 ? std::int64_t{std::numeric_limits<std::int32_t>::min()} - bits
+                      : std::int64_t{bits};
+    };
+    return std::abs(ordered(a) - ordered(b));
+  }
+  void expect_golden_table(const std::string& name, const RopeFrequencies& frequencies) {
+    const auto positions32 = golden().read<std::int32_t>(name + ".positions");
+    const auto expected = golden().read<float>(name + ".cos_sin");
+    const std::vector<Index> positions(positions32.begin(), positions32.end());
+    const auto table = rope_table(context(), positions, frequencies);
+    ASSERT_EQ(table.num_elements(), to_index(expected.size()));
+    const auto pairs = frequencies.values.size();
+    for (std::size_t row = 0; row < positions.size(); ++row) {
+      for (std::size_t pair = 0; pair < pairs; ++pair) {
+        const float* found = table.data<float>() + row * 2 * pairs;
+        const float* wanted = expected.data() + (row * pairs + pair) * 2;
+        EXPECT_LE(ulps(found[pair], wanted[0]), 1) << positions[row] << " " << pair;
+        EXPECT_LE(ulps(found[pairs + pair], wanted[1]), 1) << positions[row] << " " << pair;
+      }
+    }
+  }
+  tensor::Tensor table_of(std::vector<Index> positions) {
+    return rope_table(context(), positions, rope_frequencies(64, 1e4, nullptr));
+  }
+};
+
+TEST_F(Rope, FrequenciesAreThePublishedOnesBitForBit) {
+  const auto yarn = rope_frequencies(64, 160000, &kYarn).values;
+  const auto plain = rope_frequencies(64, 10000, nullptr).values;
+  ASSERT_EQ(yarn.size(), 32U);
+  for (std::size_t i = 0; i < 32; ++i) {
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(yarn[i]), kYarnBits[i]) << i;
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(plain[i]), kPlainBits[i]) << i;
+  }
+}
+
+TEST_F(Rope, EqualEndsOfTheRampDoNotDivideByZero) {
+  const YarnParameters narrow = {4, 128, 32, 31.999};
+  for (const float frequency : rope_frequencies(64, 160000, &narrow).values) {
+    EXPECT_TRUE(frequency > 0 && frequency <= 1);
+  }
+}
+
+TEST_F(Rope, GoldenTablesToOneUnitInTheLastPlace) {
+  expect_golden_table("rope.plain", rope_frequencies(64, 10000, nullptr));
+  expect_golden_table("rope.yarn", rope_frequencies(64, 160000, &kYarn));
+}
+
+TEST_F(Rope, TurnsNeighboursOfTheLastDimensionsOnly) {
+  const auto cos_sin = make({1, 2}, {0, 1});  // a quarter turn of one pair
+  const auto x = make({1, 8}, {1, 2, 3, 4, 5, 6, 7, 8});
+  rope(context(), x, 4, cos_sin, false);
+  EXPECT_EQ(numbers(x), (std::vector<float>{1, 2, -4, 3, 5, 6, -8, 7}));
+  rope(context(), x, 4, cos_sin, true);
+  EXPECT_EQ(numbers(x), (std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8}));
+}
+
+TEST_F(Rope, ScoresDependOnTheDistanceOnly) {
+  const auto query = random(64);
+  const auto key = random(64);
+  double first = 0;
+  for (const Index shift : {0, 1, 100, 5000}) {
+    const auto x = make({2, 64}, [&] {
+      auto both = query;
+      both.insert(both.end(), key.begin(), key.end());
+      return both;
+    }());
+    rope(context(), x, 64, table_of({7 + shift, 3 + shift}), false);
+    double score = 0;
+    for (Index i = 0; i < 64; ++i) {
+      score +=
+          static_cast<double>(x.data<float>()[i]) * static_cast<double>(x.data<float>()[64 + i]);
+    }
+    first = shift == 0 ? score : first;
+    EXPECT_NEAR(score, first, 5e-3);
+  }
+}
+
+TEST_F(Rope, PositionZeroChangesNothing) {
+  const auto values = random(96);
+  const auto x = make({1, 96}, values);
+  rope(context(), x, 96, table_of({0}), false);
+  EXPECT_EQ(numbers(x), values);
+}
+
+}  // namespace
+}  // namespace fathom::ops

@@ -1,0 +1,142 @@
+#include "fathom/model/kv/row_store.h"
+
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/expect_error.h"
+
+namespace fathom::kv {
+namespace {
+
+constexpr Index kWidth = 3;
+constexpr Index kPage = RowStore::kRowsPerPage;
+
+// A store beside a plain list of what was appended to it.
+class Twin {
+ public:
+  void append(Index count) {
+    std::vector<float> rows;
+    for (Index i = 0; i < count * kWidth; ++i) {
+      rows.push_back(next_++);
+    }
+    store.append({rows.data(), tensor::DType::F32, {count, kWidth}});
+    expected.insert(expected.end(), rows.begin(), rows.end());
+  }
+  void truncate(Index num_rows) {
+    store.truncate(num_rows);
+    expected.resize(to_size(num_rows * kWidth));
+  }
+  // Forks number their rows differently.
+  void renumber(float first) { next_ = first; }
+
+  ::testing::AssertionResult is_right() const {
+    if (store.num_rows() * kWidth != to_index(expected.size())) {
+      return ::testing::AssertionFailure() << store.num_rows() << " rows";
+    }
+    const auto table = store.view().table<float>();
+    for (Index row = 0; row < store.num_rows(); ++row) {
+      for (Index i = 0; i < kWidth; ++i) {
+        if (table.row(row)[i] != expected[to_size(row * kWidth + i)]) {
+          return ::testing::AssertionFailure() << "row " << row << " is " << table.row(row)[i];
+        }
+      }
+    }
+    return ::testing::AssertionSuccess();
+  }
+
+  RowStore store{kWidth, tensor::DType::F32};
+  std::vector<float> expected;
+
+ private:
+  float next_ = 0;
+};
+
+TEST(RowStore, KeepsEveryRowWhateverTheChunks) {
+  Twin twin;
+  for (const Index count : {1, 15, 16, 17, 0, 1, 100, 3}) {
+    twin.append(count);
+    ASSERT_TRUE(twin.is_right());
+  }
+}
+
+TEST(RowStore, WriteToAForkIsNotSeenByTheOther) {
+  Twin left;
+  left.append(kPage + 5);
+  Twin right = left;
+  right.renumber(1e6F);
+  right.append(3);
+  left.append(7);
+  EXPECT_TRUE(left.is_right());
+  EXPECT_TRUE(right.is_right());
+}
+
+TEST(RowStore, RowsAppendedAfterTruncationReplaceTheForgottenOnesOnlyHere) {
+  Twin left;
+  left.append(2 * kPage);
+  Twin right = left;
+  right.renumber(1e6F);
+  right.truncate(kPage - 3);
+  right.append(kPage);
+  EXPECT_TRUE(left.is_right());
+  EXPECT_TRUE(right.is_right());
+}
+
+TEST(RowStore, RandomForksTruncationsAndAppendsAgreeWithAPlainList) {
+  std::mt19937 random(1);
+  std::vector<Twin> twins(4);
+  for (int step = 0; step < 4000; ++step) {
+    Twin& twin = twins[random() % twins.size()];
+    switch (random() % 4) {
+      case 0:
+        twin.truncate(
+            twin.store.num_rows() == 0 ? 0 : static_cast<Index>(random()) % twin.store.num_rows());
+        break;
+      case 1: {
+        const Twin& other = twins[random() % twins.size()];
+        Twin fork = other;
+        twin = std::move(fork);
+        twin.renumber(static_cast<float>(step * 1000));
+        break;
+      }
+      default:
+        twin.append(static_cast<Index>(random() % 40));
+    }
+    if (step % 50 == 0) {
+      for (const Twin& each : twins) {
+        ASSERT_TRUE(each.is_right()) << "step " << step;
+      }
+    }
+  }
+}
+
+TEST(RowStore, MemoryIsThePagesThatArePresent) {
+  Twin twin;
+  EXPECT_EQ(twin.store.num_bytes(), 0);
+  twin.append(2 * kPage + 1);
+  EXPECT_EQ(twin.store.num_bytes(), 3 * kPage * kWidth * 4);
+  twin.store.drop_page(1);
+  EXPECT_EQ(twin.store.num_bytes(), 2 * kPage * kWidth * 4);
+  EXPECT_TRUE(twin.store.has_rows(0, kPage));
+  EXPECT_FALSE(twin.store.has_rows(kPage - 1, kPage + 1));
+  EXPECT_TRUE(twin.store.has_rows(2 * kPage, 2 * kPage + 1));
+  EXPECT_FALSE(twin.store.has_rows(2 * kPage, 2 * kPage + 2));
+  EXPECT_TRUE(twin.store.has_rows(5 * kPage, 5 * kPage));
+}
+
+TEST(RowStore, RowsOfAnotherWidthOrTypeAreABug) {
+  RowStore store(kWidth, tensor::DType::F32);
+  std::vector<double> numbers(4);
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "width_", [&] {
+    store.append({numbers.data(), tensor::DType::F32, {1, 4}});
+  }));
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "dtype_", [&] {
+    store.append({numbers.data(), tensor::DType::F64, {1, 3}});
+  }));
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "num_rows", [&] { store.truncate(1); }));
+  EXPECT_EQ(store.num_rows(), 0);
+}
+
+}  // namespace
+}  // namespace fathom::kv
