@@ -73,8 +73,12 @@ const Step& RopeKinds::Steps::of(const config::LayerConfig& layer) const {
 }
 
 RopeKinds::Steps RopeKinds::steps(ops::Context& context, const layers::TokenBatch& batch) const {
-  return {.window = {batch, ops::rope_table(context, batch.positions, window_)},
-          .compressed = {batch, ops::rope_table(context, batch.positions, compressed_)}};
+  // No table for a kind that no layer has (V4-Pro has window attention in its MTP block alone).
+  const auto table = [&](const ops::RopeFrequencies& frequencies) {
+    return frequencies.values.empty() ? tensor::Tensor()
+                                      : ops::rope_table(context, batch.positions, frequencies);
+  };
+  return {.window = {batch, table(window_)}, .compressed = {batch, table(compressed_)}};
 }
 
 Readout::Readout(const weights::Store& store,
