@@ -31,12 +31,12 @@ namespace fathom::testing {
 
 using ops::Rounding;
 
-// Seeded by gtest: --gtest_shuffle --gtest_random_seed=N draws other operands, and gtest prints N.
+// Always the same operands, unless --gtest_random_seed=N asks for others. (UnitTest::random_seed()
+// would be another one in every run.)
 class Random {
  public:
   explicit Random(unsigned salt)
-      : engine_(1000U * static_cast<unsigned>(::testing::UnitTest::GetInstance()->random_seed()) +
-                salt) {}
+      : engine_(1000U * static_cast<unsigned>(GTEST_FLAG_GET(random_seed)) + salt) {}
 
   Index index(Index first, Index last) {
     return std::uniform_int_distribution<Index>(first, last)(engine_);

@@ -167,7 +167,7 @@ FATHOM_ON_EVERY_BACKEND(IndexSelect);
 
 TEST(IndexSelectMutation, AForgottenHeadIsNoticed) {
   Random random(124);
-  expect_notices(draw(random, 4, 3, 16, 60, 8, Rounding::None),
+  expect_notices(draw(random, 40, 3, 16, 60, 8, Rounding::None),
                  &ops::KernelTable<float>::index_select,
                  [](const ops::IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
                    auto wrong = args;

@@ -74,7 +74,7 @@ FATHOM_ON_EVERY_BACKEND(RoundTrip);
 TEST(RoundTripMutation, AGroupOneColumnTooLongOrTheOtherFormatIsNoticed) {
   Random random(22);
   const RoundTripProblem problem = {
-      4, 128, 128, 32, ops::RoundTripFormat::E2m1, random.normals(4 * 128, Rounding::Bf16, 3)};
+      64, 128, 128, 32, ops::RoundTripFormat::E2m1, random.normals(64 * 128, Rounding::Bf16, 3)};
   expect_notices(problem, &ops::KernelTable<float>::round_trip,
                  [](const ops::RoundTripArgs<float>& args, platform::ThreadPool& pool) noexcept {
                    auto wrong = args;
