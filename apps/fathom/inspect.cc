@@ -284,7 +284,7 @@ Command add_inspect(CLI::App& program) {
       ->required()
       ->type_name("MODEL");
   command->add_option("--storage", options->storage, "Of a config alone: how weights are stored")
-      ->type_name("fp4|fp8|bf16");
+      ->type_name("fp4|fp8|bf16|f32");
   add_json_option(*command, options->json);
   return {command, [options](InterruptWatch&) { run_inspect(*options); }};
 }

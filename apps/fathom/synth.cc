@@ -121,7 +121,7 @@ Command add_synth(CLI::App& program) {
       ->capture_default_str()
       ->type_name("N");
   command->add_option("--storage", options->storage, "Instead of what preset or config say")
-      ->type_name("fp4|fp8|bf16");
+      ->type_name("fp4|fp8|bf16|f32");
   command->add_flag("--overwrite", options->overwrite, "Replace an older checkpoint");
   add_threads_option(*command, options->num_threads);
   add_json_option(*command, options->json);

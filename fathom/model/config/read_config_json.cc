@@ -470,7 +470,9 @@ std::optional<StoragePlan> ConfigReader::read_storage(JsonFields* sibling) {
   std::optional<JsonFields> quantization = fields_.find_object("quantization_config");
   std::optional<WeightFormat> experts = read_expert_format(quantization);
   if (!quantization) {
-    return make_storage_plan(experts.value_or(WeightFormat::BF16), WeightFormat::BF16);
+    const bool is_f32 = experts == WeightFormat::F32;
+    return make_storage_plan(experts.value_or(WeightFormat::BF16),
+                             is_f32 ? WeightFormat::F32 : WeightFormat::BF16);
   }
   static_cast<void>(quantization->text("quant_method"));
   quantization->require_text("quant_method", "fp8");

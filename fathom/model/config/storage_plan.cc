@@ -21,6 +21,7 @@ constexpr auto kFormats = std::to_array<FormatRow>({
     {"fp4", WeightFormat::Fp4, WeightFormat::Fp8},
     {"fp8", WeightFormat::Fp8, WeightFormat::Fp8},
     {"bf16", WeightFormat::BF16, WeightFormat::BF16},
+    {"f32", WeightFormat::F32, WeightFormat::F32},  // no release has it; exact comparisons do
 });
 
 }  // namespace
@@ -48,7 +49,7 @@ WeightFormat require_config_format(JsonFields& fields, std::string_view key) {
   const std::optional<WeightFormat> format = find_config_format(name);
   if (!format) {
     fields.fail_at(ErrorCode::Unsupported, key,
-                   "expected fp4, fp8 or bf16, found " + formats::quote(name));
+                   "expected fp4, fp8, bf16 or f32, found " + formats::quote(name));
   }
   return *format;
 }
@@ -86,7 +87,7 @@ StoragePlan storage_plan_from_name(std::string_view name) {
       return make_storage_plan(row.experts, row.dense);
     }
   }
-  fail(ErrorCode::InvalidArgument, "storage: expected fp4, fp8 or bf16, found ",
+  fail(ErrorCode::InvalidArgument, "storage: expected fp4, fp8, bf16 or f32, found ",
        formats::quote(name));
 }
 

@@ -119,15 +119,17 @@ void write_layers(const ModelConfig& config, ordered_json& json) {
 
 void write_storage(const StoragePlan& storage, ordered_json& json) {
   const std::optional<std::string_view> experts = find_config_format_name(storage.experts);
-  const bool is_dense_known =
-      storage.dense == WeightFormat::Fp8 || storage.dense == WeightFormat::BF16;
+  const bool is_plain =
+      storage.dense == WeightFormat::BF16 ||
+      (storage.dense == WeightFormat::F32 && storage.experts == WeightFormat::F32);
+  const bool is_dense_known = storage.dense == WeightFormat::Fp8 || is_plain;
   if (!experts || !is_dense_known) {
     fail(ErrorCode::Unsupported, "config.json: expert_dtype: cannot say ",
          numeric::to_string(storage.experts), " experts beside ",
          numeric::to_string(storage.dense));
   }
   json["expert_dtype"] = *experts;
-  if (storage.dense == WeightFormat::BF16) {
+  if (is_plain) {
     return;
   }
   // -Base has F32 scales and says ue8m0 all the same: it is the rounding of its activations.

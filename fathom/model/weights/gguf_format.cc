@@ -25,7 +25,8 @@ constexpr auto kFormats = std::to_array<FormatRow>({
     {GgufType::IQ2_XXS, WeightFormat::IQ2_XXS}, {GgufType::IQ2_XS, WeightFormat::IQ2_XS},
     {GgufType::IQ2_S, WeightFormat::IQ2_S},     {GgufType::IQ3_XXS, WeightFormat::IQ3_XXS},
     {GgufType::IQ3_S, WeightFormat::IQ3_S},     {GgufType::IQ4_NL, WeightFormat::IQ4_NL},
-    {GgufType::IQ4_XS, WeightFormat::IQ4_XS},
+    {GgufType::IQ4_XS, WeightFormat::IQ4_XS},   {GgufType::TQ1_0, WeightFormat::TQ1_0},
+    {GgufType::TQ2_0, WeightFormat::TQ2_0},
 });
 
 }  // namespace

@@ -193,7 +193,10 @@ GgufType gguf_type_of(const config::WeightSpec& spec, const config::StoragePlan&
   const bool is_outer = spec.key.role == WeightRole::Embedding || spec.key.role == WeightRole::Head;
   const bool is_indexer = spec.key.role == WeightRole::IndexerQueryUp;
   const bool is_dense = spec.storage == StorageClass::Dense && !is_indexer;
-  return is_outer || is_dense ? type_of_plan(plan.dense) : GgufType::F16;
+  if (is_outer || is_dense || plan.dense == numeric::WeightFormat::F32) {
+    return type_of_plan(plan.dense);
+  }
+  return GgufType::F16;
 }
 
 }  // namespace fathom::weights

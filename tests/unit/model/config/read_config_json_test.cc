@@ -334,7 +334,7 @@ TEST(ReadConfigJson, HostileValuesAreRefusedByName) {
        {"rope_scaling.attention_factor", "found 1.2"}},
       {R"({"expert_dtype": "int4"})",
        unsupported,
-       {"expert_dtype: expected fp4, fp8 or bf16, found \"int4\""}},
+       {"expert_dtype: expected fp4, fp8, bf16 or f32, found \"int4\""}},
       {R"({"quantization_config": {"quant_method": "awq"}})",
        unsupported,
        {"quantization_config.quant_method", "awq"}},

@@ -90,7 +90,9 @@ TEST(ReadInferenceConfig, HostileValuesAreRefusedByTheirOwnNames) {
       {R"({"score_func": "sigmoid"})", unsupported, {"score_func", "\"sigmoid\""}},
       {R"({"scale_fmt": "none"})", unsupported, {"scale_fmt"}},
       {R"({"dtype": "fp4"})", unsupported, {"dtype: expected fp8 or bf16"}},
-      {R"({"dtype": "int8"})", unsupported, {"dtype: expected fp4, fp8 or bf16, found \"int8\""}},
+      {R"({"dtype": "int8"})",
+       unsupported,
+       {"dtype: expected fp4, fp8, bf16 or f32, found \"int8\""}},
   };
   for (const Case& hostile : cases) {
     SCOPED_TRACE(hostile.patch);

@@ -10,19 +10,21 @@ namespace {
 using numeric::ScaleFormat;
 using numeric::WeightFormat;
 
-TEST(StoragePlan, NamesAreTheThreeOfficialLayouts) {
+TEST(StoragePlan, NamesAreTheOfficialLayoutsAndFloat32) {
   EXPECT_EQ(storage_plan_from_name("fp4"),
             (StoragePlan{WeightFormat::Fp4, WeightFormat::Fp8, ScaleFormat::E8M0}));
   EXPECT_EQ(storage_plan_from_name("fp8"),
             (StoragePlan{WeightFormat::Fp8, WeightFormat::Fp8, ScaleFormat::F32}));
   EXPECT_EQ(storage_plan_from_name("bf16"),
             (StoragePlan{WeightFormat::BF16, WeightFormat::BF16, ScaleFormat::None}));
+  EXPECT_EQ(storage_plan_from_name("f32"),
+            (StoragePlan{WeightFormat::F32, WeightFormat::F32, ScaleFormat::None}));
   testing::expect_error([] { storage_plan_from_name("int4"); }, ErrorCode::InvalidArgument,
-                        {"storage: expected fp4, fp8 or bf16, found \"int4\""});
+                        {"storage: expected fp4, fp8, bf16 or f32, found \"int4\""});
 }
 
 TEST(StoragePlan, NamesAndFormatsAgreeBothWays) {
-  for (const std::string_view name : {"fp4", "fp8", "bf16"}) {
+  for (const std::string_view name : {"fp4", "fp8", "bf16", "f32"}) {
     EXPECT_EQ(find_config_format_name(find_config_format(name).value()), name);
   }
   EXPECT_FALSE(find_config_format("FP4").has_value());

@@ -74,7 +74,7 @@ TEST(Synth, TheSameSeedGivesTheSameBytesWhateverTheNumberOfThreads) {
 
 TEST(Synth, NothingIsMissingOrUnexpectedInEitherContainerAndStorage) {
   test::TempDir folder;
-  for (const std::string storage : {"fp4", "fp8", "bf16"}) {
+  for (const std::string storage : {"fp4", "fp8", "bf16", "f32"}) {
     for (const std::string suffix : {"", ".gguf"}) {
       const fs::path out = folder / (storage + suffix);
       synth(out, {}, 2, storage);
@@ -154,7 +154,7 @@ void expect_conditioned(const Store& store, const config::ModelConfig& config) {
 
 TEST(Synth, EveryMatrixHasTheSizeThatKeepsHiddenStatesInBounds) {
   test::TempDir folder;
-  for (const std::string storage : {"fp4", "fp8", "bf16"}) {
+  for (const std::string storage : {"fp4", "fp8", "bf16", "f32"}) {
     for (const std::string suffix : {"", ".gguf"}) {
       const fs::path out = folder / (storage + suffix);
       synth(out, {}, 2, storage);
