@@ -92,8 +92,12 @@ void ThreadPool::run(Index num_tiles, Call call, const void* body) {
   }
   start_.notify_all();
   drain(0);
-  while (num_running_.load(std::memory_order_acquire) != 0) {
-    pause_processor();
+  for (int spin = 0; num_running_.load(std::memory_order_acquire) != 0; ++spin) {
+    if (spin < kSpins) {
+      pause_processor();
+    } else {
+      std::this_thread::yield();  // more threads than processors: let the last ones finish
+    }
   }
   if (error_) {
     std::rethrow_exception(error_);

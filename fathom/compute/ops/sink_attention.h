@@ -43,6 +43,17 @@ struct SinkAttentionArgs {
   Rounding rounding;
   tensor::MatrixView<Real> scratch;
   tensor::MatrixView<Real> out;
+
+  // The idx-th row a token sees: its window first, then its compressed rows.
+  const Real* visible_row(Index token, Index idx) const {
+    const VisibleRows& seen = visible[to_size(token)];
+    if (idx < seen.num_window_rows) {
+      return window.row(seen.first_window_row + idx);
+    }
+    const Index compressed_idx = idx - seen.num_window_rows;
+    return compressed.row(selected.data == nullptr ? compressed_idx
+                                                   : selected.row(token)[compressed_idx]);
+  }
 };
 struct SinkAttention {
   tensor::Tensor query;

@@ -41,9 +41,12 @@ void RowStore::append(const tensor::Tensor& rows) {
   while (remaining > 0) {
     const Index offset = num_rows_ % kRowsPerPage;
     if (offset == 0) {
-      addresses_.reserve(addresses_.size() + 1);
-      pages_.push_back(allocate_page());
-      addresses_.push_back(pages_.back().get());
+      // In an order in which a failed allocation leaves nothing behind that the next append trips
+      // on.
+      Page page = allocate_page();
+      addresses_.resize(pages_.size() + 1);
+      pages_.push_back(std::move(page));
+      addresses_.back() = pages_.back().get();
     } else {
       make_tail_writable();
     }

@@ -1,38 +1,34 @@
 #include "fathom/model/layers/hyper_connection.h"
 
 namespace fathom::layers {
-namespace {
 
-ops::HyperParameters parameters_of(const config::ModelConfig& config,
-                                   const std::vector<float>& base,
-                                   const std::vector<float>& scale) {
-  return {.scale = scale,
-          .base = base,
-          .epsilon = config.hyper_epsilon,
-          .norm_epsilon = config.norm_epsilon,
-          .iterations = config.sinkhorn_iterations};
-}
-
-// fn . vec(X): the product is of the streams as they are; the norm is applied to it afterwards.
-tensor::Tensor products_of(ops::Context& context, const Linear& fn, const tensor::Tensor& streams) {
-  return fn.forward_unrounded(context,
-                              streams.reshape({streams.dim(0), streams.dim(1) * streams.dim(2)}));
-}
-
-}  // namespace
-
-HyperConnection::HyperConnection(const weights::Store& store,
-                                 const config::ModelConfig& config,
-                                 const HyperKeys& keys)
+HyperMixer::HyperMixer(const weights::Store& store,
+                       const config::ModelConfig& config,
+                       const HyperKeys& keys)
     : fn_(store, keys.fn),
       base_(store.floats(keys.base)),
       scale_(store.floats(keys.scale)),
-      parameters_(parameters_of(config, base_, scale_)) {}
+      epsilon_(config.hyper_epsilon),
+      norm_epsilon_(config.norm_epsilon),
+      iterations_(config.sinkhorn_iterations) {}
+
+tensor::Tensor HyperMixer::products(ops::Context& context, const tensor::Tensor& streams) const {
+  return fn_.forward_unrounded(context,
+                               streams.reshape({streams.dim(0), streams.dim(1) * streams.dim(2)}));
+}
+
+ops::HyperParameters HyperMixer::parameters() const {
+  return {.scale = scale_,
+          .base = base_,
+          .epsilon = epsilon_,
+          .norm_epsilon = norm_epsilon_,
+          .iterations = iterations_};
+}
 
 HyperConnection::Mix HyperConnection::mix(ops::Context& context,
                                           const tensor::Tensor& streams) const {
   const ops::HyperControl control =
-      ops::hyper_control(context, products_of(context, fn_, streams), streams, parameters_);
+      ops::hyper_control(context, mixer_.products(context, streams), streams, mixer_.parameters());
   return {ops::hyper_collapse(context, streams, control.pre), control};
 }
 
@@ -43,17 +39,9 @@ void HyperConnection::merge(ops::Context& context,
   ops::hyper_merge(context, streams, mix.control, output);
 }
 
-HyperHead::HyperHead(const weights::Store& store,
-                     const config::ModelConfig& config,
-                     const HyperKeys& keys)
-    : fn_(store, keys.fn),
-      base_(store.floats(keys.base)),
-      scale_(store.floats(keys.scale)),
-      parameters_(parameters_of(config, base_, scale_)) {}
-
 tensor::Tensor HyperHead::forward(ops::Context& context, const tensor::Tensor& streams) const {
-  const tensor::Tensor weights =
-      ops::hyper_head_weights(context, products_of(context, fn_, streams), streams, parameters_);
+  const tensor::Tensor weights = ops::hyper_head_weights(context, mixer_.products(context, streams),
+                                                         streams, mixer_.parameters());
   return ops::hyper_collapse(context, streams, weights);
 }
 

@@ -16,11 +16,30 @@ struct HyperKeys {
   config::WeightKey scale;
 };
 
+// The learned part of a mix: fn, and what turns its products into control numbers.
+class HyperMixer {
+ public:
+  HyperMixer(const weights::Store& store, const config::ModelConfig& config, const HyperKeys& keys);
+
+  // fn . vec(X), [T, *]: of the streams as they are; their norm is applied to the product.
+  tensor::Tensor products(ops::Context& context, const tensor::Tensor& streams) const;
+  ops::HyperParameters parameters() const;
+
+ private:
+  Linear fn_;
+  std::vector<float> base_;
+  std::vector<float> scale_;
+  double epsilon_;
+  double norm_epsilon_;
+  Index iterations_;
+};
+
 class HyperConnection {
  public:
   HyperConnection(const weights::Store& store,
                   const config::ModelConfig& config,
-                  const HyperKeys& keys);
+                  const HyperKeys& keys)
+      : mixer_(store, config, keys) {}
 
   // The sub-block's input [T, D] and what merge() needs.
   struct Mix {
@@ -36,23 +55,18 @@ class HyperConnection {
                     const tensor::Tensor& streams);
 
  private:
-  Linear fn_;
-  std::vector<float> base_;
-  std::vector<float> scale_;
-  ops::HyperParameters parameters_;
+  HyperMixer mixer_;
 };
 
 // Collapses the streams to one vector in front of the head.
 class HyperHead {
  public:
-  HyperHead(const weights::Store& store, const config::ModelConfig& config, const HyperKeys& keys);
+  HyperHead(const weights::Store& store, const config::ModelConfig& config, const HyperKeys& keys)
+      : mixer_(store, config, keys) {}
   tensor::Tensor forward(ops::Context& context, const tensor::Tensor& streams) const;  // [T, D]
 
  private:
-  Linear fn_;
-  std::vector<float> base_;
-  std::vector<float> scale_;
-  ops::HyperParameters parameters_;
+  HyperMixer mixer_;
 };
 
 }  // namespace fathom::layers

@@ -21,17 +21,6 @@ using AttentionArgs = ops::SinkAttentionArgs<float>;
 constexpr Index kHeads = AttentionArgs::kHeadsPerTile;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-// Row idx of what the token sees: its window first, then compressed rows.
-HWY_INLINE const float* visible_row(const AttentionArgs& args, Index token, Index idx) {
-  const ops::VisibleRows& visible = args.visible[to_size(token)];
-  if (idx < visible.num_window_rows) {
-    return args.window.row(visible.first_window_row + idx);
-  }
-  const Index compressed_idx = idx - visible.num_window_rows;
-  return args.compressed.row(
-      args.selected.data == nullptr ? compressed_idx : args.selected.row(token)[compressed_idx]);
-}
-
 // scores[h][idx] = scale * (query h . row idx) for kCount heads, each row read once.
 template <Index kCount>
 HWY_INLINE void score_rows(const AttentionArgs& args,
@@ -43,7 +32,7 @@ HWY_INLINE void score_rows(const AttentionArgs& args,
   const Index width = args.window.width;
   const auto scale = static_cast<float>(args.scale);
   for (Index idx = 0; idx < num_rows; ++idx) {
-    const float* row = visible_row(args, token, idx);
+    const float* row = args.visible_row(token, idx);
     LaneSet sums[to_size(kCount)];
     for (Index h = 0; h < kCount; ++h) {
       sums[h] = zero_lanes();
@@ -110,7 +99,7 @@ HWY_INLINE void add_rows(const AttentionArgs& args,
       }
     }
     for (Index idx = 0; idx < num_rows; ++idx) {
-      const float* row = visible_row(args, token, idx) + c;
+      const float* row = args.visible_row(token, idx) + c;
       for (Index part = 0; part < kColumns; ++part) {
         const V value = hn::LoadU(D(), row + part * kWidth);
         for (Index h = 0; h < kCount; ++h) {
@@ -130,7 +119,7 @@ HWY_INLINE void add_rows(const AttentionArgs& args,
     for (Index h = 0; h < kCount; ++h) {
       float sum = 0;
       for (Index idx = 0; idx < num_rows; ++idx) {
-        sum = std::fma(weights[h * stride + idx], visible_row(args, token, idx)[c], sum);
+        sum = std::fma(weights[h * stride + idx], args.visible_row(token, idx)[c], sum);
       }
       out[h * width + c] = hn::GetLane(rounded(hn::Set(D(), sum / denominators[h]), args.rounding));
     }

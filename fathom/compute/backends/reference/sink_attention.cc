@@ -4,22 +4,6 @@
 #include "fathom/compute/backends/reference/kernels.h"
 
 namespace fathom::reference {
-namespace {
-
-// Row i of what the token sees: its window first, then compressed rows.
-template <typename Real>
-const Real* visible_row(const ops::SinkAttentionArgs<Real>& args, Index token, Index idx) {
-  const ops::VisibleRows& visible = args.visible[to_size(token)];
-  if (idx < visible.num_window_rows) {
-    return args.window.row(visible.first_window_row + idx);
-  }
-  const Index compressed_idx = idx - visible.num_window_rows;
-  return args.compressed.row(
-      args.selected.data == nullptr ? compressed_idx : args.selected.row(token)[compressed_idx]);
-}
-
-}  // namespace
-
 template <typename Real>
 void sink_attention(const ops::SinkAttentionArgs<Real>& args,
                     platform::ThreadPool& /*pool*/) noexcept {
@@ -34,7 +18,7 @@ void sink_attention(const ops::SinkAttentionArgs<Real>& args,
       Real largest = -std::numeric_limits<Real>::infinity();
       for (Index idx = 0; idx < num_rows; ++idx) {
         scores[idx] =
-            dot(query, visible_row(args, token, idx), width) * static_cast<Real>(args.scale);
+            dot(query, args.visible_row(token, idx), width) * static_cast<Real>(args.scale);
         largest = std::max(largest, scores[idx]);
       }
       Real sum = 0;
@@ -42,7 +26,7 @@ void sink_attention(const ops::SinkAttentionArgs<Real>& args,
       for (Index idx = 0; idx < num_rows; ++idx) {
         const Real weight = std::exp(scores[idx] - largest);
         sum += weight;
-        const Real* row = visible_row(args, token, idx);
+        const Real* row = args.visible_row(token, idx);
         const Real factor = rounded(weight, args.rounding);
         for (Index i = 0; i < width; ++i) {
           out[i] += factor * row[i];
