@@ -31,8 +31,7 @@ MARGIN = 0.05  # of the standard deviation of our logits
 FIRST_WORD = 259  # of the vocabulary: before it are special and byte tokens
 EXACT = 1e-4  # median difference without rounding, in deviations; a tie may move single positions
 LEAST_CLEAR = 0.5  # of positions have such a margin, or little was compared
-LEAST_SAME_ROUNDED = 0.85  # of those, when With F32 weights (`--storage f32`) llama.cpp computes what the file says, and that must hold for the
-file as it is. Beside other weights llama.cpp rounds activations
+LEAST_SAME_ROUNDED = 0.85  # of those, when llama.cpp rounds activations
 STORAGES = ("f32", "fp4", "fp8", "bf16")
 KEPT_TYPES = (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.I32)
 
