@@ -4,6 +4,36 @@
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
+namespace {
+
+// Fills what of `control` is there: the head has pre alone.
+void compute_control(Context& context,
+                     const tensor::Tensor& products,
+                     const tensor::Tensor& streams,
+                     const HyperParameters& parameters,
+                     const HyperControl& control) {
+  const Index num_streams = streams.dim(1);
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    HyperControlArgs<Real> args{.products = products.matrix<Real>(),
+                                .streams = streams.matrix<Real>(num_streams * streams.dim(2)),
+                                .scale = parameters.scale,
+                                .base = parameters.base,
+                                .epsilon = parameters.epsilon,
+                                .norm_epsilon = parameters.norm_epsilon,
+                                .iterations = parameters.iterations,
+                                .pre = control.pre.matrix<Real>(),
+                                .post = {},
+                                .comb = {}};
+    if (!control.post.is_empty()) {
+      args.post = control.post.matrix<Real>();
+      args.comb = control.comb.matrix<Real>(num_streams * num_streams);
+    }
+    kernels.hyper_control.run(args, context.pool);
+  });
+}
+
+}  // namespace
 
 HyperControl hyper_control(Context& context,
                            const tensor::Tensor& products,
@@ -19,20 +49,7 @@ HyperControl hyper_control(Context& context,
   const HyperControl control = {context.allocate({num_tokens, num_streams}),
                                 context.allocate({num_tokens, num_streams}),
                                 context.allocate({num_tokens, num_streams, num_streams})};
-  with_kernels(context, [&](auto real, const auto& kernels) {
-    using Real = decltype(real);
-    kernels.hyper_control.run({.products = products.matrix<Real>(),
-                               .streams = streams.matrix<Real>(num_streams * streams.dim(2)),
-                               .scale = parameters.scale,
-                               .base = parameters.base,
-                               .epsilon = parameters.epsilon,
-                               .norm_epsilon = parameters.norm_epsilon,
-                               .iterations = parameters.iterations,
-                               .pre = control.pre.matrix<Real>(),
-                               .post = control.post.matrix<Real>(),
-                               .comb = control.comb.matrix<Real>(num_streams * num_streams)},
-                              context.pool);
-  });
+  compute_control(context, products, streams, parameters, control);
   return control;
 }
 
@@ -46,20 +63,7 @@ tensor::Tensor hyper_head_weights(Context& context,
   require_equal("hyper_head_weights", "base", to_index(parameters.base.size()), num_streams);
   require_equal("hyper_head_weights", "scale", to_index(parameters.scale.size()), 1);
   tensor::Tensor weights = context.allocate({num_tokens, num_streams});
-  with_kernels(context, [&](auto real, const auto& kernels) {
-    using Real = decltype(real);
-    kernels.hyper_control.run({.products = products.matrix<Real>(),
-                               .streams = streams.matrix<Real>(num_streams * streams.dim(2)),
-                               .scale = parameters.scale,
-                               .base = parameters.base,
-                               .epsilon = parameters.epsilon,
-                               .norm_epsilon = parameters.norm_epsilon,
-                               .iterations = 0,
-                               .pre = weights.matrix<Real>(),
-                               .post = {},
-                               .comb = {}},
-                              context.pool);
-  });
+  compute_control(context, products, streams, parameters, {.pre = weights, .post = {}, .comb = {}});
   return weights;
 }
 

@@ -9,7 +9,7 @@ namespace fathom::ops {
 // Official rounding: once, at the end.
 //
 //   gate, up, out  [S, I]; out may be gate
-//   weight         [S] at weight[weight_of[s]], or none (1)
+//   weight         [S], or none (1)
 template <typename Real>
 struct SwigluArgs {
   tensor::MatrixView<const Real> gate;

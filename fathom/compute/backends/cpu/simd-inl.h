@@ -129,11 +129,8 @@ HWY_INLINE V rounded(V value, ops::Rounding rounding) {
   return rounding == ops::Rounding::Bf16 ? round_bf16(value) : value;
 }
 
-// out[i] = body(load(i)) for `count` numbers: body(offset, is_tail) computes one register from
-// inputs that it loads with `load`.
-//
-// Calls body(load) where load(pointer) gives the numbers at the same offset of any array; the tail
-// is padded with zeros and only its own numbers are stored.
+// out[i] = body(load) for `count` numbers, a register at a time: load(pointer) gives the numbers at
+// the same offset of any array. The tail is padded with zeros and only its own numbers are stored.
 template <typename Body>
 HWY_INLINE void map_row(Index count, float* out, const Body& body) {
   Index i = 0;
