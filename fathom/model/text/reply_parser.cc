@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <utility>
 
 #include "fathom/base/core/error.h"
@@ -29,17 +30,23 @@ bool is_space(Symbol symbol) {
   return symbol == ' ' || symbol == '\t' || symbol == '\n' || symbol == '\r';
 }
 
-// The text without any ｜DSML｜, also none that deleting another one would join.
-std::string without_dsml(std::string_view text) {
+// The text without any of the tags, also none that deleting another one would join.
+std::string without(std::initializer_list<std::string_view> tags, std::string_view text) {
   std::string result;
   result.reserve(text.size());
   for (const char letter : text) {
     result.push_back(letter);
-    if (result.ends_with(kDsmlText)) {
-      result.resize(result.size() - kDsmlText.size());
+    for (const std::string_view tag : tags) {
+      if (result.ends_with(tag)) {
+        result.resize(result.size() - tag.size());
+      }
     }
   }
   return result;
+}
+
+std::string without_dsml(std::string_view text) {
+  return without({kDsmlText}, text);
 }
 
 }  // namespace
@@ -365,7 +372,9 @@ void ReplyParser::commit_block(const DeferredOpener& opener) {
 }
 
 void ReplyParser::push_block(Symbol symbol) {
-  if (reply_.calls.empty()) {
+  // Should it all become content, think tags are dropped there (P10).
+  const bool is_think_tag = symbol == kThinkCloseSymbol || symbol == kThinkOpenSymbol;
+  if (reply_.calls.empty() && !is_think_tag) {
     append_text(symbol, block_text_);
   }
   const std::optional<MarkerSet::Match> match = advance(symbol);
@@ -466,7 +475,11 @@ void ReplyParser::end_call() {
 }
 
 void ReplyParser::return_broken_block() {
-  std::string text = without_dsml(std::exchange(block_text_, {}));
+  const bool spells_tags =
+      syntax_->input() == ReplyInput::Text && syntax_->think_tags() != ThinkTags::None;
+  const std::string sampled = std::exchange(block_text_, {});
+  std::string text = spells_tags ? without({kDsmlText, kThinkCloseText, kThinkOpenText}, sampled)
+                                 : without_dsml(sampled);
   if (reply_.content.empty()) {
     text.erase(0, text.find_first_not_of('\n'));
   }
