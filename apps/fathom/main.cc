@@ -26,6 +26,7 @@ constexpr Command (*kCommands[])(CLI::App&) = {
     &add_synth,
     &add_logits,
     &add_generate,
+    &add_parse_reply,
 };
 
 constexpr const char* kExample =
