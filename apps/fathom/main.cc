@@ -26,6 +26,8 @@ constexpr Command (*kCommands[])(CLI::App&) = {
     &add_synth,
     &add_logits,
     &add_generate,
+    &add_tokenize,
+    &add_detokenize,
     &add_parse_reply,
 };
 
