@@ -1,6 +1,7 @@
 #include "fathom/model/text/conversation.h"
 
 #include <array>
+#include <utility>
 
 #include "fathom/base/core/error.h"
 
@@ -62,6 +63,27 @@ std::string names_of(const Table& table) {
   return names;
 }
 
+constexpr std::string_view kGap = "\n\n";
+
+void move_to_joined_head(std::vector<Message>& messages) {
+  Message& head = messages.front();
+  std::string text = text_of(head);
+  std::size_t num_leading = 1;
+  for (; num_leading < messages.size() && messages[num_leading].role == Role::System;
+       ++num_leading) {
+    Message& next = messages[num_leading];
+    const std::string next_text = text_of(next);
+    text += text.empty() || next_text.empty() ? "" : kGap;
+    text += next_text;
+    head.tools.insert(head.tools.end(), next.tools.begin(), next.tools.end());
+    if (!next.response_format.empty()) {
+      head.response_format = std::move(next.response_format);
+    }
+  }
+  head.content = {{.type = "text", .text = std::move(text)}};
+  messages.erase(messages.begin() + 1, messages.begin() + static_cast<std::ptrdiff_t>(num_leading));
+}
+
 }  // namespace
 
 std::string_view to_string(Role role) {
@@ -92,11 +114,25 @@ std::string text_of(const Message& message) {
   std::string text;
   bool is_first = true;
   for (const ContentPart& part : message.content) {
-    text += is_first ? "" : "\n\n";
+    text += is_first ? "" : kGap;
     text += part.type == "text" ? part.text : "[Unsupported " + part.type + "]";
     is_first = false;
   }
   return text;
+}
+
+void fold_system_messages(std::vector<Message>& messages) {
+  if (messages.empty()) {
+    return;
+  }
+  if (messages.front().role == Role::System) {
+    move_to_joined_head(messages);
+  }
+  for (std::size_t i = 1; i < messages.size(); ++i) {
+    if (messages[i].role == Role::System) {
+      messages[i].role = Role::User;
+    }
+  }
 }
 
 }  // namespace fathom::text

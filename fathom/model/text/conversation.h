@@ -90,4 +90,7 @@ struct RenderOptions {
 // text.
 std::string text_of(const Message& message);
 
+// At most one system message, at the front, of all leading ones; a later one is what a user says.
+void fold_system_messages(std::vector<Message>& messages);
+
 }  // namespace fathom::text

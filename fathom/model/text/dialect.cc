@@ -1,13 +1,5 @@
 // Protocol data of DeepSeek-V4, byte for byte: models were trained on these texts.
-//
-// The five texts below are part of DeepSeek-V4's published prompt encoder.
-//   MIT License, Copyright (c) 2023 DeepSeek
-//   Permission is hereby granted, free of charge, to any person obtaining a copy of this software
-//   and associated documentation files, to deal in the Software without restriction, including
-//   without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense,
-//   and/or sell copies of the Software, provided that the copyright notice and this permission
-//   notice are included in all copies or substantial portions of the Software.
-//   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND.
+// They are part of its published prompt encoder (DeepSeek, MIT licence; see NOTICE).
 #include "fathom/model/text/dialect.h"
 
 #include <array>

@@ -1,4 +1,4 @@
-#include "fathom/model/text/json_text.h"
+#include "fathom/model/text/json_value.h"
 
 #include <algorithm>
 #include <array>
