@@ -346,7 +346,7 @@ class Encoder {
     }
     const std::optional<JsonValue> value = try_parse_json(arguments);
     if (!value || value->kind != JsonValue::Kind::Object) {
-      write_parameter("arguments", true, arguments);
+      write_parameter("arguments", true, arguments, true);
       return;
     }
     for (std::size_t i = 0; i < value->items.size(); ++i) {
@@ -357,10 +357,13 @@ class Encoder {
     }
   }
 
-  void write_parameter(std::string_view name, bool is_string, std::string_view value) {
+  void write_parameter(std::string_view name,
+                       bool is_string,
+                       std::string_view value,
+                       bool is_our_name = false) {
     open_tag(dialect_.parameter_tag);
     markup(" name=\"");
-    words(name);
+    append(prompt_, name, is_our_name);
     markup(is_string ? "\" string=\"true\">" : "\" string=\"false\">");
     words(value);
     close_tag(dialect_.parameter_tag);

@@ -22,6 +22,16 @@ constexpr TemplateStyle kChatMl{
     .stop_texts = {"<|im_end|>"},
 };
 
+// Its tool results are written in a way of their own, which is not supported.
+constexpr TemplateStyle kQwen25{
+    .name = "qwen2.5",
+    .turns = {{{Role::System, "<|im_start|>system\n", "<|im_end|>\n"},
+               {Role::User, "<|im_start|>user\n", "<|im_end|>\n"},
+               {Role::Assistant, "<|im_start|>assistant\n", "<|im_end|>\n"}}},
+    .generation = "<|im_start|>assistant\n",
+    .stop_texts = {"<|im_end|>"},
+};
+
 // Llama 3 and what was tuned from it.
 constexpr TemplateStyle kLlama3{
     .name = "llama-3",
@@ -31,6 +41,21 @@ constexpr TemplateStyle kLlama3{
                {Role::Assistant, "<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"},
                {Role::Tool, "<|start_header_id|>tool<|end_header_id|>\n\n", "<|eot_id|>"}}},
     .generation = "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    .trims = true,
+    .stop_texts = {"<|eot_id|>", "<|end_of_text|>"},
+};
+
+// Llama 3.1 to 3.3. The date is the one that the template falls back to: a prompt that changes
+// every day would never be found in a cache.
+constexpr TemplateStyle kLlama31{
+    .name = "llama-3.1",
+    .start = "\1",
+    .turns = {{{Role::System, "<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>"},
+               {Role::User, "<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"},
+               {Role::Assistant, "<|start_header_id|>assistant<|end_header_id|>\n\n",
+                "<|eot_id|>"}}},
+    .generation = "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    .preamble = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n",
     .trims = true,
     .stop_texts = {"<|eot_id|>", "<|end_of_text|>"},
 };
@@ -144,8 +169,8 @@ std::vector<KnownTemplate> chatml_templates() {
       {&kChatMl, {loop + turn + open}},
       // SmolLM2, Qwen2.
       {&kChatMl, {loop + without_system, "<|im_end|>\n' }}{% endif %}" + turn + open}, 0},
-      // Qwen2.5. What lies between is about tools.
-      {&kChatMl,
+      // What lies between is about tools.
+      {&kQwen25,
        {"{%- if tools %}\n    {{- '<|im_start|>system\n' }}\n    {%- if messages[0]['role'] == "
         "'system' %}\n        {{- messages[0]['content'] }}\n    {%- else %}\n        {{- '",
         "' }}\n    {%- endif %}\n",
@@ -180,10 +205,26 @@ std::vector<KnownTemplate> llama_templates() {
   const std::string llama2_assistant =
       "{% elif message['role'] == 'assistant' %}{{ ' '  + content.strip() + ' ' + eos_token }}"
       "{% endif %}{% endfor %}";
+  const std::string llama31_turn =
+      "{%- for message in messages %}\n    {%- if not (message.role == 'ipython' or message.role "
+      "== "
+      "'tool' or 'tool_calls' in message) %}\n        {{- '<|start_header_id|>' + message['role'] "
+      "+ "
+      "'<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}\n";
   const std::string alternation(kAlternation);
   return {
       {&kLlama3, {llama3 + open}},
       {&kLlama3, {llama3 + "{% if add_generation_prompt %}" + open + "{% endif %}"}},
+      {&kLlama31,
+       {"{{- bos_token }}\n{%- if custom_tools is defined %}\n",
+        "date_string = \"26 Jul 2024\" %}\n",
+        "{{- \"<|start_header_id|>system<|end_header_id|>\n\n\" }}\n",
+        "{{- \"Cutting Knowledge Date: December 2023\n\" }}\n{{- \"Today Date: \" + date_string + "
+        "\"\n\n\" }}\n{%- if tools is not none and not tools_in_user_message %}\n",
+        "{{- system_message }}\n{{- \"<|eot_id|>\" }}\n", llama31_turn,
+        "{%- if add_generation_prompt %}\n    {{- "
+        "'<|start_header_id|>assistant<|end_header_id|>\n\n' "
+        "}}\n{%- endif %}"}},
       {&kLlama2, {llama2_system + alternation + llama2_content + llama2_nested + llama2_assistant}},
       {&kLlama2, {llama2_system + alternation + llama2_content + llama2_assistant}},
   };
@@ -411,14 +452,23 @@ class Renderer {
   // The system message where it is no turn of its own, and the one that stands in for none.
   void take_system(std::vector<Message>& messages) {
     const bool has_system = !messages.empty() && messages.front().role == Role::System;
-    if (!has_system && !recognised_.default_system.empty() && !messages.empty()) {
-      const TurnMarks& marks = *marks_of(Role::System);
-      markup(marks.head);
-      markup(recognised_.default_system);
-      markup(marks.tail);
-    }
     if (has_system && style_.system_use == SystemUse::InFirstUser) {
       system_ = text_of(messages.front());
+    } else if (!style_.preamble.empty()) {
+      const std::string text = has_system ? text_of(messages.front()) : "";
+      markup(marks_of(Role::System)->head);
+      markup(style_.preamble);
+      append(prompt_, trim(text), false);
+      markup(marks_of(Role::System)->tail);
+    } else {
+      if (!has_system && !recognised_.default_system.empty() && !messages.empty()) {
+        markup(marks_of(Role::System)->head);
+        append(prompt_, recognised_.default_system, true);
+        markup(marks_of(Role::System)->tail);
+      }
+      return;
+    }
+    if (has_system) {
       messages.erase(messages.begin());
       num_taken_ = 1;
     }

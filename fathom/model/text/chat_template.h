@@ -37,8 +37,9 @@ struct TemplateStyle {
   SystemUse system_use = SystemUse::OwnTurn;
   std::string_view system_head = {};
   std::string_view system_tail = {};
-  bool trims = false;       // content without its outer white space
-  bool alternates = false;  // user and assistant have to take turns
+  std::string_view preamble = {};  // begins the first system turn, which is never left out then
+  bool trims = false;              // content without its outer white space
+  bool alternates = false;         // user and assistant have to take turns
   bool omits_empty_system = false;
   std::array<std::string_view, 2> stop_texts = {};
 };

@@ -41,7 +41,7 @@ struct ToolCall {
 // A piece of a message. Text has a text, any other type (image_url, ...) only its name.
 struct ContentPart {
   std::string type = "text";
-  std::string text;
+  std::string text = {};
 };
 
 // How the last message of the assistant ends.
@@ -53,12 +53,12 @@ enum class Ending {
 
 struct Message {
   Role role = Role::User;
-  std::vector<ContentPart> content;
-  std::string reasoning;             // assistant
-  std::vector<ToolCall> tool_calls;  // assistant
-  std::string tool_call_id;          // tool
-  std::vector<Tool> tools;           // system, developer
-  std::string response_format = {};  // system, developer: JSON text of a schema, or empty
+  std::vector<ContentPart> content = {};
+  std::string reasoning = {};             // assistant
+  std::vector<ToolCall> tool_calls = {};  // assistant
+  std::string tool_call_id = {};          // tool
+  std::vector<Tool> tools = {};           // system, developer
+  std::string response_format = {};       // system, developer: JSON text of a schema, or empty
   std::optional<Task> task = {};
   Ending ending = Ending::Closed;  // assistant
 };
@@ -70,7 +70,7 @@ enum class SystemMessages {
 };
 
 struct Conversation {
-  std::vector<Message> messages;
+  std::vector<Message> messages = {};
   // What came before `messages` and has been rendered already: seen, not rendered.
   std::vector<Message> context = {};
   std::vector<Tool> tools = {};      // of the whole conversation
