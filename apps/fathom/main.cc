@@ -28,6 +28,7 @@ constexpr Command (*kCommands[])(CLI::App&) = {
     &add_generate,
     &add_tokenize,
     &add_detokenize,
+    &add_render,
     &add_parse_reply,
 };
 
