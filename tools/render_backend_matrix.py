@@ -17,13 +17,13 @@ OPS = ROOT / "fathom/compute/ops"
 REFERENCE = ROOT / "fathom/compute/backends/reference"
 CPU = ROOT / "fathom/compute/backends/cpu"
 
-CHECKED = "runs, checked"
+CHECKED = "runs, checked (on a machine with AVX-512)"
 ISA_STATES = {  # instruction set of the cpu backend -> (hardware, state)
     "avx3": ("x86-64 with AVX-512", CHECKED),
     "avx2": ("x86-64 with AVX2 and FMA", CHECKED),
     "sse4": ("x86-64 with SSE4.2", CHECKED),
     "ssse3": ("x86-64 with SSSE3", CHECKED),
-    "neon": ("64-bit Arm", "written with the others, not compiled yet"),
+    "neon": ("64-bit Arm", "runs under qemu, checked; not run on silicon"),
     "wasm": ("WebAssembly", "named in the table, not compiled yet"),
     "emu128": ("any, vectors emulated by Highway", "named in the table, not compiled in our builds"),
     "scalar": ("any", "named in the table, not compiled in our builds"),
