@@ -53,7 +53,7 @@ bool is_utf8(std::string_view text) {
 }
 
 std::string quote(std::string_view text) {
-  constexpr char kHex[] = "0123456789abcdef";
+  constexpr std::string_view kHex = "0123456789abcdef";
   std::string result = "\"";
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (result.size() > kLongestQuote) {
