@@ -70,7 +70,7 @@ std::string replace_bad_utf8(std::string_view text, Index& num_replaced) {
 }
 
 std::string quote(std::string_view text) {
-  constexpr char kHex[] = "0123456789abcdef";
+  constexpr std::string_view kHex = "0123456789abcdef";
   std::string result = "\"";
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (result.size() > kLongestQuote) {
