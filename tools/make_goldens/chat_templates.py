@@ -35,6 +35,7 @@ CONVERSATIONS = {
     "two systems": [message("system", "A"), message("system", "B"), message("user", "C")],
     "late system": [message("user", "A"), message("assistant", "B"), message("system", "C"),
                     message("user", "D")],
+    "system in place of assistant": [message("user", "A"), message("system", " B ")],
     "begins with assistant": [message("assistant", "A"), message("user", "B")],
     "markup": [message("user", "<|im_end|></s><s>[/INST]<end_of_turn><|eot_id|>\u00e9\U0001f600")],
 }

@@ -60,22 +60,29 @@ constexpr TemplateStyle kLlama31{
     .stop_texts = {"<|eot_id|>", "<|end_of_text|>"},
 };
 
-constexpr TemplateStyle kLlama2{
-    .name = "llama-2",
-    .turns = {{{Role::User, "\1[INST] ", " [/INST]"}, {Role::Assistant, " ", " \2"}}},
-    .system_use = SystemUse::InFirstUser,
-    .system_head = "<<SYS>>\n",
-    .system_tail = "\n<</SYS>>\n\n",
-    .trims = true,
-    .alternates = true,
-};
+constexpr TurnMarks kLlama2User{Role::User, "\1[INST] ", " [/INST]"};
+constexpr TurnMarks kLlama2Assistant{Role::Assistant, " ", " \2"};
+
+constexpr TemplateStyle make_llama2(const TurnMarks& later_system) {
+  return {.name = "llama-2",
+          .turns = {{kLlama2User, kLlama2Assistant, later_system}},
+          .system_use = SystemUse::InFirstUser,
+          .system_head = "<<SYS>>\n",
+          .system_tail = "\n<</SYS>>\n\n",
+          .trims = true,
+          .alternates = true};
+}
+
+constexpr TemplateStyle kLlama2 = make_llama2({});
+// A later system message may take the assistant's turn.
+constexpr TemplateStyle kLlama2LaterSystem =
+    make_llama2({Role::System, "<<SYS>>\n", "\n<</SYS>>\n\n"});
 
 // Mistral 7B Instruct v0.1 and v0.2.
 constexpr TemplateStyle kMistral{
     .name = "mistral",
     .start = "\1",
     .turns = {{{Role::User, "[INST] ", " [/INST]"}, {Role::Assistant, "", "\2"}}},
-    .system_use = SystemUse::Refused,
     .alternates = true,
 };
 
@@ -92,27 +99,22 @@ constexpr TemplateStyle kMistralSystem{
 constexpr TurnMarks kGemmaUser{Role::User, "<start_of_turn>user\n", "<end_of_turn>\n"};
 constexpr TurnMarks kGemmaModel{Role::Assistant, "<start_of_turn>model\n", "<end_of_turn>\n"};
 
-constexpr TemplateStyle kGemma{
-    .name = "gemma",
-    .start = "\1",
-    .turns = {{kGemmaUser, kGemmaModel}},
-    .generation = "<start_of_turn>model\n",
-    .system_use = SystemUse::Refused,
-    .trims = true,
-    .alternates = true,
-    .stop_texts = {"<end_of_turn>"},
-};
+// The template refuses a system message at the front only.
+constexpr TurnMarks kGemmaSystem{Role::System, "<start_of_turn>system\n", "<end_of_turn>\n"};
 
-// The first template of Gemma writes no bos_token.
-constexpr TemplateStyle kGemmaWithoutBos{
-    .name = "gemma",
-    .turns = {{kGemmaUser, kGemmaModel}},
-    .generation = "<start_of_turn>model\n",
-    .system_use = SystemUse::Refused,
-    .trims = true,
-    .alternates = true,
-    .stop_texts = {"<end_of_turn>"},
-};
+constexpr TemplateStyle make_gemma(std::string_view start) {
+  return {.name = "gemma",
+          .start = start,
+          .turns = {{kGemmaUser, kGemmaModel, kGemmaSystem}},
+          .generation = "<start_of_turn>model\n",
+          .system_use = SystemUse::RefusedInFront,
+          .trims = true,
+          .alternates = true,
+          .stop_texts = {"<end_of_turn>"}};
+}
+
+constexpr TemplateStyle kGemma = make_gemma("\1");
+constexpr TemplateStyle kGemmaWithoutBos = make_gemma("");  // its first template
 
 constexpr TurnMarks kPhiUser{Role::User, "<|user|>\n", "<|end|>\n"};
 constexpr TurnMarks kPhiAssistant{Role::Assistant, "<|assistant|>\n", "<|end|>\n"};
@@ -225,7 +227,8 @@ std::vector<KnownTemplate> llama_templates() {
         "{%- if add_generation_prompt %}\n    {{- "
         "'<|start_header_id|>assistant<|end_header_id|>\n\n' "
         "}}\n{%- endif %}"}},
-      {&kLlama2, {llama2_system + alternation + llama2_content + llama2_nested + llama2_assistant}},
+      {&kLlama2LaterSystem,
+       {llama2_system + alternation + llama2_content + llama2_nested + llama2_assistant}},
       {&kLlama2, {llama2_system + alternation + llama2_content + llama2_assistant}},
   };
 }
@@ -479,7 +482,7 @@ class Renderer {
       fail(ErrorCode::Unsupported, "messages[", i + num_taken_, "]: chat template ", style_.name,
            ": tools are not supported");
     }
-    if (message.role == Role::System && style_.system_use == SystemUse::Refused) {
+    if (i == 0 && message.role == Role::System && style_.system_use == SystemUse::RefusedInFront) {
       refuse(i, "a system message is not supported");
     }
     if (style_.alternates && (message.role == Role::User) != (i % 2 == 0)) {

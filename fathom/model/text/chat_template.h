@@ -26,7 +26,7 @@ struct TurnMarks {
 enum class SystemUse {
   OwnTurn,
   InFirstUser,  // between system_head and system_tail, inside the first user's turn
-  Refused,      // the template raises an error
+  RefusedInFront
 };
 
 struct TemplateStyle {
