@@ -18,6 +18,11 @@ using text::TemplateTokens;
 
 constexpr std::string_view kTokenizerConfig = "tokenizer_config.json";
 
+// DeepSeek-V4 by the names that its files have. Its prompts are ours: a template that somebody
+// added to such a file is an approximation.
+constexpr std::string_view kV4Architecture = "deepseek4";
+constexpr std::string_view kV4ModelType = "deepseek_v4";
+
 struct FoundTemplate {
   std::string jinja;
   TemplateTokens tokens;
@@ -47,13 +52,18 @@ std::string token_text(const formats::GgufHeader& header,
   return (*tokens)[to_size(*id)];
 }
 
+// Nothing for DeepSeek-V4.
 std::optional<FoundTemplate> find_in_gguf(const std::filesystem::path& path) {
   const std::string name = path.string();
   const platform::MappedFile file(path);
   const formats::GgufHeader header = formats::parse_gguf_header(file.bytes(), name);
+  if (header.find_string("general.architecture", name) == kV4Architecture) {
+    return std::nullopt;
+  }
   std::optional<std::string> jinja = header.find_string("tokenizer.chat_template", name);
   if (!jinja) {
-    return std::nullopt;
+    fail(ErrorCode::Unsupported, name,
+         ": tokenizer.chat_template: expected a template, found none");
   }
   return FoundTemplate{.jinja = std::move(*jinja),
                        .tokens = {.bos = token_text(header, "tokenizer.ggml.bos_token_id", name),
@@ -70,18 +80,34 @@ std::string token_text(const JsonValue& config, std::string_view key) {
   return token == nullptr || token->kind != JsonValue::Kind::String ? "" : token->text;
 }
 
+bool is_v4_folder(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path / text::kBundledEncoder)) {
+    return true;
+  }
+  const std::filesystem::path file = path / "config.json";
+  if (!std::filesystem::exists(file)) {
+    return false;
+  }
+  const JsonValue config = text::parse_json(read_text(file), file.string());
+  const JsonValue* const type = config.find("model_type");
+  return type != nullptr && type->text == kV4ModelType;
+}
+
+// Nothing for DeepSeek-V4.
 std::optional<FoundTemplate> find_in_folder(const std::filesystem::path& path) {
+  if (is_v4_folder(path)) {
+    return std::nullopt;
+  }
   const std::filesystem::path file = path / kTokenizerConfig;
   if (!std::filesystem::exists(file)) {
-    return std::nullopt;
+    fail(ErrorCode::Unsupported, path.string(), ": no chat format: expected DeepSeek-V4 or ",
+         kTokenizerConfig);
   }
   const JsonValue config = text::parse_json(read_text(file), file.string());
   const JsonValue* const jinja = config.find("chat_template");
-  if (jinja == nullptr || jinja->kind == JsonValue::Kind::Null) {
-    return std::nullopt;
-  }
-  if (jinja->kind != JsonValue::Kind::String) {
-    fail(ErrorCode::Unsupported, file.string(), ": chat_template: expected a string");
+  if (jinja == nullptr || jinja->kind != JsonValue::Kind::String) {
+    fail(ErrorCode::Unsupported, file.string(), ": chat_template: expected a string, found ",
+         jinja == nullptr ? "nothing" : "another type");
   }
   return FoundTemplate{
       .jinja = jinja->text,

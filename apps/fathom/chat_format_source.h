@@ -8,9 +8,10 @@
 
 namespace fathom::app {
 
-// Of a GGUF file or of a checkpoint folder: the chat template it carries, else DeepSeek-V4's
-// prompts in the dialect of the checkpoint. `dialect` (may be empty) asks for one of V4's. Without
-// a model, the first dialect.
+// Of a GGUF file or a checkpoint folder: DeepSeek-V4's prompts in the dialect of the checkpoint,
+// else what its chat template stands for. `dialect` (may be empty) asks for one of V4's. Without a
+// model, the first dialect. Throws Unsupported for a model of another family without a known
+// template.
 std::unique_ptr<const text::ChatFormat> open_chat_format(const std::string& model,
                                                          const std::string& dialect);
 

@@ -476,8 +476,13 @@ class Render(CliTest):
         (folder / "tokenizer_config.json").write_text(json.dumps(
             {"chat_template": template, "bos_token": {"content": "<s>"}, "eos_token": "</s>"}))
         (self.dir / "chat.json").write_text(json.dumps(self.USER))
+        self.assertEqual(self.render(self.USER, MODEL), self.render(self.USER))
+        self.assertIn("Absolute", self.render(self.USER, folder, "--effort", "high"))
+        shutil.rmtree(folder / "encoding")
         self.assertEqual(self.succeed("render", folder, self.dir / "chat.json"), "<s>[INST] Hi [/INST]")
         (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ odd }}"}))
+        (self.dir / "empty").mkdir()
+        self.refuse(2, "no chat format", "render", self.dir / "empty", self.dir / "chat.json")
         self.refuse(2, 'found one that begins with "{{ odd }}"', "render", folder,
                     self.dir / "chat.json")
 

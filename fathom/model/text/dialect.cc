@@ -114,7 +114,6 @@ constexpr auto kDialects = std::to_array<Dialect>({
      .system_token = ""},
 });
 
-constexpr std::string_view kBundledEncoder = "encoding/encoding_dsv4.py";
 constexpr const Dialect& kFallback = kDialects.front();
 
 template <typename Rows>

@@ -37,9 +37,11 @@ std::span<const Dialect> dialects();
 // Throws InvalidArgument naming the ones there are.
 const Dialect& dialect_from_name(std::string_view name);
 
-// The dialect of a checkpoint folder, by the encoder bundled with it
-// (encoding/encoding_dsv4.py). Without one, or for a single file: `preview`, which renders the
-// default effort as every dialect before V4.1 does.
+// The prompt encoder that official checkpoints bring along, relative to their folder.
+inline constexpr std::string_view kBundledEncoder = "encoding/encoding_dsv4.py";
+
+// The dialect of a checkpoint folder, by the encoder bundled with it. Without one, or for a single
+// file: `preview`, which renders the default effort as every dialect before V4.1 does.
 const Dialect& detect_dialect(const std::filesystem::path& checkpoint);
 
 // The text of an effort. Throws InvalidArgument naming the levels of the dialect.
