@@ -29,8 +29,8 @@ struct ReplyRules {
   ThinkTags think_tags = ThinkTags::Fixed;
   // Without tools nothing is a marker but think tags and stop strings. An empty list switches tool
   // calls on and declares none.
-  std::optional<std::vector<Tool>> tools;
-  std::vector<std::string> stop_strings;
+  std::optional<std::vector<Tool>> tools = std::nullopt;
+  std::vector<std::string> stop_strings = {};
   // Only the JSON of the content is content (P13). Not for replies constrained by a grammar.
   bool finds_json = false;
 };
