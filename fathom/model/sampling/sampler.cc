@@ -59,6 +59,10 @@ void Sampler::adjust(const SamplingInput& input, const SamplingOptions& options)
         continue;
       }
       const std::size_t count = std::min(kBits, logits_.size() - begin);
+      if (word == 0) {
+        std::fill_n(logits_.begin() + static_cast<std::ptrdiff_t>(begin), count, kMinusInfinity);
+        continue;
+      }
       for (std::size_t bit = 0; bit < count; ++bit) {
         logits_[begin + bit] = ((word >> bit) & 1U) != 0 ? logits_[begin + bit] : kMinusInfinity;
       }
