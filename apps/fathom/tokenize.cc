@@ -9,9 +9,10 @@
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
 #include "fathom/model/text/utf8.h"
+#include "fathom/text_model.h"
 
 #include "apps/fathom/options.h"
-#include "apps/fathom/tokenizer_source.h"
+#include "apps/fathom/input.h"
 
 namespace fathom::app {
 namespace {

@@ -16,7 +16,7 @@ const std::string_view kV4EndOfText = "<｜end▁of▁sentence｜>";
 
 namespace {
 
-constexpr std::string_view kBeginOfText = "<｜begin▁of▁sentence｜>";
+const std::string_view kV4BeginOfText = "<｜begin▁of▁sentence｜>";
 constexpr std::string_view kUser = "<｜User｜>";
 constexpr std::string_view kAssistant = "<｜Assistant｜>";
 constexpr std::string_view kReminder = "<｜latest_reminder｜>";
@@ -27,7 +27,7 @@ constexpr std::string_view kEndTag = "</｜DSML｜";
 constexpr std::string_view kBlockGap = "\n\n";
 
 const auto kStopTexts =
-    std::to_array<std::string_view>({kV4EndOfText, kBeginOfText, kUser, kAssistant, kReminder});
+    std::to_array<std::string_view>({kV4EndOfText, kV4BeginOfText, kUser, kAssistant, kReminder});
 
 // A part of a user's turn.
 struct Block {
@@ -166,7 +166,7 @@ class Encoder {
     }
     last_user_ = find_last_user(turns_);
     if (options_.add_bos && conversation.context.empty()) {
-      markup(kBeginOfText);
+      markup(kV4BeginOfText);
     }
     const Index num_turns = to_index(turns_.size());
     for (Index i = to_index(context.size()); i < num_turns; ++i) {

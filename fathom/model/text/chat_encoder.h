@@ -15,6 +15,7 @@ Prompt encode_v4(const Conversation& conversation,
                  const Dialect& dialect);
 
 // The control texts that V4 prompts are made of.
+extern const std::string_view kV4BeginOfText;
 extern const std::string_view kV4EndOfText;
 // The end of a text and the heads of turns: a reply that goes on with one has run away.
 std::span<const std::string_view> v4_stop_texts();

@@ -24,6 +24,7 @@ class V4Format final : public ChatFormat {
   }
   const std::vector<std::string>& stop_texts() const override { return stop_texts_; }
   ReplyStyle reply_style() const override { return ReplyStyle::Dsml; }
+  std::string_view raw_text_bos() const override { return kV4BeginOfText; }
 
  private:
   const Dialect& dialect_;
@@ -50,6 +51,7 @@ class TemplateFormat final : public ChatFormat {
   }
   const std::vector<std::string>& stop_texts() const override { return stop_texts_; }
   ReplyStyle reply_style() const override { return ReplyStyle::Plain; }
+  std::string_view raw_text_bos() const override { return ""; }
 
  private:
   RecognisedTemplate recognised_;

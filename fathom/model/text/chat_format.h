@@ -30,6 +30,9 @@ class ChatFormat {
   // not have all of them.
   virtual const std::vector<std::string>& stop_texts() const = 0;
   virtual ReplyStyle reply_style() const = 0;
+  // The control text that goes in front of text that is no conversation; empty: as the tokenizer
+  // says.
+  virtual std::string_view raw_text_bos() const = 0;
 };
 
 // A dialect of DeepSeek-V4; `dialect` has to outlive the format.

@@ -1,7 +1,11 @@
-#include "apps/fathom/chat_format_source.h"
+#include "fathom/text_model.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <regex>
+#include <string_view>
+#include <system_error>
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/gguf.h"
@@ -9,13 +13,14 @@
 #include "fathom/base/platform/mapped_file.h"
 #include "fathom/model/text/json_value.h"
 
-namespace fathom::app {
+namespace fathom {
 namespace {
 
 using text::ChatFormat;
 using text::JsonValue;
 using text::TemplateTokens;
 
+constexpr std::string_view kTokenizerFile = "tokenizer.json";
 constexpr std::string_view kTokenizerConfig = "tokenizer_config.json";
 
 // DeepSeek-V4 by the names that its files have. Its prompts are ours: a template that somebody
@@ -28,6 +33,20 @@ struct FoundTemplate {
   TemplateTokens tokens;
   std::string source;
 };
+
+std::string_view view_of(const platform::MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+// The part of a split set that holds the metadata.
+std::filesystem::path first_part(const std::filesystem::path& path) {
+  static const std::regex kPart(R"((.*-)\d{5}(-of-\d{5}\.gguf))");
+  std::smatch match;
+  const std::string name = path.filename().string();
+  return std::regex_match(name, match, kPart)
+             ? path.parent_path() / (match[1].str() + "00001" + match[2].str())
+             : path;
+}
 
 std::string read_text(const std::filesystem::path& path) {
   const platform::MappedFile file(path);
@@ -115,7 +134,40 @@ std::optional<FoundTemplate> find_in_folder(const std::filesystem::path& path) {
       .source = file.string()};
 }
 
+// Ids of the control tokens that a tokenizer has of a list of texts.
+void add_control_ids(const text::Tokenizer& tokenizer,
+                     const std::vector<std::string>& texts,
+                     std::vector<text::TokenId>& ids) {
+  for (const std::string& text : texts) {
+    const std::optional<text::TokenId> id = tokenizer.control_id(text);
+    if (id && std::find(ids.begin(), ids.end(), *id) == ids.end()) {
+      ids.push_back(*id);
+    }
+  }
+}
+
 }  // namespace
+
+std::shared_ptr<const text::Tokenizer> open_tokenizer(const std::string& name) {
+  std::filesystem::path path = name;
+  if (path.extension() == ".gguf") {
+    path = first_part(path);
+    const platform::MappedFile file(path);
+    return text::Tokenizer::from_gguf(formats::parse_gguf_header(file.bytes(), path.string()),
+                                      path.string());
+  }
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    path /= kTokenizerFile;
+  } else if (path.extension() == ".safetensors") {
+    path.replace_filename(kTokenizerFile);
+  }
+  if (path != std::filesystem::path(name) && !std::filesystem::exists(path, ignored)) {
+    fail(ErrorCode::InvalidArgument, name, ": no tokenizer, expected ", path.string());
+  }
+  const platform::MappedFile file(path);
+  return text::Tokenizer::parse_json(view_of(file), path.string());
+}
 
 std::unique_ptr<const ChatFormat> open_chat_format(const std::string& model,
                                                    const std::string& dialect) {
@@ -137,4 +189,31 @@ std::unique_ptr<const ChatFormat> open_chat_format(const std::string& model,
   return text::make_v4_format(text::detect_dialect(path));
 }
 
-}  // namespace fathom::app
+TextModel open_text_model(const std::string& model, const std::string& dialect) {
+  TextModel result;
+  result.tokenizer = open_tokenizer(model);
+  const text::Tokenizer& tokenizer = *result.tokenizer;
+  try {
+    result.format = open_chat_format(model, dialect);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::Unsupported) {
+      throw;
+    }
+    result.no_format = error.what();
+  }
+  if (tokenizer.eos_id()) {
+    result.stop_ids.push_back(*tokenizer.eos_id());
+  }
+  if (tokenizer.adds_bos()) {
+    result.raw_text_bos = tokenizer.bos_id();
+  }
+  if (result.format != nullptr) {
+    add_control_ids(tokenizer, result.format->stop_texts(), result.stop_ids);
+    if (!result.format->raw_text_bos().empty()) {
+      result.raw_text_bos = tokenizer.control_id(result.format->raw_text_bos());
+    }
+  }
+  return result;
+}
+
+}  // namespace fathom

@@ -1,0 +1,15 @@
+// Bytes and texts that a person hands over in a file or on standard input.
+#pragma once
+
+#include <string>
+
+namespace fathom::app {
+
+// The bytes of a file, or of standard input for "" and "-". Throws Io.
+std::string read_input(const std::string& file);
+
+// The same as text: bytes that are not UTF-8 become U+FFFD, one per maximal bad sequence, and
+// standard error says so once.
+std::string read_text_input(const std::string& file);
+
+}  // namespace fathom::app

@@ -1,0 +1,67 @@
+// One reply in the making: from the logits of each step to the next token, until it ends.
+//
+// It knows no model and no text: whoever drives it computes the logits and reads the tokens.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "fathom/model/sampling/constraint.h"
+#include "fathom/model/sampling/options.h"
+#include "fathom/model/sampling/sampler.h"
+#include "fathom/model/sampling/token_history.h"
+
+namespace fathom::sampling {
+
+struct GenerationOptions {
+  SamplingOptions sampling;
+  Index max_tokens = 0;               // at least 1
+  std::vector<TokenId> stop_ids;      // end the reply
+  std::vector<TokenId> banned_ids;    // never chosen
+  ConstraintPtr constraint;           // null: none
+  std::optional<TokenId> constraint_begins_after;  // this token: the end of reasoning; none: at once
+  Index choice_idx = 0;
+};
+
+enum class FinishReason { Stop, Length };
+
+struct Picked {
+  TokenId id = 0;
+  TokenLogprobs logprobs;  // of the model's own distribution
+  bool is_stop = false;    // one of stop_ids: not part of the text
+};
+
+class Generation {
+ public:
+  // Throws InvalidArgument naming the field. `prompt` is what penalties count as the prompt.
+  Generation(GenerationOptions options, Index vocab_size, std::span<const TokenId> prompt);
+
+  // The next token for logits [V] of its position. Only while there is no finish reason.
+  // Throws Internal for a logit that is NaN.
+  const Picked& next(std::span<const float> logits);
+
+  std::optional<FinishReason> finish_reason() const { return finish_; }
+  Index num_tokens() const { return num_tokens_; }
+  // The constraint came to a state that no token of the vocabulary continues; from there on the
+  // reply is free.
+  bool is_constraint_released() const { return is_constraint_released_; }
+
+ private:
+  std::span<const std::uint32_t> allowed_tokens();
+  void accept(TokenId id);
+
+  GenerationOptions options_;
+  Index vocab_size_;
+  Sampler sampler_;
+  TokenHistory history_;
+  std::optional<ConstraintState> constraint_;
+  bool is_constraint_released_ = false;
+  std::vector<std::uint32_t> mask_;    // [ceil(V / 32)]
+  std::vector<std::uint32_t> unbanned_;  // the same: all but banned_ids
+  Picked picked_;
+  Index num_tokens_ = 0;
+  std::optional<FinishReason> finish_;
+};
+
+}  // namespace fathom::sampling
