@@ -133,7 +133,7 @@ class Published(OracleTest):
     def test_random_strings_with_control_tokens_off(self):
         _, oracle = self.variant(lambda document: document.update(added_tokens=[]))
         rng = random.Random(SEED + 1)
-        texts = [random_text(rng, code_points()[:0x3000]) for _ in range(20_000 // SCALE)]
+        texts = [random_text(rng, range(0x3000)) for _ in range(20_000 // SCALE)]
         self.compare(TOKENIZER, oracle, texts, "--plain")
 
     def test_real_texts(self):
