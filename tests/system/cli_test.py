@@ -123,7 +123,7 @@ class Tokenize(CliTest):
     def test_ids_of_a_file_and_of_standard_input_on_one_line(self):
         text = "Hello!\n"
         from_file = self.succeed("tokenize", self.TOKENIZER, self.text_file(text.encode()))
-        self.assertEqual(from_file, "[19923,3,201]\n")
+        self.assertEqual(from_file, "[19923,8567]\n")
         self.assertEqual(self.succeed("tokenize", self.TOKENIZER, input=text), from_file)
         self.assertEqual(self.succeed("tokenize", self.TOKENIZER, input=""), "[]\n")
 
@@ -133,7 +133,7 @@ class Tokenize(CliTest):
 
     def test_pieces_as_text(self):
         self.assertEqual(self.succeed("tokenize", self.TOKENIZER, "--text", input="Hello!\n\x01"),
-                         '19923\t"Hello"\n3\t"!"\n201\t"\\n"\n189\t"\\x01"\n')
+                         '19923\t"Hello"\n8567\t"!\\n"\n192\t"\\x01"\n')
 
     def test_many_texts_as_json_lines(self):
         self.assertEqual(self.succeed("tokenize", self.TOKENIZER, "--jsonl", input='"Hello!"\n""\n" Hello"'),
@@ -179,11 +179,10 @@ class Tokenize(CliTest):
         folder.mkdir()
         shutil.copy(self.TOKENIZER, folder)
         self.assertEqual(self.succeed("tokenize", folder, input="Hello!"), "[19923,3]\n")
-        out = self.dir / "synth"
-        run("synth", "--preset", "tiny", "--format", "gguf", "--out", out)
-        files = sorted(out.rglob("*.gguf")) or [out]
-        ids = self.succeed("tokenize", files[-1], input="a b!")
-        self.assertEqual(self.succeed("detokenize", files[0], input=ids), " a b!")
+        gguf = self.dir / "tiny.gguf"
+        self.assertEqual(run("synth", "--preset", "tiny", "--out", gguf).returncode, 0)
+        ids = self.succeed("tokenize", gguf, input="a b!")
+        self.assertEqual(self.succeed("detokenize", gguf, input=ids), " a b!")
 
 
 class Logits(CliTest):
