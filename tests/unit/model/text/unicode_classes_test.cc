@@ -19,7 +19,7 @@ TEST(UnicodeClasses, SizesAreThoseOfUnicode16) {
   std::size_t counts[8] = {};
   for (std::uint32_t code = 0; code < 0x110000; ++code) {
     for (unsigned bit = 0; bit < 8; ++bit) {
-      counts[bit] += unicode_classes()[code] >> bit & 1U;
+      counts[bit] += (unicode_classes()[code] & 1U << bit) != 0 ? 1U : 0U;
     }
   }
   EXPECT_EQ(counts[0], 141028U);
