@@ -1,10 +1,12 @@
 // fathom tokenize and fathom detokenize: text to token ids and back.
+#include <algorithm>
 #include <charconv>
 #include <memory>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <nlohmann/json.hpp>
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
@@ -22,6 +24,7 @@ struct TokenizeCommand {
   std::string file;  // empty: standard input
   bool is_plain = false;
   bool shows_text = false;
+  bool reads_lines = false;
 };
 
 struct DetokenizeCommand {
@@ -56,20 +59,47 @@ std::string quote_piece(std::string_view bytes) {
   return result + '"';
 }
 
-void run_tokenize(const TokenizeCommand& options) {
-  const auto tokenizer = open_tokenizer(options.model);
-  const std::vector<text::TokenId> ids = tokenizer->encode(
-      read_text_input(options.file),
-      options.is_plain ? text::ControlTokens::Plain : text::ControlTokens::Recognised);
+// The ids of one text as the program prints them.
+std::string tokenized(const text::Tokenizer& tokenizer,
+                      const TokenizeCommand& options,
+                      std::string_view input) {
+  const std::vector<text::TokenId> ids = tokenizer.encode(
+      input, options.is_plain ? text::ControlTokens::Plain : text::ControlTokens::Recognised);
   std::string line;
   for (const text::TokenId id : ids) {
     if (options.shows_text) {
-      line += std::to_string(id) + "\t" + quote_piece(tokenizer->bytes_of(id)) + "\n";
+      line += std::to_string(id) + "\t" + quote_piece(tokenizer.bytes_of(id)) + "\n";
     } else {
       line += (line.empty() ? "" : ",") + std::to_string(id);
     }
   }
-  print_out(options.shows_text ? line : "[" + line + "]\n");
+  return options.shows_text ? line : "[" + line + "]\n";
+}
+
+// The text of a line that is a JSON string.
+std::string text_of_line(std::string_view line, Index number, const std::string& source) {
+  const auto json = nlohmann::json::parse(line, nullptr, false);
+  if (!json.is_string()) {
+    fail(ErrorCode::InvalidArgument, source, ": line ", number, ": found ", formats::quote(line),
+         ", expected a JSON string");
+  }
+  return json.get<std::string>();
+}
+
+void run_tokenize(const TokenizeCommand& options) {
+  const auto tokenizer = open_tokenizer(options.model);
+  if (!options.reads_lines) {
+    print_out(tokenized(*tokenizer, options, read_text_input(options.file)));
+    return;
+  }
+  const std::string input = read_input(options.file);
+  const std::string source = options.file.empty() ? "standard input" : options.file;
+  std::string_view rest = input;
+  for (Index number = 1; !rest.empty(); ++number) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    print_out(tokenized(*tokenizer, options, text_of_line(line, number, source)));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+  }
 }
 
 // A JSON array of integers, or integers with commas or white space between them.
@@ -143,6 +173,8 @@ Command add_tokenize(CLI::App& program) {
       ->type_name("FILE");
   command->add_flag("--plain", options->is_plain, "Text never becomes a control token");
   command->add_flag("--text", options->shows_text, "A line per token: its id and its text");
+  command->add_flag("--jsonl", options->reads_lines,
+                    "Many texts: each line of FILE is a JSON string, and gives a line");
   return {command, [options](InterruptWatch&) { run_tokenize(*options); }};
 }
 

@@ -113,6 +113,79 @@ class CliTest(unittest.TestCase):
         return copy
 
 
+class Tokenize(CliTest):
+    TOKENIZER = GOLDEN / "tokenizer/tokenizer.json"
+
+    def text_file(self, data):
+        path = self.dir / "text.txt"
+        path.write_bytes(data)
+        return path
+
+    def test_ids_of_a_file_and_of_standard_input_on_one_line(self):
+        text = "Hello!\n"
+        from_file = self.succeed("tokenize", self.TOKENIZER, self.text_file(text.encode()))
+        self.assertEqual(from_file, "[19923,8567]\n")
+        self.assertEqual(self.succeed("tokenize", self.TOKENIZER, input=text), from_file)
+        self.assertEqual(self.succeed("tokenize", self.TOKENIZER, input=""), "[]\n")
+
+    def test_plain_text_holds_no_control_token(self):
+        self.assertEqual(self.succeed("tokenize", self.TOKENIZER, input="<think>"), "[128821]\n")
+        self.assertEqual(self.succeed("tokenize", self.TOKENIZER, "--plain", input="<think>"), "[30,37947,32]\n")
+
+    def test_pieces_as_text(self):
+        self.assertEqual(self.succeed("tokenize", self.TOKENIZER, "--text", input="Hello!\n\x01"),
+                         '19923\t"Hello"\n8567\t"!\\n"\n192\t"\\x01"\n')
+
+    def test_many_texts_as_json_lines(self):
+        self.assertEqual(self.succeed("tokenize", self.TOKENIZER, "--jsonl", input='"Hello!"\n""\n" Hello"'),
+                         "[19923,3]\n[]\n[45948]\n")
+        result = run("tokenize", self.TOKENIZER, "--jsonl", input='"a"\n7\n')
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("line 2", result.stderr)
+
+    def test_broken_utf8_is_said_once(self):
+        path = self.text_file(b"a\xff\xfeb")
+        result = run("tokenize", self.TOKENIZER, path)
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(result.stderr.count("\n"), 1)
+        self.assertIn("U+FFFD", result.stderr)
+        self.assertEqual(result.stdout, self.succeed("tokenize", self.TOKENIZER, input="a\ufffd\ufffdb"))
+
+    def test_ids_become_text_again(self):
+        text = "Hello \u4e2d\u6587 \U0001f642<think>\n"
+        ids = self.succeed("tokenize", self.TOKENIZER, input=text)
+        self.assertEqual(self.succeed("detokenize", self.TOKENIZER, input=ids), text)
+        path = self.text_file(" ".join(map(str, json.loads(ids))).encode())
+        self.assertEqual(self.succeed("detokenize", self.TOKENIZER, path), text)
+        self.assertEqual(self.succeed("detokenize", self.TOKENIZER, "--tokens", "19923,3"), "Hello!")
+        self.assertEqual(self.succeed("detokenize", self.TOKENIZER, input="[]"), "")
+
+    def test_bytes_that_are_no_character(self):
+        # Id 160 is a byte that begins a character of three.
+        self.assertEqual(self.succeed("detokenize", self.TOKENIZER, "--tokens", "160,67"), "\ufffda")
+        raw = subprocess.run([FATHOM, "detokenize", self.TOKENIZER, "--tokens", "160,67", "--raw"],
+                             capture_output=True, check=True).stdout
+        self.assertEqual(raw, b"\xe1a")
+
+    def test_refusals(self):
+        for ids in ("1,x", "1,", "[1", "129280", "-1", "99999999999999999999"):
+            result = run("detokenize", self.TOKENIZER, input=ids)
+            self.assertEqual(result.returncode, 2, ids)
+            self.assertIn("position", result.stderr)
+        self.refuse(2, "expected " + str(MODEL / "tokenizer.json"), "tokenize", MODEL)
+        self.refuse(3, "nowhere", "tokenize", "nowhere.json")
+
+    def test_a_folder_and_a_gguf_file_name_a_tokenizer(self):
+        folder = self.dir / "model"
+        folder.mkdir()
+        shutil.copy(self.TOKENIZER, folder)
+        self.assertEqual(self.succeed("tokenize", folder, input="Hello!"), "[19923,3]\n")
+        gguf = self.dir / "tiny.gguf"
+        self.assertEqual(run("synth", "--preset", "tiny", "--out", gguf).returncode, 0)
+        ids = self.succeed("tokenize", gguf, input="a b!")
+        self.assertEqual(self.succeed("detokenize", gguf, input=ids), " a b!")
+
+
 class Logits(CliTest):
     def test_whole_run_equals_the_official_code(self):
         report, values = self.logits()

@@ -52,41 +52,44 @@ void Bpe::encode(std::string_view piece, BpeScratch& scratch, std::vector<TokenI
     wholes_[static_cast<std::size_t>(whole)].store(merges ? Whole::Merges : Whole::DoesNotMerge,
                                                    std::memory_order_relaxed);
   }
+  bool is_run = false;
   for (const TokenId symbol : scratch.symbols) {
     if (symbol < parts_.num_tokens) {
       ids.push_back(symbol);
+      is_run = false;
     } else {
-      add_unknown(parts_.tokens.bytes(symbol), ids);
+      add_unknown(parts_.tokens.bytes(symbol), is_run, ids);
     }
   }
 }
 
 void Bpe::make_symbols(std::string_view piece, std::vector<TokenId>& symbols) const {
   symbols.clear();
+  bool is_run = false;
+  const auto add = [&](TokenId token, std::string_view character) {
+    if (token != kNoToken) {
+      symbols.push_back(token);
+      is_run = false;
+    } else {
+      add_unknown(character, is_run, symbols);
+    }
+  };
   if (parts_.alphabet == Alphabet::Characters) {
     for (std::size_t i = 0; i < piece.size();) {
       const std::string_view character = piece.substr(i, utf8_length(piece.data() + i));
-      const TokenId token = parts_.tokens.find(character);
-      if (token != kNoToken) {
-        symbols.push_back(token);
-      } else {
-        add_unknown(character, symbols);
-      }
+      add(parts_.tokens.find(character), character);
       i += character.size();
     }
     return;
   }
   for (const char letter : piece) {
-    const TokenId token = parts_.byte_tokens[static_cast<unsigned char>(letter)];
-    if (token != kNoToken) {
-      symbols.push_back(token);
-    } else {
-      add_unknown({}, symbols);
-    }
+    add(parts_.byte_tokens[static_cast<unsigned char>(letter)], {});
   }
 }
 
-void Bpe::add_unknown(std::string_view character, std::vector<TokenId>& symbols) const {
+void Bpe::add_unknown(std::string_view character,
+                      bool& is_run,
+                      std::vector<TokenId>& symbols) const {
   const auto token_of_byte = [&](char byte) {
     return parts_.byte_tokens[static_cast<unsigned char>(byte)];
   };
@@ -96,9 +99,12 @@ void Bpe::add_unknown(std::string_view character, std::vector<TokenId>& symbols)
     for (const char byte : character) {
       symbols.push_back(token_of_byte(byte));
     }
-  } else if (parts_.unknown &&
-             !(parts_.fuses_unknown && !symbols.empty() && symbols.back() == *parts_.unknown)) {
-    symbols.push_back(*parts_.unknown);
+    is_run = false;
+  } else if (parts_.unknown) {
+    if (!(parts_.fuses_unknown && is_run)) {
+      symbols.push_back(*parts_.unknown);
+    }
+    is_run = true;
   }
 }
 

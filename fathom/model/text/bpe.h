@@ -60,7 +60,8 @@ class Bpe {
 
   std::uint64_t find_merge(TokenId left, TokenId right) const;
   void make_symbols(std::string_view piece, std::vector<TokenId>& symbols) const;
-  void add_unknown(std::string_view character, std::vector<TokenId>& symbols) const;
+  // A symbol without a token. `is_run` says whether the one before it was unknown, and is updated.
+  void add_unknown(std::string_view character, bool& is_run, std::vector<TokenId>& symbols) const;
   void merge_short(BpeScratch& scratch) const;
   void merge_long(BpeScratch& scratch) const;
 

@@ -17,6 +17,7 @@ using formats::quote;
 
 // Splitting a token everywhere costs the square of its length; no real one has a tenth of this.
 constexpr std::size_t kLongestScored = 1024;
+constexpr std::size_t kLongestAdded = 4096;
 
 // llama.cpp's kinds of tokens.
 enum class Kind : std::int64_t {
@@ -112,6 +113,10 @@ class Reader {
     const bool is_spelled = kind == Kind::Normal && !is_scored_ && append_bytes_of(text, bytes);
     tokens.set(id, is_spelled ? bytes : text);
     if (is_added) {
+      if (text.size() > kLongestAdded) {
+        invalid(key, element(id) + std::to_string(text.size()) + " bytes, expected at most " +
+                         std::to_string(kLongestAdded));
+      }
       if (!added_texts_.insert(text).second) {
         invalid(key, element(id) + quote(text) + " found twice");
       }
