@@ -1,21 +1,16 @@
 // fathom render: the prompt that a conversation becomes, byte for byte.
-#include <cstdio>
 #include <filesystem>
-#include <iostream>
-#include <iterator>
 #include <memory>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include "fathom/base/core/error.h"
-#include "fathom/base/formats/text.h"
-#include "fathom/base/platform/mapped_file.h"
 #include "fathom/model/text/conversation_json.h"
 
 #include "apps/fathom/chat_format_source.h"
 #include "apps/fathom/options.h"
+#include "apps/fathom/tokenizer_source.h"
 
 namespace fathom::app {
 namespace {
@@ -38,25 +33,13 @@ struct RenderCommand {
   }
 };
 
-std::string read_input(const std::string& path) {
-  if (path == "-") {
-    return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-  }
-  const platform::MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 void run_render(const RenderCommand& command) {
   const std::unique_ptr<const text::ChatFormat> format =
       open_chat_format(command.model(), command.dialect);
-  const std::string source = command.file() == "-" ? "stdin" : command.file();
-  Index num_replaced = 0;
-  const std::string json = formats::replace_bad_utf8(read_input(command.file()), num_replaced);
-  if (num_replaced > 0) {
-    std::fprintf(stderr, "fathom: %s: %lld sequences are not UTF-8 and were read as U+FFFD\n",
-                 source.c_str(), static_cast<long long>(num_replaced));
-  }
-  text::ConversationFile file = text::read_conversation(json, source);
+  const bool is_stdin = command.file() == "-";
+  text::ConversationFile file =
+      text::read_conversation(read_text_input(is_stdin ? "" : command.file()),
+                              is_stdin ? "standard input" : command.file());
   if (!command.thinking.empty()) {
     file.options.thinking = command.thinking == "on";
   }

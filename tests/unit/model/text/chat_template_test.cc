@@ -140,5 +140,15 @@ TEST(ChatTemplates, NoTextOfAClientIsEverTrusted) {
   }
 }
 
+TEST(ChatTemplates, TrimmingLeavesBytesThatAreNoTextAlone) {
+  for (const std::string text : {"\xe3", "\xe3\x80", "a\xc2", "\x80\x80", "\xf0\x9f"}) {
+    const Conversation conversation{
+        .messages = {
+            {.role = Role::User, .content = {{.type = "text", .text = " " + text + "\n"}}}}};
+    EXPECT_NE(text_of(render("llama-3", conversation)).find("\n\n" + text + "<|eot_id|>"),
+              std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace fathom::text
