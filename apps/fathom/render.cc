@@ -6,7 +6,6 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include "fathom/base/core/error.h"
 #include "fathom/model/text/conversation_json.h"
 #include "fathom/text_model.h"
 
@@ -37,7 +36,7 @@ struct RenderCommand {
 void run_render(const RenderCommand& command) {
   const std::unique_ptr<const text::ChatFormat> format =
       open_chat_format(command.model(), command.dialect);
-  const std::string source = command.file() == "-" ? "stdin" : command.file();
+  const std::string source = command.file() == "-" ? "standard input" : command.file();
   const std::string json = read_text_input(command.file());
   text::ConversationFile file = text::read_conversation(json, source);
   if (!command.thinking.empty()) {

@@ -35,7 +35,7 @@ def fathom_seconds(binary, path):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--bench", default=ROOT / "build/release/bin/tokenizer_bench")
+    parser.add_argument("--bench", default=ROOT / "build/bench/bin/tokenizer_bench")
     parser.add_argument("--mb", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

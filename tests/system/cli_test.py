@@ -577,7 +577,7 @@ class Render(CliTest):
         self.assertEqual(result.returncode, 0)
         self.assertIn("<\uff5cUser\uff5c>a\ufffd\ufffd<", result.stdout)
         self.assertEqual(result.stderr.count("\n"), 1)
-        self.assertIn("2 sequences are not UTF-8", result.stderr)
+        self.assertIn("chat.json: not UTF-8 throughout", result.stderr)
 
 
 class Help(CliTest):

@@ -29,7 +29,7 @@ CONVERSATIONS = {
               message("assistant", "Hi there"), message("user", "Who are you"),
               message("assistant", "   I am an assistant   "), message("user", "Another question")],
     "blanks": [message("user", "\u00a0\t a \u2003\n"), message("assistant", "\n\n"),
-               message("user", "\x1c\u3000b\x85 \u200b")],
+               message("user", "\x1c\u3000b\u200b\x85 ")],
     "ends with assistant": [message("user", "A"), message("assistant", "B")],
     "two users": [message("user", "A"), message("user", "B")],
     "two systems": [message("system", "A"), message("system", "B"), message("user", "C")],

@@ -8,6 +8,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/model/text/chat_format.h"
+#include "fathom/model/text/utf8.h"
 
 namespace fathom::text {
 namespace {
@@ -350,24 +351,6 @@ std::optional<std::vector<std::string>> match(std::string_view text,
   return gaps;
 }
 
-std::uint32_t code_point_at(std::string_view text, std::size_t at, std::size_t& length) {
-  const auto byte = [text](std::size_t i) {
-    return i < text.size() ? static_cast<std::uint32_t>(static_cast<std::uint8_t>(text[i])) : 0U;
-  };
-  if (byte(at) < 0x80) {
-    length = 1;
-    return byte(at);
-  }
-  if (byte(at) < 0xe0) {
-    length = 2;
-    return (byte(at) & 0x1f) << 6 | (byte(at + 1) & 0x3f);
-  }
-  length = 3;  // longer ones are no white space
-  return byte(at) < 0xf0
-             ? (byte(at) & 0x0f) << 12 | (byte(at + 1) & 0x3f) << 6 | (byte(at + 2) & 0x3f)
-             : 0xffff;
-}
-
 // White space of Python's str.strip().
 bool is_space(std::uint32_t code_point) {
   return (code_point >= 0x09 && code_point <= 0x0d) || (code_point >= 0x1c && code_point <= 0x20) ||
@@ -377,14 +360,20 @@ bool is_space(std::uint32_t code_point) {
          code_point == 0x3000;
 }
 
+// How many bytes of white space a text begins with, one character at most.
+std::size_t leading_space(std::string_view text) {
+  const Utf8Step step = utf8_step(text);
+  return step.kind == Utf8Step::Kind::Character && is_space(utf8_code(text.data())) ? step.num_bytes
+                                                                                    : 0;
+}
+
 std::string_view trim_end(std::string_view text) {
   while (!text.empty()) {
     std::size_t start = text.size() - 1;
     while (start > 0 && (static_cast<std::uint8_t>(text[start]) & 0xc0) == 0x80) {
       --start;
     }
-    std::size_t length = 0;
-    if (!is_space(code_point_at(text, start, length))) {
+    if (leading_space(text.substr(start)) != text.size() - start) {
       break;
     }
     text = text.substr(0, start);
@@ -393,9 +382,8 @@ std::string_view trim_end(std::string_view text) {
 }
 
 std::string_view trim(std::string_view text) {
-  std::size_t length = 0;
-  while (!text.empty() && is_space(code_point_at(text, 0, length))) {
-    text.remove_prefix(std::min(length, text.size()));
+  while (!text.empty() && leading_space(text) > 0) {
+    text.remove_prefix(leading_space(text));
   }
   return trim_end(text);
 }

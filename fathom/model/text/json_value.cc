@@ -11,6 +11,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
+#include "fathom/model/text/utf8.h"
 
 namespace fathom::text {
 namespace {
@@ -20,25 +21,6 @@ constexpr std::string_view kHexDigits = "0123456789abcdef";
 
 bool is_digit(char letter) {
   return letter >= '0' && letter <= '9';
-}
-
-void append_utf8(std::string& text, std::uint32_t code_point) {
-  const auto add = [&text](std::uint32_t byte) { text += static_cast<char>(byte); };
-  if (code_point < 0x80) {
-    add(code_point);
-  } else if (code_point < 0x800) {
-    add(0xc0 | code_point >> 6);
-    add(0x80 | (code_point & 0x3f));
-  } else if (code_point < 0x10000) {
-    add(0xe0 | code_point >> 12);
-    add(0x80 | (code_point >> 6 & 0x3f));
-    add(0x80 | (code_point & 0x3f));
-  } else {
-    add(0xf0 | code_point >> 18);
-    add(0x80 | (code_point >> 12 & 0x3f));
-    add(0x80 | (code_point >> 6 & 0x3f));
-    add(0x80 | (code_point & 0x3f));
-  }
 }
 
 // A double as Python's repr: the shortest digits that read back to it, with an exponent only
@@ -248,7 +230,7 @@ class Parser {
       return stop("expected four hexadecimal digits");
     }
     if (high < 0xd800 || high > 0xdfff) {
-      append_utf8(text, high);
+      append_utf8(high, text);
       return true;
     }
     if (high > 0xdbff || !take('\\') || !take('u') || !parse_hex(low) || low < 0xdc00 ||
@@ -256,7 +238,7 @@ class Parser {
       position_ = start;
       return stop("a lone surrogate");
     }
-    append_utf8(text, 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00));
+    append_utf8(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00), text);
     return true;
   }
 

@@ -191,6 +191,32 @@ TEST(V4Prompt, ContextIsSeenAndNotRendered) {
             "<think>");
 }
 
+TEST(V4Prompt, ResultsOfOneRankKeepTheirOrder) {
+  std::string messages = R"([{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f"}},)"
+                         R"({"id":"b","function":{"name":"f"}}]})";
+  std::string expected;
+  for (int i = 0; i < 60; ++i) {
+    const std::string text = std::to_string(i);
+    messages += R"(,{"role":"tool","content":")" + text + R"(","tool_call_id":")" +
+                (i == 0 ? "b" : "x") + "\"}";
+    expected += i == 0 ? "" : "<tool_result>" + text + "</tool_result>\n\n";
+  }
+  EXPECT_NE(chat(messages + "]").find("<｜User｜>" + expected + "<tool_result>0</tool_result><"),
+            std::string::npos);
+}
+
+TEST(V4Prompt, AUsersTurnWithATaskTakesResultsButNoText) {
+  EXPECT_EQ(chat(R"([{"role":"user","content":"A","task":"query"},{"role":"tool","content":"t"},
+                     {"role":"user","content":"B"}])"),
+            "<｜begin▁of▁sentence｜><｜User｜>A\n\n<tool_result>t</tool_result><｜User｜>B"
+            "<｜Assistant｜></think>");
+}
+
+TEST(V4Prompt, TheLastTurnOfASearchAgentStays) {
+  EXPECT_EQ(think(R"([{"role":"developer","content":"old"},{"role":"developer","content":"new"}])"),
+            "<｜begin▁of▁sentence｜><｜User｜>new<｜Assistant｜><think>");
+}
+
 TEST(V4Prompt, ATableWithASystemTokenMarksSystemTurns) {
   constexpr EffortLevel kLevels[] = {{"high", "Reasoning Effort: 75\n\n"}};
   const Dialect dialect{.name = "later",

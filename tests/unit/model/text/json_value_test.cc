@@ -84,6 +84,7 @@ TEST(ParseJson, WhatIsNotStrictIsRefusedWithItsPlace) {
       {"\"\\ud800\"", "byte 1: a lone surrogate"},
       {"\"\\ud800\\u0041\"", "byte 1: a lone surrogate"},
       {"\"\\udc00\"", "byte 1: a lone surrogate"},
+      {"\"\\udc00\\udc00\"", "byte 1: a lone surrogate"},
       {"\"\xff\"", "byte 0: not UTF-8"},
       {"truex", "byte 4: expected the end"},
       {"tru", "byte 0: expected a value"},
