@@ -367,6 +367,8 @@ TEST(ReplyParser, WhatIsHeldAtTheEndIsTextUnlessItIsATagCutShort) {
   }
   EXPECT_EQ(parse(tools_on(), "x\n<｜DSML｜invoke name=\"wri", ReplyStart::Reasoning).reasoning,
             "x");
+  const Syntax stop = compile(kTools, {.stop_strings = {"x<tool_calls>y"}});
+  EXPECT_EQ(parse(stop, "ax<tool_calls>").content, "ax");
   EXPECT_EQ(parse(tools_on(), "see <tool_calls> there").content, "see <tool_calls> there");
 }
 
