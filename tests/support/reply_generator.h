@@ -94,10 +94,35 @@ class ReplyGenerator {
   std::string newlines() { return std::string(below(4), '\n'); }
 
   std::string text() {
-    static constexpr const char* kPieces[] = {
-        "a",          "Hello", " ",  "\n",  "\n\n",  "<",      "</",    "2 < 3", "é",
-        "你好",       "🙂",  "｜", "<｜", "<b>",   "END",    "stop",  "```",   "{\"a\": [1]}",
-        "tool_calls", "\"",    "\\", "\t",  "<DSML", "</thin", "END OF"};
+    static constexpr const char* kPieces[] = {"a",
+                                              "Hello",
+                                              " ",
+                                              "\n",
+                                              "\n\n",
+                                              "<",
+                                              "</",
+                                              "2 < 3",
+                                              "é",
+                                              "你好",
+                                              "🙂",
+                                              "｜",
+                                              "<｜",
+                                              "<b>",
+                                              "END",
+                                              "stop",
+                                              "```",
+                                              "{\"a\": [1]}",
+                                              "tool_calls",
+                                              "\"",
+                                              "\\",
+                                              "\t",
+                                              "<DSML",
+                                              "</thin",
+                                              "<tool_calls>\n",
+                                              "<DSML｜tool_calls>",
+                                              "<invo",
+                                              "X",
+                                              "END OF"};
     std::string result;
     const std::size_t num_pieces = below(8);
     for (std::size_t i = 0; i < num_pieces; ++i) {

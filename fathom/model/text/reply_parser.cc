@@ -292,7 +292,7 @@ void ReplyParser::match_content(const MarkerMeaning& meaning, Index length) {
       num_newlines_ = 0;
       break;
     case MarkerKind::DeclaredInvoke:
-      if (wrapper_ && wrapper_->form == meaning.form && wrapper_->end == begin) {
+      if (wrapper_ && wrapper_->form == meaning.form) {  // nothing but space is between them
         opener.begin = wrapper_->begin;
         opener.num_newlines = wrapper_->num_newlines;
       }

@@ -41,6 +41,7 @@ TEST(JsonExtractor, CodeFenceOpensAndClosesTheJson) {
   EXPECT_EQ(extract("```{\"a\": \"``` `\"}```"), "{\"a\": \"``` `\"}");
   EXPECT_EQ(extract("```json\n[1,\n 2]"), "[1,\n 2]");
   EXPECT_EQ(extract("```\n1 `` 2\n```"), "1 `` 2");
+  EXPECT_EQ(extract("```\n1 `` ` 2\n```"), "1 `` ` 2");
 }
 
 TEST(JsonExtractor, CutShortJsonIsKept) {

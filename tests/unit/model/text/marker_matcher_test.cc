@@ -65,6 +65,12 @@ TEST(MarkerSet, TheLongestOfMarkersThatEndTogetherIsFound) {
   EXPECT_EQ(set.match(walk(set, "tru\">"))->id, 0);
 }
 
+TEST(MarkerSet, MarkerInsideALongerOneIsFoundOnTheWay) {
+  const MarkerSet set = make_set({"abcd", "bc"});
+  EXPECT_EQ(set.match(walk(set, "abc"))->id, 1);
+  EXPECT_EQ(set.match(walk(set, "abcd"))->id, 0);
+}
+
 TEST(MarkerSet, OfEqualMarkersTheFirstStays) {
   const MarkerSet set = make_set({"ab", "ab"});
   EXPECT_EQ(set.match(walk(set, "ab"))->id, 0);

@@ -262,7 +262,11 @@ TEST(ReplyParserRandom, AMillionSplitsOfSoundAndBrokenRepliesEqualTheOracleAndLe
   const auto begin = std::chrono::steady_clock::now();
   ReplyGenerator generator(20261123);
   const std::vector<std::vector<std::string>> stop_lists = {
-      {}, {"END"}, {"\n\n", "END OF"}, {"<｜DSML｜tool_calls>\n", "lo\n\n<", "<｜DSML｜invoke"}};
+      {},
+      {"END"},
+      {"\n\n", "END OF", "ND O"},
+      {"<｜DSML｜tool_calls>\n", "lo\n\n<", "<｜DSML｜invoke"},
+      {"</think>X", "DSML｜ca", "calls>\n<in", "</think>\n"}};
   struct Setting {
     Syntax syntax;
     ReplyOracle oracle;
@@ -363,6 +367,8 @@ TEST(ReplyParser, WhatIsHeldAtTheEndIsTextUnlessItIsATagCutShort) {
   }
   EXPECT_EQ(parse(tools_on(), "x\n<｜DSML｜invoke name=\"wri", ReplyStart::Reasoning).reasoning,
             "x");
+  const Syntax stop = compile(kTools, {.stop_strings = {"x<tool_calls>y"}});
+  EXPECT_EQ(parse(stop, "ax<tool_calls>").content, "ax");
   EXPECT_EQ(parse(tools_on(), "see <tool_calls> there").content, "see <tool_calls> there");
 }
 
@@ -503,6 +509,10 @@ TEST(ReplyParser, StopStringBeatsABlockAtTheSamePlace) {
     EXPECT_EQ(parsed.calls.size(), 1U) << stop;
     EXPECT_EQ(parsed.content, "Hi") << stop;
   }
+  // Waiting for a longer stop string, one that begins inside the opening tag does not count.
+  const Syntax inner =
+      compile(kTools, {.stop_strings = {"<｜DSML｜invoke name=\"write\"> and", "invoke"}});
+  EXPECT_EQ(parse(inner, "<｜DSML｜invoke name=\"write\"> an").calls.size(), 1U);
   const Syntax undecided =
       compile(kTools, {.stop_strings = {"<｜DSML｜invoke name=\"write\"> and"}});
   EXPECT_EQ(parse(undecided, "<｜DSML｜invoke name=\"write\"> an").calls.size(), 1U);
@@ -521,6 +531,8 @@ TEST(ReplyParser, StopStringsCountInContentOnly) {
 TEST(ReplyParser, NewlinesBeforeADroppedTagAreKept) {
   EXPECT_EQ(parse(tools_on(), "a\n\n</think>\n\nb").content, "a\n\n\n\nb");
   EXPECT_EQ(parse(tools_on(), "a\n<think>b</think>c", ReplyStart::Reasoning).reasoning, "a\nb");
+  const Reply reply = parse(compile("", {.stop_strings = {"</think>X", "aX"}}), "a</think>Xb");
+  EXPECT_EQ(reply.content, "aXb");  // no stop string spans a dropped tag
 }
 
 // P10
