@@ -64,61 +64,49 @@ void add_boxes(Grammar& grammar, CodePointRange range, std::vector<ExprId>& choi
   choices.push_back(grammar.sequence(std::move(places)));
 }
 
-bool is_productive(const Grammar::Expr& expr,
-                   const std::vector<bool>& productive,
-                   const std::vector<bool>& productive_rules) {
-  const auto part_is = [&](ExprId part) { return productive[static_cast<std::size_t>(part)]; };
-  switch (expr.kind) {
-    case Grammar::Kind::Byte:
-      return expr.bytes.any();
-    case Grammar::Kind::Sequence:
-      return std::all_of(expr.parts.begin(), expr.parts.end(), part_is);
-    case Grammar::Kind::Choice:
-      return std::any_of(expr.parts.begin(), expr.parts.end(), part_is);
-    case Grammar::Kind::Repeat:
-      return expr.min == 0 || part_is(expr.parts[0]);
-    case Grammar::Kind::Rule:
-      return productive_rules[static_cast<std::size_t>(expr.rule)];
+// Which exprs have a property that a choice has when one part has it and a sequence when all parts
+// have it; `bytes_have_it` decides for single bytes.
+template <typename BytesHaveIt>
+std::vector<bool> exprs_with(const Grammar& grammar, const BytesHaveIt& bytes_have_it) {
+  std::vector<bool> has(grammar.exprs.size(), false);
+  std::vector<bool> rule_has(grammar.rules.size(), false);
+  std::vector<std::vector<RuleId>> rules_of(grammar.exprs.size());
+  for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
+    rules_of[static_cast<std::size_t>(grammar.rules[rule].expr)].push_back(
+        static_cast<RuleId>(rule));
   }
-  return false;
-}
-
-// Which exprs may be the empty text. Parts have smaller ids than the whole, so that only rules make
-// another round necessary; the same holds for productivity.
-std::vector<bool> nullable_exprs(const Grammar& grammar) {
-  std::vector<bool> nullable(grammar.exprs.size(), false);
-  std::vector<bool> nullable_rules(grammar.rules.size(), false);
-  const auto part_is = [&](ExprId part) { return nullable[static_cast<std::size_t>(part)]; };
+  const auto part_has = [&](ExprId part) { return has[static_cast<std::size_t>(part)]; };
+  const auto now_has = [&](const Grammar::Expr& expr) {
+    switch (expr.kind) {
+      case Grammar::Kind::Byte:
+        return bytes_have_it(expr.bytes);
+      case Grammar::Kind::Sequence:
+        return std::all_of(expr.parts.begin(), expr.parts.end(), part_has);
+      case Grammar::Kind::Choice:
+        return std::any_of(expr.parts.begin(), expr.parts.end(), part_has);
+      case Grammar::Kind::Repeat:
+        return expr.min == 0 || part_has(expr.parts[0]);
+      case Grammar::Kind::Rule:
+        return bool{rule_has[static_cast<std::size_t>(expr.rule)]};
+    }
+    return false;
+  };
+  // Parts have smaller ids than the whole, so only uses of a rule before its definition need
+  // another round.
   for (bool has_changed = true; has_changed;) {
     has_changed = false;
     for (std::size_t id = 0; id < grammar.exprs.size(); ++id) {
-      const Grammar::Expr& expr = grammar.exprs[id];
-      switch (expr.kind) {
-        case Grammar::Kind::Byte:
-          break;
-        case Grammar::Kind::Sequence:
-          nullable[id] = std::all_of(expr.parts.begin(), expr.parts.end(), part_is);
-          break;
-        case Grammar::Kind::Choice:
-          nullable[id] = std::any_of(expr.parts.begin(), expr.parts.end(), part_is);
-          break;
-        case Grammar::Kind::Repeat:
-          nullable[id] = expr.min == 0 || part_is(expr.parts[0]);
-          break;
-        case Grammar::Kind::Rule:
-          nullable[id] = nullable_rules[static_cast<std::size_t>(expr.rule)];
-          break;
+      if (has[id] || !now_has(grammar.exprs[id])) {
+        continue;
       }
-    }
-    for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
-      const ExprId expr = grammar.rules[rule].expr;
-      if (!nullable_rules[rule] && nullable[static_cast<std::size_t>(expr)]) {
-        nullable_rules[rule] = true;
+      has[id] = true;
+      for (const RuleId rule : rules_of[id]) {
+        rule_has[static_cast<std::size_t>(rule)] = true;
         has_changed = true;
       }
     }
   }
-  return nullable;
+  return has;
 }
 
 }  // namespace
@@ -252,22 +240,13 @@ ExprId Grammar::reference(RuleId rule) {
   return add({.kind = Kind::Rule, .rule = rule});
 }
 
+std::vector<bool> nullable_exprs(const Grammar& grammar) {
+  return exprs_with(grammar, [](const ByteSet&) { return false; });
+}
+
 bool prune(Grammar& grammar) {
-  std::vector<bool> productive(grammar.exprs.size(), false);
-  std::vector<bool> productive_rules(grammar.rules.size(), false);
-  for (bool has_changed = true; has_changed;) {
-    has_changed = false;
-    for (std::size_t id = 0; id < grammar.exprs.size(); ++id) {
-      productive[id] = is_productive(grammar.exprs[id], productive, productive_rules);
-    }
-    for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
-      const ExprId expr = grammar.rules[rule].expr;
-      if (!productive_rules[rule] && productive[static_cast<std::size_t>(expr)]) {
-        productive_rules[rule] = true;
-        has_changed = true;
-      }
-    }
-  }
+  const std::vector<bool> productive =
+      exprs_with(grammar, [](const ByteSet& bytes) { return bytes.any(); });
   for (std::size_t id = 0; id < grammar.exprs.size(); ++id) {
     Grammar::Expr& expr = grammar.exprs[id];
     if (!productive[id]) {
@@ -280,7 +259,8 @@ bool prune(Grammar& grammar) {
       expr = {.kind = Grammar::Kind::Sequence};
     }
   }
-  return productive_rules[static_cast<std::size_t>(grammar.root)];
+  const ExprId root = grammar.rules[static_cast<std::size_t>(grammar.root)].expr;
+  return productive[static_cast<std::size_t>(root)];
 }
 
 void refuse_left_recursion(const Grammar& grammar) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -282,33 +283,38 @@ class SchemaCompiler {
 
   // ---- numbers
 
-  Bound bound(const SchemaJson& schema,
-              const std::string& keyword,
-              bool is_exclusive,
-              const std::string& where) {
-    const auto value = decimal_of(schema.at(keyword).dump());
-    if (!value.has_value()) {
+  // Bounds so far out that no number of 18 digits reaches them are none.
+  std::optional<Bound> bound(const SchemaJson& schema,
+                             const std::string& keyword,
+                             bool is_exclusive,
+                             bool is_low,
+                             const std::string& where) {
+    const SchemaJson& value = schema.at(keyword);
+    const double number = value.get<double>();
+    constexpr double kFar = 1e18;
+    if (is_low ? number <= -kFar : number >= kFar) {
+      return std::nullopt;
+    }
+    const auto decimal = decimal_of(value.dump());
+    if (!decimal.has_value()) {
       fail_schema(ErrorCode::Unsupported, where + "/" + keyword,
                   "expected at most 18 digits before the point and 16 after it");
     }
-    return {*value, is_exclusive};
+    return Bound{*decimal, is_exclusive};
   }
 
   ExprId number(const SchemaJson& schema, bool is_integer, const std::string& where) {
     NumberRange range;
-    const auto tighter = [&](const char* plain, const char* exclusive, bool wants_larger) {
+    const auto tighter = [&](const char* plain, const char* exclusive, bool is_low) {
       const bool has_plain = schema.contains(plain);
       const bool has_exclusive = schema.contains(exclusive);
-      if (has_plain && has_exclusive) {
-        const bool plain_is_tighter = wants_larger ? schema.at(plain) > schema.at(exclusive)
-                                                   : schema.at(plain) < schema.at(exclusive);
-        return std::optional(plain_is_tighter ? bound(schema, plain, false, where)
-                                              : bound(schema, exclusive, true, where));
+      if (!has_plain && !has_exclusive) {
+        return std::optional<Bound>();
       }
-      if (has_plain) {
-        return std::optional(bound(schema, plain, false, where));
-      }
-      return has_exclusive ? std::optional(bound(schema, exclusive, true, where)) : std::nullopt;
+      const bool takes_plain =
+          has_plain && (!has_exclusive || (is_low ? schema.at(plain) > schema.at(exclusive)
+                                                  : schema.at(plain) < schema.at(exclusive)));
+      return bound(schema, takes_plain ? plain : exclusive, !takes_plain, is_low, where);
     };
     range.low = tighter("minimum", "exclusiveMinimum", true);
     range.high = tighter("maximum", "exclusiveMaximum", false);
