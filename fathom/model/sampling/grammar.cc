@@ -65,44 +65,52 @@ void add_boxes(Grammar& grammar, CodePointRange range, std::vector<ExprId>& choi
 }
 
 // Which exprs have a property that a choice has when one part has it and a sequence when all parts
-// have it; `bytes_have_it` decides for single bytes.
+// have it; `bytes_have_it` decides for single bytes. Linear: each part tells its users once.
 template <typename BytesHaveIt>
 std::vector<bool> exprs_with(const Grammar& grammar, const BytesHaveIt& bytes_have_it) {
-  std::vector<bool> has(grammar.exprs.size(), false);
-  std::vector<bool> rule_has(grammar.rules.size(), false);
-  std::vector<std::vector<RuleId>> rules_of(grammar.exprs.size());
-  for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
-    rules_of[static_cast<std::size_t>(grammar.rules[rule].expr)].push_back(
-        static_cast<RuleId>(rule));
-  }
-  const auto part_has = [&](ExprId part) { return has[static_cast<std::size_t>(part)]; };
-  const auto now_has = [&](const Grammar::Expr& expr) {
+  const std::size_t num_exprs = grammar.exprs.size();
+  std::vector<bool> has(num_exprs, false);
+  std::vector<std::size_t> num_missing(num_exprs, 1);
+  std::vector<std::vector<ExprId>> users(num_exprs);
+  std::vector<ExprId> found;
+  for (std::size_t id = 0; id < num_exprs; ++id) {
+    const Grammar::Expr& expr = grammar.exprs[id];
+    bool has_already = false;
     switch (expr.kind) {
       case Grammar::Kind::Byte:
-        return bytes_have_it(expr.bytes);
+        has_already = bytes_have_it(expr.bytes);
+        break;
       case Grammar::Kind::Sequence:
-        return std::all_of(expr.parts.begin(), expr.parts.end(), part_has);
+        num_missing[id] = expr.parts.size();
+        has_already = expr.parts.empty();
+        break;
       case Grammar::Kind::Choice:
-        return std::any_of(expr.parts.begin(), expr.parts.end(), part_has);
+        break;
       case Grammar::Kind::Repeat:
-        return expr.min == 0 || part_has(expr.parts[0]);
-      case Grammar::Kind::Rule:
-        return bool{rule_has[static_cast<std::size_t>(expr.rule)]};
-    }
-    return false;
-  };
-  // Parts have smaller ids than the whole, so only uses of a rule before its definition need
-  // another round.
-  for (bool has_changed = true; has_changed;) {
-    has_changed = false;
-    for (std::size_t id = 0; id < grammar.exprs.size(); ++id) {
-      if (has[id] || !now_has(grammar.exprs[id])) {
-        continue;
+        has_already = expr.min == 0;
+        break;
+      case Grammar::Kind::Rule: {
+        const ExprId body = grammar.rules[static_cast<std::size_t>(expr.rule)].expr;
+        users[static_cast<std::size_t>(body)].push_back(static_cast<ExprId>(id));
+        break;
       }
+    }
+    for (const ExprId part : expr.parts) {
+      users[static_cast<std::size_t>(part)].push_back(static_cast<ExprId>(id));
+    }
+    if (has_already) {
       has[id] = true;
-      for (const RuleId rule : rules_of[id]) {
-        rule_has[static_cast<std::size_t>(rule)] = true;
-        has_changed = true;
+      found.push_back(static_cast<ExprId>(id));
+    }
+  }
+  while (!found.empty()) {
+    const auto id = static_cast<std::size_t>(found.back());
+    found.pop_back();
+    for (const ExprId user : users[id]) {
+      const auto user_id = static_cast<std::size_t>(user);
+      if (!has[user_id] && --num_missing[user_id] == 0) {
+        has[user_id] = true;
+        found.push_back(user);
       }
     }
   }

@@ -51,7 +51,10 @@ constexpr std::array<Format, 9> kFormats = {{
 class SchemaCompiler {
  public:
   explicit SchemaCompiler(SchemaJson document)
-      : document_(std::move(document)), text_(grammar_), value_(grammar_.add_rule("value")) {
+      : root_(std::move(document)),
+        document_{.root = root_},
+        text_(grammar_),
+        value_(grammar_.add_rule("value")) {
     grammar_.define(value_, any_value());
   }
 
@@ -660,7 +663,8 @@ class SchemaCompiler {
     return grammar_.choice(std::move(choices));
   }
 
-  SchemaJson document_;
+  SchemaJson root_;
+  SchemaDocument document_;
   Grammar grammar_;
   JsonText text_;
   RuleId value_;

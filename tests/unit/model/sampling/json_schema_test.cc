@@ -313,7 +313,8 @@ TEST(JsonSchema, KeywordsMeanWhatTheSpecificationSays) {
 
 TEST(JsonSchema, WhatIsNotSupportedIsAnErrorWithItsPlace) {
   const std::pair<const char*, const char*> cases[] = {
-      {R"({"properties":{"a":{"not":{}}}})", "schema: #/properties/a: keyword \"not\" is not supported"},
+      {R"({"properties":{"a":{"not":{}}}})",
+       "schema: #/properties/a: keyword \"not\" is not supported"},
       {R"({"if":{}})", "keyword \"if\""},
       {R"({"type":"string","foo":1})", "schema: #: keyword \"foo\""},
       {R"({"items":{"contains":{}}})", "schema: #/items: keyword \"contains\""},
@@ -323,7 +324,8 @@ TEST(JsonSchema, WhatIsNotSupportedIsAnErrorWithItsPlace) {
       {R"({"pattern":"a","minLength":1})", "only one is supported"},
       {R"({"enum":["a"],"minLength":1})", "keyword \"minLength\" beside enum"},
       {R"({"type":"integer","multipleOf":3,"minimum":1})", "#/multipleOf"},
-      {R"({"oneOf":[{"type":"number"},{"type":"integer"}]})", "schema: #/oneOf: a value may satisfy both"},
+      {R"({"oneOf":[{"type":"number"},{"type":"integer"}]})",
+       "schema: #/oneOf: a value may satisfy both"},
       {R"({"$ref":"http://example.org/x"})", "#/$ref"},
       {R"({"allOf":[{"pattern":"a"},{"pattern":"b"}]})", "two different pattern"},
       {R"({"properties":{"a":{}},"minProperties":1})", "only without properties"},
@@ -396,11 +398,14 @@ TEST(JsonSchema, HostileSchemasAreRefusedOrCompiledInBounds) {
     values.push_back("value number " + std::to_string(i));
   }
   EXPECT_TRUE(matches(Json({{"enum", values}}).dump(), "\"value number 777\""));
-  Json product = {{"type", "object"}};
+  Json product = {{"$ref", "#/$defs/d0"}};
   for (int i = 0; i < 30; ++i) {
-    product = {{"allOf", {product, product}}};
+    const Json next = {{"$ref", "#/$defs/d" + std::to_string(i + 1)}};
+    product["$defs"]["d" + std::to_string(i)] = {{"allOf", {next, next}}};
   }
-  EXPECT_TRUE(fails_with(ErrorCode::Unsupported, "", [&] { parse_json_schema(product.dump()); }));
+  product["$defs"]["d30"] = {{"type", "null"}};
+  EXPECT_TRUE(fails_with(ErrorCode::Unsupported, "multiply it",
+                         [&] { parse_json_schema(product.dump()); }));
 }
 
 }  // namespace
