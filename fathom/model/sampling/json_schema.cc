@@ -23,8 +23,10 @@ struct Format {
   std::string_view name;
   std::string_view pattern;
 };
-// Not every date of these patterns exists: 31 February does, a leap second does not.
-#define FATHOM_DATE "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+// Every date of this pattern exists: 29 February is left out rather than leap years worked in.
+#define FATHOM_DATE                                           \
+  "[1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|" \
+  "(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
 #define FATHOM_TIME \
   "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 constexpr std::array<Format, 9> kFormats = {{

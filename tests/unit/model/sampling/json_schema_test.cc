@@ -253,6 +253,8 @@ TEST(JsonSchema, KeywordsMeanWhatTheSpecificationSays) {
       {R"({"pattern":"^\\n$"})", R"("\n")", true},
       {R"({"format":"date"})", "\"2026-11-23\"", true},
       {R"({"format":"date"})", "\"2026-13-23\"", false},
+      {R"({"format":"date"})", "\"2026-02-30\"", false},
+      {R"({"format":"date"})", "\"2026-12-31\"", true},
       {R"({"format":"date-time"})", "\"2026-11-23T21:00:00.5+01:00\"", true},
       {R"({"format":"uuid"})", "\"123e4567-e89b-12d3-a456-426614174000\"", true},
       {R"({"format":"ipv4"})", "\"255.1.20.199\"", true},
