@@ -1,3 +1,8 @@
+// Under sanitisers g++ 12 takes moves inside std::regex for uses of uninitialised memory.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #include <algorithm>
 #include <random>
 #include <regex>
