@@ -50,7 +50,6 @@ Automaton::Automaton(Grammar grammar) {
   }
   refuse_left_recursion(grammar);
   number_bytes(grammar);
-  nullable_ = nullable_exprs(grammar);
   add_state({.kind = StateKind::Return});
   // Rules call each other: all get their entry first.
   for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
@@ -152,8 +151,7 @@ Automaton::StateId Automaton::build_repeat(const Grammar& grammar, ExprId expr_i
                     .entry = build(grammar, expr.parts[0], 0),
                     .next = next,
                     .min = static_cast<std::int32_t>(expr.min),
-                    .max = static_cast<std::int32_t>(expr.max),
-                    .counts_bytes = !nullable_[static_cast<std::size_t>(expr.parts[0])]});
+                    .max = static_cast<std::int32_t>(expr.max)});
 }
 
 Automaton::StackId Automaton::push(Frame frame) {
@@ -294,9 +292,10 @@ bool Automaton::accepts(ConfigId config) {
 }
 
 // A count that nothing of `num_bytes` bytes can tell from this one: both limits are out of reach.
+// Rounds that take no byte change nothing: they lead to the end from both counts alike.
 std::int32_t Automaton::nearby_count(const Frame& frame, Index num_bytes) const {
   const State& repeat = states_[static_cast<std::size_t>(frame.state)];
-  if (repeat.kind != StateKind::Repeat || frame.count == 0 || !repeat.counts_bytes) {
+  if (repeat.kind != StateKind::Repeat || frame.count == 0) {
     return frame.count;
   }
   const auto is_far_from = [&](std::int32_t count, std::int32_t limit) {

@@ -51,7 +51,6 @@ class Automaton {
     StateId next = 0;                   // Match, Call, Repeat: what follows
     std::int32_t min = 0;               // Repeat
     std::int32_t max = 0;               // Repeat; -1: no limit
-    bool counts_bytes = false;          // Repeat: every round takes a byte at least
     std::vector<StateId> targets = {};  // Fork
   };
   // What to do when the inner part is done: go on at a state, or count one more of a Repeat.
@@ -100,7 +99,6 @@ class Automaton {
   std::map<std::string, std::int32_t> set_ids_;
   std::vector<State> states_;
   std::vector<StateId> rule_entries_;
-  std::vector<bool> nullable_;  // while it is built
 
   std::mutex mutex_;  // all below
   std::vector<Frame> frames_;

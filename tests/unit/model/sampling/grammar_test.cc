@@ -91,6 +91,14 @@ TEST(Prune, ARepetitionOfTheImpossibleIsTheEmptyTextWhereZeroTimesAreAllowed) {
                          [&] { Automaton automaton(with_root(std::move(impossible), once)); }));
 }
 
+TEST(Prune, LeftRecursionThatNeverEndsIsNoMoreThanAMissingAlternative) {
+  Grammar grammar;
+  const RuleId rule = grammar.add_rule("endless");
+  grammar.define(rule, grammar.sequence({grammar.reference(rule), grammar.literal("x")}));
+  const ExprId either = grammar.choice({grammar.reference(rule), grammar.literal("b")});
+  EXPECT_TRUE(accepts(with_root(std::move(grammar), either), "b"));
+}
+
 TEST(LeftRecursion, IsRefusedAlsoBehindWhatMayBeEmpty) {
   Grammar grammar;
   const RuleId rule = grammar.add_rule("list");
