@@ -47,6 +47,9 @@ const std::vector<NumberFact>& number_facts();
 std::string_view name_of(Index ModelConfig::*member, Dialect dialect);
 
 inline constexpr IntegerRange kLayerCountRange{1, 1024};
+// What a kernel holds of a token's residual streams on its stack: ops::HyperMergeArgs::kMaxStreams,
+// which this room may not see. model/layers/hyper_connection.cc sees both and compares them.
+inline constexpr Index kMaxStreams = 16;
 inline constexpr IntegerRange kRatioRange{0, Index{1} << 20};
 inline constexpr NumberRange kRopeBaseRange{1.0001, 1e12};
 inline constexpr NumberRange kYarnNumberRange{1e-6, 1e9};
