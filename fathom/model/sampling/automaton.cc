@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kMaxStates = std::size_t{1} << 21;
 constexpr std::size_t kMaxReadings = 20'000;  // parallel readings of one text
-constexpr std::size_t kMaxConfigs = std::size_t{1} << 21;
+constexpr std::size_t kMaxConfigs = std::size_t{1} << 20;
 constexpr std::size_t kMaxFrames = std::size_t{1} << 23;
 constexpr std::size_t kMaxItems = std::size_t{1} << 25;  // of all configurations together
 constexpr std::size_t kMaxWork = 10'000'000;             // places looked at in one call: seconds
@@ -121,24 +121,8 @@ Automaton::StateId Automaton::build(const Grammar& grammar, ExprId expr_id, Stat
       }
       return add_state({.kind = StateKind::Fork, .targets = std::move(targets)});
     }
-    case Grammar::Kind::Repeat: {
-      if (expr.min == 0 && expr.max == 1) {
-        const StateId once = build(grammar, expr.parts[0], next);
-        return add_state({.kind = StateKind::Fork, .targets = {once, next}});
-      }
-      if (expr.max == Grammar::kNoLimit && expr.min <= 1) {
-        const StateId loop = add_state({.kind = StateKind::Fork});
-        const StateId body = build(grammar, expr.parts[0], loop);
-        states_[static_cast<std::size_t>(loop)].targets = {body, next};
-        return expr.min == 0 ? loop : body;
-      }
-      return add_state({.kind = StateKind::Repeat,
-                        .entry = build(grammar, expr.parts[0], 0),
-                        .next = next,
-                        .min = static_cast<std::int32_t>(expr.min),
-                        .max = static_cast<std::int32_t>(expr.max),
-                        .targets = {}});
-    }
+    case Grammar::Kind::Repeat:
+      return build_repeat(grammar, expr_id, next);
     case Grammar::Kind::Rule: {
       const StateId entry = rule_entries_[static_cast<std::size_t>(expr.rule)];
       // A call with nothing after it needs no way back: recursion at the end uses no stack.
@@ -149,6 +133,25 @@ Automaton::StateId Automaton::build(const Grammar& grammar, ExprId expr_id, Stat
     }
   }
   return next;
+}
+
+Automaton::StateId Automaton::build_repeat(const Grammar& grammar, ExprId expr_id, StateId next) {
+  const Grammar::Expr& expr = grammar.exprs[static_cast<std::size_t>(expr_id)];
+  if (expr.min == 0 && expr.max == 1) {
+    const StateId once = build(grammar, expr.parts[0], next);
+    return add_state({.kind = StateKind::Fork, .targets = {once, next}});
+  }
+  if (expr.max == Grammar::kNoLimit && expr.min <= 1) {
+    const StateId loop = add_state({.kind = StateKind::Fork});
+    const StateId body = build(grammar, expr.parts[0], loop);
+    states_[static_cast<std::size_t>(loop)].targets = {body, next};
+    return expr.min == 0 ? loop : body;
+  }
+  return add_state({.kind = StateKind::Repeat,
+                    .entry = build(grammar, expr.parts[0], 0),
+                    .next = next,
+                    .min = static_cast<std::int32_t>(expr.min),
+                    .max = static_cast<std::int32_t>(expr.max)});
 }
 
 Automaton::StackId Automaton::push(Frame frame) {
@@ -240,22 +243,22 @@ Automaton::ConfigId Automaton::config_of(std::vector<Item> open) {
       config_ids_.erase(found);
       fail(ErrorCode::Unsupported, "grammar: the text runs through more places than can be kept");
     }
-    configs_.push_back({.items = &found->first, .accepts = accepts, .steps = {}});
+    configs_.push_back({.items = &found->first, .accepts = accepts});
+    steps_.resize(steps_.size() + static_cast<std::size_t>(num_classes_), kUnknown);
   }
   return found->second;
 }
 
 Automaton::ConfigId Automaton::step_class(ConfigId config, std::int32_t byte_class) {
-  Config& from = configs_[static_cast<std::size_t>(config)];
-  if (from.steps.empty()) {
-    from.steps.assign(static_cast<std::size_t>(num_classes_), kUnknown);
-  }
-  const ConfigId known = from.steps[static_cast<std::size_t>(byte_class)];
+  const std::size_t step_idx =
+      static_cast<std::size_t>(config) * static_cast<std::size_t>(num_classes_) +
+      static_cast<std::size_t>(byte_class);
+  const ConfigId known = steps_[step_idx];
   if (known != kUnknown) {
     return known;
   }
   std::vector<Item> open;
-  for (const Item& item : *from.items) {
+  for (const Item& item : *configs_[static_cast<std::size_t>(config)].items) {
     const State& state = states_[static_cast<std::size_t>(item.state)];
     if (state.kind == StateKind::Match &&
         sets_[static_cast<std::size_t>(state.set)].test(static_cast<std::size_t>(byte_class))) {
@@ -263,7 +266,7 @@ Automaton::ConfigId Automaton::step_class(ConfigId config, std::int32_t byte_cla
     }
   }
   const ConfigId to = open.empty() ? kDead : config_of(std::move(open));
-  configs_[static_cast<std::size_t>(config)].steps[static_cast<std::size_t>(byte_class)] = to;
+  steps_[step_idx] = to;
   return to;
 }
 
@@ -286,6 +289,52 @@ Automaton::ConfigId Automaton::step(ConfigId config, std::string_view bytes) {
 bool Automaton::accepts(ConfigId config) {
   const std::lock_guard lock(mutex_);
   return config != kDead && configs_[static_cast<std::size_t>(config)].accepts;
+}
+
+// A count that nothing of `num_bytes` bytes can tell from this one: both limits are out of reach.
+// Rounds that take no byte change nothing: they lead to the end from both counts alike.
+std::int32_t Automaton::nearby_count(const Frame& frame, Index num_bytes) const {
+  const State& repeat = states_[static_cast<std::size_t>(frame.state)];
+  if (repeat.kind != StateKind::Repeat || frame.count == 0) {
+    return frame.count;
+  }
+  const auto is_far_from = [&](std::int32_t count, std::int32_t limit) {
+    return limit - count > num_bytes;
+  };
+  const auto first_complete = std::max(repeat.min, 1);
+  const bool is_max_far = repeat.max < 0 || is_far_from(frame.count, repeat.max);
+  if (is_max_far && frame.count >= repeat.min) {
+    return first_complete;
+  }
+  return is_max_far && is_far_from(frame.count, repeat.min) ? 1 : frame.count;
+}
+
+Automaton::StackId Automaton::nearby_stack(StackId stack, Index num_bytes) {
+  // From the top down to what is known, then back: stacks may be deep.
+  std::vector<StackId> path;
+  while (stack != kEmptyStack && !nearby_stacks_.contains(stack)) {
+    path.push_back(stack);
+    stack = frames_[static_cast<std::size_t>(stack)].below;
+  }
+  StackId below = stack == kEmptyStack ? kEmptyStack : nearby_stacks_.at(stack);
+  for (auto place = path.rbegin(); place != path.rend(); ++place) {
+    Frame frame = frames_[static_cast<std::size_t>(*place)];
+    frame.count = nearby_count(frame, num_bytes);
+    frame.below = below;
+    below = push(frame);
+    nearby_stacks_.emplace(*place, below);
+  }
+  return below;
+}
+
+// A configuration that goes on like this one for `num_bytes` bytes: texts that differ only in far
+// counts share their masks.
+Automaton::ConfigId Automaton::nearby(ConfigId config, Index num_bytes) {
+  std::vector<Item> items = *configs_[static_cast<std::size_t>(config)].items;
+  for (Item& item : items) {
+    item.stack = nearby_stack(item.stack, num_bytes);
+  }
+  return config_of(std::move(items));
 }
 
 Automaton::Mask Automaton::make_mask(ConfigId config,
@@ -318,6 +367,7 @@ Index Automaton::fill_mask(ConfigId config, const TokenTrie& trie, std::span<std
   }
   const std::lock_guard lock(mutex_);
   work_limit_ = work_ + kMaxWork;
+  config = nearby(config, trie.max_depth());
   auto found = masks_.find(config);
   if (found == masks_.end()) {
     Mask made = make_mask(config, trie, mask.size());

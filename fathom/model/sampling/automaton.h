@@ -74,7 +74,6 @@ class Automaton {
   struct Config {
     const std::vector<Item>* items = nullptr;  // Match states only, sorted; the key of config_ids_
     bool accepts = false;
-    std::vector<ConfigId> steps;  // per byte class
   };
   struct Mask {
     std::vector<std::uint32_t> words;
@@ -84,10 +83,14 @@ class Automaton {
   void number_bytes(const Grammar& grammar);
   StateId add_state(State state);
   StateId build(const Grammar& grammar, ExprId expr_id, StateId next);
+  StateId build_repeat(const Grammar& grammar, ExprId expr_id, StateId next);
   StackId push(Frame frame);
   void close(std::vector<Item> open, std::vector<Item>& items);
   ConfigId config_of(std::vector<Item> open);
   ConfigId step_class(ConfigId config, std::int32_t byte_class);
+  std::int32_t nearby_count(const Frame& frame, Index num_bytes) const;
+  StackId nearby_stack(StackId stack, Index num_bytes);
+  ConfigId nearby(ConfigId config, Index num_bytes);
   Mask make_mask(ConfigId config, const TokenTrie& trie, std::size_t num_words);
 
   std::array<std::uint8_t, 256> class_of_byte_{};
@@ -101,8 +104,10 @@ class Automaton {
   std::vector<Frame> frames_;
   std::unordered_map<Frame, StackId, FrameHash> frame_ids_;
   std::vector<Config> configs_;
+  std::vector<ConfigId> steps_;  // [configs, byte classes]
   std::unordered_map<std::vector<Item>, ConfigId, ItemsHash> config_ids_;
   std::unordered_map<ConfigId, Mask> masks_;
+  std::unordered_map<StackId, StackId> nearby_stacks_;
   std::size_t num_items_ = 0;
   std::size_t work_ = 0;        // places looked at so far
   std::size_t work_limit_ = 0;  // of the call under way

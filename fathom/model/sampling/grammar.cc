@@ -64,61 +64,57 @@ void add_boxes(Grammar& grammar, CodePointRange range, std::vector<ExprId>& choi
   choices.push_back(grammar.sequence(std::move(places)));
 }
 
-bool is_productive(const Grammar::Expr& expr,
-                   const std::vector<bool>& productive,
-                   const std::vector<bool>& productive_rules) {
-  const auto part_is = [&](ExprId part) { return productive[static_cast<std::size_t>(part)]; };
-  switch (expr.kind) {
-    case Grammar::Kind::Byte:
-      return expr.bytes.any();
-    case Grammar::Kind::Sequence:
-      return std::all_of(expr.parts.begin(), expr.parts.end(), part_is);
-    case Grammar::Kind::Choice:
-      return std::any_of(expr.parts.begin(), expr.parts.end(), part_is);
-    case Grammar::Kind::Repeat:
-      return expr.min == 0 || part_is(expr.parts[0]);
-    case Grammar::Kind::Rule:
-      return productive_rules[static_cast<std::size_t>(expr.rule)];
-  }
-  return false;
-}
-
-// Which exprs may be the empty text. Parts have smaller ids than the whole, so that only rules make
-// another round necessary; the same holds for productivity.
-std::vector<bool> nullable_exprs(const Grammar& grammar) {
-  std::vector<bool> nullable(grammar.exprs.size(), false);
-  std::vector<bool> nullable_rules(grammar.rules.size(), false);
-  const auto part_is = [&](ExprId part) { return nullable[static_cast<std::size_t>(part)]; };
-  for (bool has_changed = true; has_changed;) {
-    has_changed = false;
-    for (std::size_t id = 0; id < grammar.exprs.size(); ++id) {
-      const Grammar::Expr& expr = grammar.exprs[id];
-      switch (expr.kind) {
-        case Grammar::Kind::Byte:
-          break;
-        case Grammar::Kind::Sequence:
-          nullable[id] = std::all_of(expr.parts.begin(), expr.parts.end(), part_is);
-          break;
-        case Grammar::Kind::Choice:
-          nullable[id] = std::any_of(expr.parts.begin(), expr.parts.end(), part_is);
-          break;
-        case Grammar::Kind::Repeat:
-          nullable[id] = expr.min == 0 || part_is(expr.parts[0]);
-          break;
-        case Grammar::Kind::Rule:
-          nullable[id] = nullable_rules[static_cast<std::size_t>(expr.rule)];
-          break;
+// Which exprs have a property that a choice has when one part has it and a sequence when all parts
+// have it; `bytes_have_it` decides for single bytes. Linear: each part tells its users once.
+template <typename BytesHaveIt>
+std::vector<bool> exprs_with(const Grammar& grammar, const BytesHaveIt& bytes_have_it) {
+  const std::size_t num_exprs = grammar.exprs.size();
+  std::vector<bool> has(num_exprs, false);
+  std::vector<std::size_t> num_missing(num_exprs, 1);
+  std::vector<std::vector<ExprId>> users(num_exprs);
+  std::vector<ExprId> found;
+  for (std::size_t id = 0; id < num_exprs; ++id) {
+    const Grammar::Expr& expr = grammar.exprs[id];
+    bool has_already = false;
+    switch (expr.kind) {
+      case Grammar::Kind::Byte:
+        has_already = bytes_have_it(expr.bytes);
+        break;
+      case Grammar::Kind::Sequence:
+        num_missing[id] = expr.parts.size();
+        has_already = expr.parts.empty();
+        break;
+      case Grammar::Kind::Choice:
+        break;
+      case Grammar::Kind::Repeat:
+        has_already = expr.min == 0;
+        break;
+      case Grammar::Kind::Rule: {
+        const ExprId body = grammar.rules[static_cast<std::size_t>(expr.rule)].expr;
+        users[static_cast<std::size_t>(body)].push_back(static_cast<ExprId>(id));
+        break;
       }
     }
-    for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
-      const ExprId expr = grammar.rules[rule].expr;
-      if (!nullable_rules[rule] && nullable[static_cast<std::size_t>(expr)]) {
-        nullable_rules[rule] = true;
-        has_changed = true;
+    for (const ExprId part : expr.parts) {
+      users[static_cast<std::size_t>(part)].push_back(static_cast<ExprId>(id));
+    }
+    if (has_already) {
+      has[id] = true;
+      found.push_back(static_cast<ExprId>(id));
+    }
+  }
+  while (!found.empty()) {
+    const auto id = static_cast<std::size_t>(found.back());
+    found.pop_back();
+    for (const ExprId user : users[id]) {
+      const auto user_id = static_cast<std::size_t>(user);
+      if (!has[user_id] && --num_missing[user_id] == 0) {
+        has[user_id] = true;
+        found.push_back(user);
       }
     }
   }
-  return nullable;
+  return has;
 }
 
 }  // namespace
@@ -252,22 +248,13 @@ ExprId Grammar::reference(RuleId rule) {
   return add({.kind = Kind::Rule, .rule = rule});
 }
 
+std::vector<bool> nullable_exprs(const Grammar& grammar) {
+  return exprs_with(grammar, [](const ByteSet&) { return false; });
+}
+
 bool prune(Grammar& grammar) {
-  std::vector<bool> productive(grammar.exprs.size(), false);
-  std::vector<bool> productive_rules(grammar.rules.size(), false);
-  for (bool has_changed = true; has_changed;) {
-    has_changed = false;
-    for (std::size_t id = 0; id < grammar.exprs.size(); ++id) {
-      productive[id] = is_productive(grammar.exprs[id], productive, productive_rules);
-    }
-    for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
-      const ExprId expr = grammar.rules[rule].expr;
-      if (!productive_rules[rule] && productive[static_cast<std::size_t>(expr)]) {
-        productive_rules[rule] = true;
-        has_changed = true;
-      }
-    }
-  }
+  const std::vector<bool> productive =
+      exprs_with(grammar, [](const ByteSet& bytes) { return bytes.any(); });
   for (std::size_t id = 0; id < grammar.exprs.size(); ++id) {
     Grammar::Expr& expr = grammar.exprs[id];
     if (!productive[id]) {
@@ -280,7 +267,8 @@ bool prune(Grammar& grammar) {
       expr = {.kind = Grammar::Kind::Sequence};
     }
   }
-  return productive_rules[static_cast<std::size_t>(grammar.root)];
+  const ExprId root = grammar.rules[static_cast<std::size_t>(grammar.root)].expr;
+  return productive[static_cast<std::size_t>(root)];
 }
 
 void refuse_left_recursion(const Grammar& grammar) {

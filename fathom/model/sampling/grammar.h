@@ -80,6 +80,9 @@ class Grammar {
 // False when nothing is left of the root.
 bool prune(Grammar& grammar);
 
+// Which exprs may be the empty text.
+std::vector<bool> nullable_exprs(const Grammar& grammar);
+
 // Throws InvalidArgument naming a rule that can begin with itself: such a rule has no first byte.
 void refuse_left_recursion(const Grammar& grammar);
 

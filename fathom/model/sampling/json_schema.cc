@@ -5,6 +5,7 @@
 #include <array>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -22,8 +23,10 @@ struct Format {
   std::string_view name;
   std::string_view pattern;
 };
-// Not every date of these patterns exists: 31 February does, a leap second does not.
-#define FATHOM_DATE "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+// Every date of this pattern exists: 29 February is left out rather than leap years worked in.
+#define FATHOM_DATE                                           \
+  "[1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|" \
+  "(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
 #define FATHOM_TIME \
   "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 constexpr std::array<Format, 9> kFormats = {{
@@ -50,7 +53,10 @@ constexpr std::array<Format, 9> kFormats = {{
 class SchemaCompiler {
  public:
   explicit SchemaCompiler(SchemaJson document)
-      : document_(std::move(document)), text_(grammar_), value_(grammar_.add_rule("value")) {
+      : root_(std::move(document)),
+        document_{.root = root_},
+        text_(grammar_),
+        value_(grammar_.add_rule("value")) {
     grammar_.define(value_, any_value());
   }
 
@@ -282,33 +288,38 @@ class SchemaCompiler {
 
   // ---- numbers
 
-  Bound bound(const SchemaJson& schema,
-              const std::string& keyword,
-              bool is_exclusive,
-              const std::string& where) {
-    const auto value = decimal_of(schema.at(keyword).dump());
-    if (!value.has_value()) {
+  // Bounds so far out that no number of 18 digits reaches them are none.
+  std::optional<Bound> bound(const SchemaJson& schema,
+                             const std::string& keyword,
+                             bool is_exclusive,
+                             bool is_low,
+                             const std::string& where) {
+    const SchemaJson& value = schema.at(keyword);
+    const double number = value.get<double>();
+    constexpr double kFar = 1e18;
+    if (is_low ? number <= -kFar : number >= kFar) {
+      return std::nullopt;
+    }
+    const auto decimal = decimal_of(value.dump());
+    if (!decimal.has_value()) {
       fail_schema(ErrorCode::Unsupported, where + "/" + keyword,
                   "expected at most 18 digits before the point and 16 after it");
     }
-    return {*value, is_exclusive};
+    return Bound{*decimal, is_exclusive};
   }
 
   ExprId number(const SchemaJson& schema, bool is_integer, const std::string& where) {
     NumberRange range;
-    const auto tighter = [&](const char* plain, const char* exclusive, bool wants_larger) {
+    const auto tighter = [&](const char* plain, const char* exclusive, bool is_low) {
       const bool has_plain = schema.contains(plain);
       const bool has_exclusive = schema.contains(exclusive);
-      if (has_plain && has_exclusive) {
-        const bool plain_is_tighter = wants_larger ? schema.at(plain) > schema.at(exclusive)
-                                                   : schema.at(plain) < schema.at(exclusive);
-        return std::optional(plain_is_tighter ? bound(schema, plain, false, where)
-                                              : bound(schema, exclusive, true, where));
+      if (!has_plain && !has_exclusive) {
+        return std::optional<Bound>();
       }
-      if (has_plain) {
-        return std::optional(bound(schema, plain, false, where));
-      }
-      return has_exclusive ? std::optional(bound(schema, exclusive, true, where)) : std::nullopt;
+      const bool takes_plain =
+          has_plain && (!has_exclusive || (is_low ? schema.at(plain) > schema.at(exclusive)
+                                                  : schema.at(plain) < schema.at(exclusive)));
+      return bound(schema, takes_plain ? plain : exclusive, !takes_plain, is_low, where);
     };
     range.low = tighter("minimum", "exclusiveMinimum", true);
     range.high = tighter("maximum", "exclusiveMaximum", false);
@@ -654,7 +665,8 @@ class SchemaCompiler {
     return grammar_.choice(std::move(choices));
   }
 
-  SchemaJson document_;
+  SchemaJson root_;
+  SchemaDocument document_;
   Grammar grammar_;
   JsonText text_;
   RuleId value_;

@@ -289,28 +289,35 @@ ExprId JsonText::magnitude(const Digits& range) {
   if (order > 0 || (order == 0 && (range.is_low_exclusive || range.is_high_exclusive))) {
     return grammar_.nothing();
   }
-  std::vector<ExprId> choices;
-  for (std::size_t length = range.low.whole.size(); length <= range.high.whole.size(); ++length) {
-    Digits part = range;
-    if (length > range.low.whole.size()) {
-      part.low = {.is_negative = false,
-                  .whole = std::string(length, '0').replace(0, 1, "1"),
-                  .fraction = ""};
-      part.is_low_exclusive = false;
-    }
-    if (length < range.high.whole.size()) {
-      // All of this length: as if the bound were 99.999... with as many digits as can be written.
-      part.high = {.is_negative = false,
-                   .whole = std::string(length, '9'),
-                   .fraction = std::string(to_size(range.max_decimals), '9')};
-      part.is_high_exclusive = false;
-    }
-    choices.push_back(whole_part(part, 0, true, true));
+  const auto num_low = to_index(range.low.whole.size());
+  const auto num_high = to_index(range.high.whole.size());
+  if (num_low == num_high) {
+    return whole_part(range, 0, true, true);
+  }
+  // As many digits as the lower bound, as many as the upper one, and everything between.
+  Digits shortest = range;
+  shortest.high.whole = range.low.whole;
+  Digits longest = range;
+  longest.low = {.is_negative = false,
+                 .whole = std::string(to_size(num_high), '0').replace(0, 1, "1"),
+                 .fraction = ""};
+  longest.is_low_exclusive = false;
+  std::vector<ExprId> choices = {whole_part(shortest, 0, true, false),
+                                 whole_part(longest, 0, true, true)};
+  if (num_high - num_low > 1) {
+    choices.push_back(grammar_.sequence({digit_between('1', '9'), digits(num_low, num_high - 2),
+                                         fraction_part(range, 0, false, false)}));
   }
   return grammar_.choice(std::move(choices));
 }
 
 ExprId JsonText::integer(const NumberRange& range) {
+  if (!range.low.has_value() && !range.high.has_value()) {
+    return grammar_.choice(
+        {grammar_.literal("0"),
+         grammar_.sequence({grammar_.optional(grammar_.literal("-")), digit_between('1', '9'),
+                            digits(0, to_index(kMaxWholeDigits) - 1)})});
+  }
   const Decimal most = {
       .is_negative = false, .whole = std::string(kMaxWholeDigits, '9'), .fraction = ""};
   const Index limit = whole_number(most);
@@ -370,7 +377,12 @@ ExprId JsonText::number(const NumberRange& range, Index max_decimals) {
                         .fraction = std::string(to_size(max_decimals), '9')};
   if (!range.low.has_value() && !range.high.has_value()) {
     const auto sign = grammar_.optional(grammar_.literal("-"));
-    const ExprId mantissa = magnitude({.low = zero, .high = most, .max_decimals = max_decimals});
+    const ExprId whole = grammar_.choice(
+        {grammar_.literal("0"),
+         grammar_.sequence({digit_between('1', '9'), digits(0, to_index(kMaxWholeDigits) - 1)})});
+    const ExprId mantissa = grammar_.sequence(
+        {whole,
+         grammar_.optional(grammar_.sequence({grammar_.literal("."), digits(1, max_decimals)}))});
     if (max_decimals < kMaxDecimals) {
       return grammar_.sequence({sign, mantissa});
     }

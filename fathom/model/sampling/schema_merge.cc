@@ -13,7 +13,8 @@
 namespace fathom::sampling {
 namespace {
 
-constexpr int kMaxFlattening = 64;  // references and allOf inside each other
+constexpr Index kMaxCopied = 1'000'000;  // values of JSON; flattening itself counts as ten
+constexpr int kMaxFlattening = 64;       // references and allOf inside each other
 
 enum class Shape { Anything, Schema, Schemas, SchemaMap, Text, Texts, Number, Count, Flag, List };
 
@@ -218,14 +219,29 @@ SchemaJson both(const SchemaJson& a, const SchemaJson& b) {
   return a == b ? a : SchemaJson{{"allOf", SchemaJson::array({a, b})}};
 }
 
+Index num_values(const SchemaJson& value) {
+  Index count = 1;
+  if (value.is_structured()) {
+    for (const SchemaJson& part : value) {
+      count += num_values(part);
+    }
+  }
+  return count;
+}
+
 class Flattener {
  public:
-  explicit Flattener(const SchemaJson& document) : document_(document) {}
+  explicit Flattener(SchemaDocument& document) : document_(document) {}
 
   SchemaJson flatten(const SchemaJson& schema, const std::string& where) {
     if (++depth_ > kMaxFlattening) {
       fail_schema(ErrorCode::Unsupported, where,
                   "$ref and allOf are nested too deep or without end");
+    }
+    document_.num_copied += num_values(schema) + 10;
+    if (document_.num_copied > kMaxCopied) {
+      fail_schema(ErrorCode::Unsupported, where,
+                  "$ref and allOf multiply it beyond what can be kept");
     }
     SchemaJson result = schema;
     if (schema.is_object()) {
@@ -318,12 +334,12 @@ class Flattener {
     }
   }
 
-  const SchemaJson& document_;
+  SchemaDocument& document_;
   int depth_ = 0;
 };
 
 // An object property that both branches require and whose values differ tells them apart.
-bool differ_by_property(const SchemaJson& document, const SchemaJson& a, const SchemaJson& b) {
+bool differ_by_property(SchemaDocument& document, const SchemaJson& a, const SchemaJson& b) {
   if (!a.contains("properties") || !b.contains("properties") || !a.contains("required") ||
       !b.contains("required")) {
     return false;
@@ -347,7 +363,7 @@ bool differ_by_property(const SchemaJson& document, const SchemaJson& a, const S
   return false;
 }
 
-bool are_disjoint(const SchemaJson& document,
+bool are_disjoint(SchemaDocument& document,
                   const SchemaJson& a,
                   const SchemaJson& b,
                   const std::string& where) {
@@ -465,7 +481,7 @@ unsigned type_of_value(const SchemaJson& value) {
   }
 }
 
-const SchemaJson& resolve(const SchemaJson& document,
+const SchemaJson& resolve(SchemaDocument& document,
                           const std::string& ref,
                           const std::string& where) {
   if (ref.empty() || ref[0] != '#') {
@@ -475,7 +491,7 @@ const SchemaJson& resolve(const SchemaJson& document,
   const SchemaJson* target = nullptr;
   try {
     const SchemaJson::json_pointer pointer(ref.substr(1));
-    target = document.contains(pointer) ? &document.at(pointer) : nullptr;
+    target = document.root.contains(pointer) ? &document.root.at(pointer) : nullptr;
   } catch (const nlohmann::json::exception&) {
     target = nullptr;
   }
@@ -486,20 +502,18 @@ const SchemaJson& resolve(const SchemaJson& document,
   return *target;
 }
 
-SchemaJson flattened(const SchemaJson& document,
-                     const SchemaJson& schema,
-                     const std::string& where) {
+SchemaJson flattened(SchemaDocument& document, const SchemaJson& schema, const std::string& where) {
   return Flattener(document).flatten(schema, where);
 }
 
-SchemaJson merged(const SchemaJson& document,
+SchemaJson merged(SchemaDocument& document,
                   const SchemaJson& a,
                   const SchemaJson& b,
                   const std::string& where) {
   return Flattener(document).merge(a, b, where);
 }
 
-void require_disjoint(const SchemaJson& document,
+void require_disjoint(SchemaDocument& document,
                       const std::vector<SchemaJson>& branches,
                       const std::string& where) {
   for (std::size_t i = 0; i < branches.size(); ++i) {

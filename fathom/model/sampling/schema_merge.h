@@ -14,6 +14,13 @@ namespace fathom::sampling {
 
 using SchemaJson = nlohmann::ordered_json;
 
+// A schema as a document, and how much was copied out of it: allOf inside allOf can ask for more
+// than any machine has.
+struct SchemaDocument {
+  const SchemaJson& root;
+  Index num_copied = 0;
+};
+
 // A bit per kind of JSON value; an integer is also a number.
 enum JsonType : unsigned {
   kNull = 1,
@@ -40,23 +47,21 @@ unsigned types_of(const SchemaJson& schema, const std::string& where);
 unsigned type_of_value(const SchemaJson& value);
 
 // What a $ref of the document points to.
-const SchemaJson& resolve(const SchemaJson& document,
+const SchemaJson& resolve(SchemaDocument& document,
                           const std::string& ref,
                           const std::string& where);
 
 // One schema without $ref and allOf at its top that says what this one says.
-SchemaJson flattened(const SchemaJson& document,
-                     const SchemaJson& schema,
-                     const std::string& where);
+SchemaJson flattened(SchemaDocument& document, const SchemaJson& schema, const std::string& where);
 
 // One schema for two that hold at once; both flattened.
-SchemaJson merged(const SchemaJson& document,
+SchemaJson merged(SchemaDocument& document,
                   const SchemaJson& a,
                   const SchemaJson& b,
                   const std::string& where);
 
 // Throws Unsupported unless no value can satisfy two of the flattened branches of a oneOf.
-void require_disjoint(const SchemaJson& document,
+void require_disjoint(SchemaDocument& document,
                       const std::vector<SchemaJson>& branches,
                       const std::string& where);
 
