@@ -20,6 +20,7 @@ class LetterTokenizer final : public Tokenizer {
       ids.push_back(letter - 'a');
     }
   }
+  std::vector<ControlSpan> find_controls(std::string_view) const override { return {}; }
   Index num_ids() const override { return 31; }
   std::string_view bytes_of(TokenId id) const override {
     static const std::vector<std::string> kBytes = [] {
