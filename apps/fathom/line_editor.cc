@@ -30,6 +30,7 @@ constexpr std::string_view kPasteEnd = "\x1b[201~";
 void append_utf8(wchar_t letter, std::string& out) {
   std::array<char, MB_LEN_MAX> bytes{};
   std::mbstate_t state{};
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): its state is our own
   const std::size_t count = std::wcrtomb(bytes.data(), letter, &state);
   if (count != static_cast<std::size_t>(-1)) {
     out.append(bytes.data(), count);
@@ -167,9 +168,11 @@ struct LineEditor::State {
 
 LineEditor::LineEditor(std::filesystem::path history_file) : state_(std::make_unique<State>()) {
   // Characters of a line are counted in columns: that takes a locale that knows UTF-8.
+  // NOLINTBEGIN(concurrency-mt-unsafe): no other thread asks for the locale
   if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX == 1) {
     std::setlocale(LC_CTYPE, "C.UTF-8");
   }
+  // NOLINTEND(concurrency-mt-unsafe)
   State& state = *state_;
   state.has_terminal = tcgetattr(STDIN_FILENO, &state.before) == 0;
   state.history_file = std::move(history_file);

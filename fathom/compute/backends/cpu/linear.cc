@@ -32,6 +32,7 @@ constexpr Index kMicroTokens = kRegisters == 1 ? 6 : 3;
 using Sums = float[kDecodedRows][kTileTokens][kLanes];
 
 template <Index kRows, Index kTokens>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void micro(const float* weights,
                       const float* const* x,
                       Index first,
@@ -75,6 +76,7 @@ HWY_INLINE void micro(const float* weights,
 
 // All tokens of the tile times kRows decoded rows, most of them kMicroTokens at a time.
 template <Index kRows>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void multiply_rows(const float* weights,
                               const float* const* x,
                               Index first,
@@ -92,6 +94,7 @@ HWY_INLINE void multiply_rows(const float* weights,
 }
 
 // out[t][row] for rows [first_row, end_row) and up to kTileTokens tokens, row t of x at x[t].
+// NOLINTNEXTLINE(readability-function-size): what both callers share, which have no common Args
 void compute_tile(const numeric::WeightView& weight,
                   Index first_row,
                   Index end_row,

@@ -81,6 +81,7 @@ HWY_INLINE float soften(float* scores, Index num_rows, float sink, ops::Rounding
 
 // out[h][c] = sum_idx weights[h][idx] * row idx [c] / denominators[h], rows in ascending order.
 template <Index kCount>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void add_rows(const AttentionArgs& args,
                          Index token,
                          const float* weights,
