@@ -19,7 +19,7 @@ DecoderLayer::DecoderLayer(const LayerPlace& place)
                          {.fn = place.key(WeightRole::ExpertMixFn),
                           .base = place.key(WeightRole::ExpertMixBase),
                           .scale = place.key(WeightRole::ExpertMixScale)}),
-      expert_norm_(place.store, place.key(WeightRole::ExpertNorm), place.config.norm_epsilon),
+      expert_norm_(place.store, place.key(WeightRole::FeedForwardNorm), place.config.norm_epsilon),
       experts_(place.store, place.config, place.layer, place.block, place.layer_idx) {}
 
 void DecoderLayer::forward(ops::Context& context,

@@ -7,6 +7,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/model/config/read_config.h"
+#include "fathom/model/config/storage_plan.h"
 #include "fathom/model/config/weight_table.h"
 #include "fathom/model/weights/gguf_format.h"
 #include "fathom/model/weights/gguf_writer.h"
@@ -88,19 +89,6 @@ struct Plan {
   std::vector<formats::GgufTensor> gguf;
 };
 
-WeightFormat official_format(const WeightSpec& spec, const config::StoragePlan& plan) {
-  switch (spec.storage) {
-    case StorageClass::Expert:
-      return plan.experts;
-    case StorageClass::Dense:
-      return plan.dense;
-    case StorageClass::Float32:
-      return WeightFormat::F32;
-    default:
-      return WeightFormat::BF16;
-  }
-}
-
 SafetensorsDType dtype_of(WeightFormat format) {
   switch (format) {
     case WeightFormat::F32:
@@ -150,7 +138,7 @@ Plan plan_official(const config::ModelConfig& config,
       if (spec.storage == StorageClass::TokenIds) {
         job.id_bytes = 8;
       } else {
-        job.format = official_format(spec, storage);
+        job.format = config::format_in(storage, spec);
         check_format(job, *job.format);
         dtype = dtype_of(*job.format);
         shape.back() /= *job.format == WeightFormat::Fp4 ? 2 : 1;

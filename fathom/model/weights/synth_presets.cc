@@ -3,7 +3,7 @@
 #include <array>
 
 #include "fathom/base/core/error.h"
-#include "fathom/model/config/config_facts.h"
+#include "fathom/model/config/deepseek_v4_facts.h"
 #include "fathom/model/config/read_config.h"
 
 namespace fathom::weights {
