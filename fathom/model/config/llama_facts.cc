@@ -7,6 +7,12 @@ namespace {
 
 using M = ModelConfig;
 
+// Keys and values are kept for every token, so these are lower than what config_facts.h allows: no
+// size of a cache may leave 63 bits.
+constexpr IntegerRange kContextRange{1, Index{1} << 26};
+constexpr IntegerRange kSharedHeadsRange{1, Index{1} << 10};
+constexpr IntegerRange kGroupedHeadDimRange{2, Index{1} << 12};
+
 std::string_view name(Index M::*member, Dialect dialect) {
   return name_of(Family::Llama, member, dialect);
 }
@@ -17,13 +23,13 @@ const std::vector<IntegerFact>& llama_integers() {
   static const std::vector<IntegerFact> facts = {
       {&M::vocab_size, {"vocab_size", "", "vocab_size"}, kVocabRange, {}},
       {&M::hidden_size, {"hidden_size", "", "embedding_length"}, kWidthRange, {}},
-      {&M::max_context, {"max_position_embeddings", "", "context_length"}, kTokensRange, {}},
+      {&M::max_context, {"max_position_embeddings", "", "context_length"}, kContextRange, {}},
       {&M::num_heads, {"num_attention_heads", "", "attention.head_count"}, kHeadsRange, {}},
       {&M::num_key_value_heads,
        {"num_key_value_heads", "", "attention.head_count_kv"},
-       kHeadsRange,
+       kSharedHeadsRange,
        {}},
-      {&M::head_dim, {"head_dim", "", "attention.key_length"}, {2, kHeadDimRange.maximum}, {}},
+      {&M::head_dim, {"head_dim", "", "attention.key_length"}, kGroupedHeadDimRange, {}},
       {&M::mlp_hidden, {"intermediate_size", "", "feed_forward_length"}, kWidthRange, {}},
       {&M::bos_token, {"bos_token_id", "", "tokenizer.ggml.bos_token_id"}, kTokenRange, {}},
       {&M::eos_token, {"eos_token_id", "", "tokenizer.ggml.eos_token_id"}, kTokenRange, {}},

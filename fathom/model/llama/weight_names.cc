@@ -56,7 +56,8 @@ class WeightNames final : public weights::NameMap {
       key.layer_idx = *number;
     }
     for (const NameRow& row : kNames) {
-      if (row.block == key.block && (leaf == row.transformers || leaf == row.gguf)) {
+      if (row.block == key.block && !leaf.empty() &&
+          (leaf == row.transformers || leaf == row.gguf)) {
         key.role = row.role;
         TensorName found;
         found.key = key;
