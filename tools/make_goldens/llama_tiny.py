@@ -102,8 +102,11 @@ def write_gguf(model, path):
     writer.add_vocab_size(config.vocab_size)
     writer.add_bos_token_id(config.bos_token_id)
     writer.add_eos_token_id(config.eos_token_id)
-    writer.add_tensor("rope_freqs.weight", rope_divisors(config))
+    if config.rope_parameters["rope_type"] == "llama3":
+        writer.add_tensor("rope_freqs.weight", rope_divisors(config))
     for name, tensor in model.state_dict().items():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
         values = tensor.float().numpy()
         if "q_proj" in name:
             values = neighbours(values, config.num_attention_heads)
