@@ -24,6 +24,8 @@ function(fathom_library folder)
     add_library(${target} STATIC ${sources})
     set(scope PUBLIC)
     target_link_libraries(${target} PRIVATE fathom_warnings ${ARG_LINK})
+    set_property(GLOBAL APPEND PROPERTY FATHOM_ROOM_ARCHIVES ${target}) # for cmake/FathomInstall.cmake
+    set_property(GLOBAL APPEND PROPERTY FATHOM_LINKED ${ARG_LINK})
   else()
     add_library(${target} INTERFACE)
     set(scope INTERFACE)

@@ -24,11 +24,13 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "model/config": {"base/formats", "compute/numeric"},
     "model/weights": {"base/platform", "base/formats", "compute/numeric", "compute/tensor", "model/config"},
     "model/text": {"base/formats"},
+    "model/sampling": {"base/formats"},
     "model/kv": {"base/platform", "compute/tensor", "model/config"},
     "model/layers": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv"},
     "model/deepseek_v4": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv",
                           "model/layers"},
     "model/llama": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv", "model/layers"},
+    "study/eval": set(),
 }
 ANYTHING = {""}  # fathom/fathom.{h,cc}: the door sees every floor
 

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -39,9 +40,14 @@ InterruptWatch::~InterruptWatch() {
   close(stop_);
 }
 
-void InterruptWatch::only_flag() {
+void InterruptWatch::set_answer(Answer answer) {
   const std::lock_guard lock(mutex_);
-  only_flag_ = true;
+  answer_ = answer;
+}
+
+void InterruptWatch::set_farewell(std::function<void()> farewell) {
+  const std::lock_guard lock(mutex_);
+  farewell_ = std::move(farewell);
 }
 
 void InterruptWatch::watch() {
@@ -60,7 +66,9 @@ void InterruptWatch::watch() {
     }
     const std::lock_guard lock(mutex_);
     is_interrupted_ = true;
-    if (!only_flag_) {
+    const bool is_flag_enough = answer_ == Answer::FlagBoth ||
+                                (answer_ == Answer::FlagInterrupt && info.ssi_signo == SIGINT);
+    if (!is_flag_enough) {
       end_process();
     }
   }
@@ -70,6 +78,9 @@ void InterruptWatch::watch() {
 void InterruptWatch::end_process() {
   if (!unfinished_.empty()) {
     unlink(unfinished_.c_str());
+  }
+  if (farewell_) {
+    farewell_();
   }
   constexpr std::string_view kMessage = "fathom: interrupted\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage.data(), kMessage.size());

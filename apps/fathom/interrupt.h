@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -18,9 +19,17 @@ class InterruptWatch {
   InterruptWatch(const InterruptWatch&) = delete;
   InterruptWatch& operator=(const InterruptWatch&) = delete;
 
-  // From here on an interrupt only sets the flag, for work that asks often and tidies up itself.
-  void only_flag();
+  enum class Answer {
+    EndProcess,     // at once, with exit code 130
+    FlagInterrupt,  // SIGINT sets the flag and SIGTERM ends the process: for a dialogue
+    FlagBoth,       // only the flag is set: for work that asks often and tidies up itself
+  };
+  void set_answer(Answer answer);
   bool is_interrupted() const { return is_interrupted_; }
+  // The interrupt was dealt with; the next one counts again.
+  void clear() { is_interrupted_ = false; }
+  // Called, from the watching thread, before a signal ends the process: to restore a terminal.
+  void set_farewell(std::function<void()> farewell);
 
   // Runs `action`, which an interrupt does not cut, and afterwards owns what it returns: the path
   // of an unfinished file (empty: there is none any more).
@@ -38,7 +47,8 @@ class InterruptWatch {
   int stop_ = -1;
   std::atomic<bool> is_interrupted_{false};
   std::mutex mutex_;
-  bool only_flag_ = false;
+  Answer answer_ = Answer::EndProcess;
+  std::function<void()> farewell_;
   std::filesystem::path unfinished_;
   std::thread thread_;
 };

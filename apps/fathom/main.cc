@@ -26,6 +26,10 @@ constexpr Command (*kCommands[])(CLI::App&) = {
     &add_synth,
     &add_logits,
     &add_generate,
+    &add_tokenize,
+    &add_detokenize,
+    &add_render,
+    &add_parse_reply,
 };
 
 constexpr const char* kExample =

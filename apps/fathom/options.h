@@ -43,6 +43,10 @@ Command add_inspect(CLI::App& program);
 Command add_synth(CLI::App& program);
 Command add_logits(CLI::App& program);
 Command add_generate(CLI::App& program);
+Command add_parse_reply(CLI::App& program);
+Command add_tokenize(CLI::App& program);
+Command add_detokenize(CLI::App& program);
+Command add_render(CLI::App& program);
 
 void add_json_option(CLI::App& command, bool& json);
 void add_threads_option(CLI::App& command, int& num_threads);

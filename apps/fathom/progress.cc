@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -14,7 +15,7 @@ constexpr auto kTerminalInterval = std::chrono::milliseconds(200);
 constexpr auto kLogInterval = std::chrono::seconds(15);
 
 std::string duration_text(double seconds) {
-  const auto total = static_cast<Index>(seconds + 0.5);
+  const auto total = Index{std::lround(seconds)};
   return total < 3600 ? fmt::format("{}:{:02}", total / 60, total % 60)
                       : fmt::format("{}:{:02}:{:02}", total / 3600, total / 60 % 60, total % 60);
 }

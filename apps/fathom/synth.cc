@@ -77,7 +77,7 @@ void run_synth(const SynthCommand& options, InterruptWatch& interrupts) {
   platform::ThreadPool pool({.num_threads = options.num_threads});
   const auto start = std::chrono::steady_clock::now();
   // The writer asks often and removes what it began.
-  interrupts.only_flag();
+  interrupts.set_answer(InterruptWatch::Answer::FlagBoth);
   {
     constexpr double kGigabyte = 1e9;
     Progress progress("write", 0, "GB", kGigabyte);

@@ -3,6 +3,7 @@
 
 usage: cli_test.py PATH_OF_FATHOM [unittest options]
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -420,12 +421,99 @@ class Interrupt(CliTest):
                        self.out.parent / "m.gguf")
 
 
+class Render(CliTest):
+    CASES = GOLDEN / "prompt-encoding"
+    USER = [{"role": "user", "content": "Hi"}]
+
+    def render(self, conversation, *arguments):
+        result = subprocess.run([FATHOM, "render", *map(str, arguments)], timeout=60, check=False,
+                                input=json.dumps(conversation).encode(), capture_output=True)
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        return result.stdout.decode()
+
+    def test_prompts_equal_the_official_ones_byte_for_byte(self):
+        for number in "123":
+            self.assertEqual(self.succeed("render", self.CASES / f"test_input_{number}.json"),
+                             (self.CASES / f"test_output_{number}.txt").read_text())
+        self.assertEqual(self.succeed("render", "--thinking", "off", self.CASES / "test_input_4.json"),
+                         (self.CASES / "test_output_4.txt").read_text())
+        for case in json.loads((self.CASES / "more-cases.json").read_text()):
+            self.assertEqual(self.render(case), case["prompt"], case["name"])
+            self.assertEqual(self.render(case, "-"), case["prompt"], case["name"])
+
+    def test_protocol_texts_have_the_published_hashes(self):
+        def sha256(text):
+            return hashlib.sha256(text.encode()).hexdigest()
+
+        def between(text, begin, end):
+            start = text.index(begin) + len(begin)
+            return text[start:text.index(end, start)]
+
+        bos, user = "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cUser\uff5c>"
+        for dialect, effort, expected in (
+                ("preview", "max", "f7a24f3b3050d4a83781e9b755b316aae2ec1d9dc87562541d90bcb04d7350f7"),
+                ("0731", "high", "f7a24f3b3050d4a83781e9b755b316aae2ec1d9dc87562541d90bcb04d7350f7"),
+                ("0731", "max", "53fb31b8392ec5b4a926481943efc67636748f137c1a49d493a7af4d4fa55d2c")):
+            prompt = self.render(self.USER, "--dialect", dialect, "--effort", effort)
+            self.assertEqual(sha256(between(prompt, bos, user)), expected)
+        prompt = self.render([{"role": "system", "tools": [{"function": {"name": "f"}}],
+                               "response_format": {"a": 1}}, *self.USER])
+        self.assertEqual(sha256(between(prompt, bos + "\n\n", '{"name": "f"}')),
+                         "c7c9042638154a237b5d1bd48be772374a35a4d24c5cacfd1ffbd92703da329c")
+        tail, rest = between(prompt, '{"name": "f"}', user).split("\n\n## ")
+        self.assertEqual(sha256(tail), "690702850fe256512cb1ee67c4e436ecb3e735c71ebee77ca45ff357a75fb5a7")
+        self.assertEqual(sha256("## " + rest.removesuffix('{"a": 1}')),
+                         "5200f58413f49f3957c43beddbc97bead023232cb5934fad0c1997c30c139112")
+
+    def test_the_model_decides_the_format(self):
+        folder = self.dir / "model"
+        (folder / "encoding").mkdir(parents=True)
+        (folder / "encoding/encoding_dsv4.py").write_text("REASONING_EFFORT_PROMPTS = {}\n")
+        self.assertIn("Absolute maximum", self.render(self.USER, folder, "--effort", "high"))
+        self.assertNotIn("Absolute", self.render(self.USER, folder, "--effort", "high", "--dialect",
+                                                 "preview"))
+        template = (ROOT / "tests/data/chat-templates/mistral.jinja").read_text()
+        (folder / "tokenizer_config.json").write_text(json.dumps(
+            {"chat_template": template, "bos_token": {"content": "<s>"}, "eos_token": "</s>"}))
+        (self.dir / "chat.json").write_text(json.dumps(self.USER))
+        self.assertEqual(self.render(self.USER, MODEL), self.render(self.USER))
+        self.assertIn("Absolute", self.render(self.USER, folder, "--effort", "high"))
+        shutil.rmtree(folder / "encoding")
+        self.assertEqual(self.succeed("render", folder, self.dir / "chat.json"), "<s>[INST] Hi [/INST]")
+        (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ odd }}"}))
+        (self.dir / "empty").mkdir()
+        self.refuse(2, "no chat format", "render", self.dir / "empty", self.dir / "chat.json")
+        self.refuse(2, 'found one that begins with "{{ odd }}"', "render", folder,
+                    self.dir / "chat.json")
+
+    def test_bad_files_are_refused_in_one_line(self):
+        file = self.dir / "chat.json"
+        for text, part in (("[", "not valid JSON at byte 1"), ("[3]", "messages[0]: expected an object"),
+                           ('[{"role":"wizard"}]', "messages[0].role: expected one of"),
+                           ('[{"role":"user","content":"\\ud800"}]', "a lone surrogate"),
+                           ("[" * 100_000, "nested deeper than 512 levels")):
+            file.write_text(text)
+            self.refuse(2, part, "render", file)
+        self.refuse(3, "No such file", "render", self.dir / "absent.json")
+        self.refuse(2, "dialect: expected one of", "render", "--dialect", "v9", file)
+
+    def test_bytes_that_are_no_utf8_are_said_once(self):
+        file = self.dir / "chat.json"
+        file.write_bytes(b'[{"role":"user","content":"a\xff\xfe"}]')
+        result = run("render", file)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("<\uff5cUser\uff5c>a\ufffd\ufffd<", result.stdout)
+        self.assertEqual(result.stderr.count("\n"), 1)
+        self.assertIn("2 sequences are not UTF-8", result.stderr)
+
+
 class Help(CliTest):
     def test_version_and_help_succeed(self):
         self.assertRegex(self.succeed("--version"), r"\Afathom \d+\.\d+\.\d+\n\Z")
         for command in ("inspect", "synth", "logits", "generate"):
             self.assertIn(command, self.succeed("--help"))
             self.assertIn("--json", self.succeed(command, "--help"))
+        self.assertIn("--dialect", self.succeed("render", "--help"))
 
     def test_the_example_works_as_pasted(self):
         text = self.succeed("--help")

@@ -49,6 +49,7 @@ struct NumberVisitor {
 };
 
 template <typename Result, typename Convert>
+// NOLINTNEXTLINE(readability-function-size): std::visit and if constexpr are two of its levels
 std::optional<std::vector<Result>> convert_array(const GgufValue& value, const Convert& convert) {
   const auto* array = std::get_if<GgufArray>(&value);
   if (array == nullptr) {

@@ -1,5 +1,6 @@
 // Writing the header block of a GGUF file.
 #include <bit>
+#include <type_traits>
 #include <utility>
 
 #include "fathom/base/core/error.h"
@@ -17,7 +18,7 @@ class Writer {
  public:
   template <typename Int>
   void integer(Int value) {
-    const auto bits = static_cast<std::uint64_t>(value);
+    const auto bits = std::uint64_t{static_cast<std::make_unsigned_t<Int>>(value)};
     for (std::size_t i = 0; i < sizeof(Int); ++i) {
       bytes_ += static_cast<char>(bits >> (8 * i) & 0xff);
     }

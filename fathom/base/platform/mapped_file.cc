@@ -4,7 +4,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include <sys/mman.h>
@@ -15,13 +16,18 @@
 namespace fathom::platform {
 namespace {
 
+// What errno says; std::strerror may not be called by two threads at once.
+std::string system_reason() {
+  return std::generic_category().message(errno);
+}
+
 // Closes the descriptor on every way out; the mapping outlives it.
 class Descriptor {
  public:
   explicit Descriptor(const std::filesystem::path& path)
       : value_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (value_ < 0) {
-      fail(ErrorCode::Io, path.string(), ": cannot open: ", std::strerror(errno));
+      fail(ErrorCode::Io, path.string(), ": cannot open: ", system_reason());
     }
   }
   ~Descriptor() { ::close(value_); }
@@ -39,7 +45,7 @@ MappedFile::MappedFile(const std::filesystem::path& path, const MapOptions& opti
   const Descriptor descriptor(path);
   struct stat status {};
   if (::fstat(descriptor.get(), &status) != 0) {
-    fail(ErrorCode::Io, path.string(), ": cannot stat: ", std::strerror(errno));
+    fail(ErrorCode::Io, path.string(), ": cannot stat: ", system_reason());
   }
   if (!S_ISREG(status.st_mode)) {
     fail(ErrorCode::Io, path.string(), ": expected a regular file");
@@ -51,7 +57,7 @@ MappedFile::MappedFile(const std::filesystem::path& path, const MapOptions& opti
   const int flags = MAP_PRIVATE | (options.populate ? MAP_POPULATE : 0);
   void* address = ::mmap(nullptr, size_, PROT_READ, flags, descriptor.get(), 0);
   if (address == MAP_FAILED) {
-    fail(ErrorCode::Io, path.string(), ": cannot map ", size_, " bytes: ", std::strerror(errno));
+    fail(ErrorCode::Io, path.string(), ": cannot map ", size_, " bytes: ", system_reason());
   }
   if (options.huge_pages) {
     ::madvise(address, size_, MADV_HUGEPAGE);

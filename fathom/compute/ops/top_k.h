@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include "fathom/base/core/index.h"
 
@@ -11,8 +12,8 @@ namespace fathom::ops {
 // against every number, so that the order stays total.
 template <typename Real>
 bool is_chosen_before(const Real* scores, std::int32_t a, std::int32_t b) {
-  const bool a_is_nan = scores[a] != scores[a];
-  const bool b_is_nan = scores[b] != scores[b];
+  const bool a_is_nan = std::isnan(scores[a]);
+  const bool b_is_nan = std::isnan(scores[b]);
   if (a_is_nan || b_is_nan) {
     return a_is_nan == b_is_nan ? a < b : b_is_nan;
   }

@@ -76,7 +76,7 @@ const std::vector<IntegerFact>& deepseek_v4_integers() {
        {"num_hash_layers", "n_hash_layers", "hash_layer_count"},
        {0, kLayerCountRange.maximum},
        {}},
-      {&M::num_streams, {"hc_mult", "hc_mult", "hyper_connection.count"}, {1, 64}, {}},
+      {&M::num_streams, {"hc_mult", "hc_mult", "hyper_connection.count"}, {1, kMaxStreams}, {}},
       {&M::sinkhorn_iterations,
        {"hc_sinkhorn_iters", "hc_sinkhorn_iters", "hyper_connection.sinkhorn_iterations"},
        {1, 10000},

@@ -13,6 +13,9 @@ namespace fathom::config {
 const std::vector<IntegerFact>& deepseek_v4_integers();
 const std::vector<NumberFact>& deepseek_v4_numbers();
 
+// What a kernel holds of a token's residual streams on its stack: ops::HyperMergeArgs::kMaxStreams,
+// which this room may not see. model/layers/hyper_connection.cc sees both and compares them.
+inline constexpr Index kMaxStreams = 16;
 inline constexpr IntegerRange kRatioRange{0, Index{1} << 20};
 inline constexpr NumberRange kYarnNumberRange{1e-6, 1e9};
 inline constexpr IntegerRange kYarnContextRange{0, Index{1} << 32};

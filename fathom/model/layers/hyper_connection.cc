@@ -1,6 +1,11 @@
 #include "fathom/model/layers/hyper_connection.h"
 
+#include "fathom/model/config/deepseek_v4_facts.h"
+
 namespace fathom::layers {
+
+static_assert(config::kMaxStreams == ops::HyperMergeArgs<float>::kMaxStreams,
+              "a config is refused exactly when the kernels cannot hold its streams");
 
 HyperMixer::HyperMixer(const weights::Store& store,
                        const config::ModelConfig& config,

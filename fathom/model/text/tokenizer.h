@@ -22,6 +22,13 @@ using TokenId = std::int32_t;
 // Whether text that spells a control token is that token.
 enum class ControlTokens { Recognised, Plain };
 
+// A control token that a text spells: its bytes [begin, end).
+struct ControlSpan {
+  Index begin;
+  Index end;
+  TokenId id;
+};
+
 class Tokenizer {
  public:
   // `source` names the file in errors. Throws InvalidCheckpoint for a malformed file, Unsupported
@@ -38,6 +45,10 @@ class Tokenizer {
                       ControlTokens control_tokens,
                       std::vector<TokenId>& ids) const = 0;
   std::vector<TokenId> encode(std::string_view text, ControlTokens control_tokens) const;
+
+  // The control tokens that a text spells, in order. Throws InvalidArgument for a text that is not
+  // UTF-8.
+  virtual std::vector<ControlSpan> find_controls(std::string_view text) const = 0;
 
   // One more than the largest id.
   virtual Index num_ids() const = 0;

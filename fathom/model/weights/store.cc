@@ -18,7 +18,6 @@ namespace {
 
 using config::StorageClass;
 using config::WeightKey;
-using config::WeightRole;
 using config::WeightSpec;
 using formats::GgufType;
 using formats::SafetensorsDType;

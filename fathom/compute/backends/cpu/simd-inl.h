@@ -31,6 +31,9 @@ inline constexpr Index kRegisters = kLanes / kWidth;                    // regis
 
 // 16 lanes of partial sums.
 struct LaneSet {
+  // Written out, because g++ compiles an implicit constructor without the target of this namespace,
+  // and NEON's registers have constructors of their own.
+  HWY_INLINE LaneSet() {}  // NOLINT(modernize-use-equals-default)
   V v[kRegisters];
 };
 

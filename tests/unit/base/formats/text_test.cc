@@ -2,6 +2,8 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -33,6 +35,31 @@ TEST(Quote, StaysOnOneLineAndShort) {
   const std::string flood = quote(std::string(100000, '\n'));
   EXPECT_LT(flood.size(), 200U);
   EXPECT_NE(flood.find("(100000 bytes)"), std::string::npos);
+}
+
+TEST(Utf8, EveryMaximalBadSequenceBecomesOneReplacement) {
+  const std::string kBad = "\xef\xbf\xbd";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"a\xc3\xa4z", "a\xc3\xa4z"},
+      {"\xff", kBad},
+      {"\xff\xfe", kBad + kBad},
+      {"a\xe2\x82", "a" + kBad},
+      {"\xe2\x82z", kBad + "z"},
+      {"\xf0\x9f\x98z", kBad + "z"},
+      {"\xf0\x9f\xf0", kBad + kBad},
+      {"\xe0\x80\x80", kBad + kBad + kBad},  // overlong
+      {"\xed\xa0\x80", kBad + kBad + kBad},  // a surrogate
+      {"\xc3", kBad},
+  };
+  for (const auto& [bad, good] : cases) {
+    Index num_replaced = -1;
+    EXPECT_EQ(replace_bad_utf8(bad, num_replaced), good) << quote(bad);
+    EXPECT_TRUE(is_utf8(good));
+    EXPECT_EQ(num_replaced == 0, bad == good);
+  }
+  Index num_replaced = 0;
+  replace_bad_utf8("\xff.\xff", num_replaced);
+  EXPECT_EQ(num_replaced, 2);
 }
 
 }  // namespace

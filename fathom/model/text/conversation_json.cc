@@ -1,0 +1,361 @@
+#include "fathom/model/text/conversation_json.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "fathom/base/core/error.h"
+#include "fathom/base/formats/text.h"
+
+namespace fathom::text {
+namespace {
+
+using Kind = JsonValue::Kind;
+
+std::string found(const JsonValue* value) {
+  if (value == nullptr) {
+    return "nothing";
+  }
+  switch (value->kind) {
+    case Kind::Null:
+      return "null";
+    case Kind::Boolean:
+      return value->boolean ? "true" : "false";
+    case Kind::Number:
+      return value->text.size() > 40 ? value->text.substr(0, 40) + "..." : value->text;
+    case Kind::String:
+      return formats::quote(value->text);
+    case Kind::Array:
+      return "a list";
+    case Kind::Object:
+      return "an object";
+  }
+  return "";
+}
+
+// A value and where it stands. Absent and null are the same, except in what errors show.
+class Field {
+ public:
+  Field(const JsonValue* value, std::string path) : value_(value), path_(std::move(path)) {}
+
+  bool is_absent() const { return value_ == nullptr || value_->kind == Kind::Null; }
+  bool is(Kind kind) const { return value_ != nullptr && value_->kind == kind; }
+  const JsonValue& value() const { return *value_; }
+
+  [[noreturn]] void refuse(std::string_view expected) const {
+    fail(ErrorCode::InvalidArgument, path_, ": expected ", expected, ", found ", found(value_));
+  }
+
+  Field member(const std::string& key) const {
+    return {value_ == nullptr ? nullptr : value_->find(key),
+            path_.empty() ? key : path_ + "." + key};
+  }
+
+  Index size() const { return to_index(value_->items.size()); }
+  Field item(Index i) const {
+    return {&value_->items[to_size(i)], path_ + "[" + std::to_string(i) + "]"};
+  }
+
+  void require(Kind kind, std::string_view expected) const {
+    if (!is(kind)) {
+      refuse(expected);
+    }
+  }
+
+  // False for an absent list.
+  bool has_items() const {
+    if (is_absent()) {
+      return false;
+    }
+    require(Kind::Array, "a list");
+    return !value_->items.empty();
+  }
+
+  std::string text_or(std::string_view absent) const {
+    if (is_absent()) {
+      return std::string(absent);
+    }
+    require(Kind::String, "a string");
+    return value_->text;
+  }
+
+  std::string text() const {
+    require(Kind::String, "a string");
+    return value_->text;
+  }
+
+  bool boolean_or(bool absent) const {
+    if (is_absent()) {
+      return absent;
+    }
+    require(Kind::Boolean, "true or false");
+    return value_->boolean;
+  }
+
+  // An object that may be absent; its members are absent then.
+  Field object() const {
+    if (!is_absent()) {
+      require(Kind::Object, "an object");
+      return *this;
+    }
+    return {nullptr, path_};
+  }
+
+ private:
+  const JsonValue* value_;
+  std::string path_;
+};
+
+// Whose rules hold where both forms use the same name.
+enum class Form { Encoder, Request };
+
+std::vector<ContentPart> read_content(const Field& field) {
+  if (field.is_absent()) {
+    return {};
+  }
+  if (field.is(Kind::String)) {
+    return {{.type = "text", .text = field.value().text}};
+  }
+  field.require(Kind::Array, "a string, a list or null");
+  std::vector<ContentPart> parts;
+  for (Index i = 0; i < field.size(); ++i) {
+    const Field item = field.item(i);
+    item.require(Kind::Object, "an object");
+    ContentPart part{.type = item.member("type").text(), .text = {}};
+    if (part.type == "text") {
+      part.text = item.member("text").text_or("");
+    }
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+std::vector<Tool> read_tools(const Field& field) {
+  std::vector<Tool> tools;
+  if (!field.has_items()) {
+    return tools;
+  }
+  for (Index i = 0; i < field.size(); ++i) {
+    field.item(i).require(Kind::Object, "an object");
+    const Field function = field.item(i).member("function");
+    function.require(Kind::Object, "an object");
+    tools.push_back(
+        {.name = function.member("name").text(), .function_json = print_json(function.value())});
+  }
+  return tools;
+}
+
+// Arguments are a string of JSON; a client that sends the value itself means its text.
+std::string read_arguments(const Field& field) {
+  return field.is(Kind::Array) || field.is(Kind::Object) || field.is(Kind::Number) ||
+                 field.is(Kind::Boolean)
+             ? print_json(field.value())
+             : field.text_or("");
+}
+
+std::vector<ToolCall> read_tool_calls(const Field& field) {
+  std::vector<ToolCall> calls;
+  if (!field.has_items()) {
+    return calls;
+  }
+  for (Index i = 0; i < field.size(); ++i) {
+    const Field call = field.item(i);
+    call.require(Kind::Object, "an object");
+    const Field function = call.member("function");
+    function.require(Kind::Object, "an object");
+    std::string id = call.member("id").text_or("");
+    calls.push_back({.id = id.empty() ? function.member("id").text_or("") : std::move(id),
+                     .name = function.member("name").text(),
+                     .arguments = read_arguments(function.member("arguments"))});
+  }
+  return calls;
+}
+
+Role read_role(const Field& field, Form form) {
+  const std::optional<Role> role =
+      field.is(Kind::String) ? role_from_name(field.value().text) : std::nullopt;
+  if (!role) {
+    field.refuse("one of " + role_names());
+  }
+  return form == Form::Request && *role == Role::Developer ? Role::System : *role;
+}
+
+std::optional<Task> read_task(const Field& field) {
+  if (field.is_absent()) {
+    return std::nullopt;
+  }
+  const std::optional<Task> task =
+      field.is(Kind::String) ? task_from_name(field.value().text) : std::nullopt;
+  if (!task) {
+    field.refuse("one of " + task_names());
+  }
+  return task;
+}
+
+Message read_message(const Field& field, Form form) {
+  field.require(Kind::Object, "an object");
+  Message message;
+  message.role = read_role(field.member("role"), form);
+  message.content = read_content(field.member("content"));
+  const Field reasoning = field.member("reasoning_content");
+  message.reasoning = (reasoning.is_absent() ? field.member("reasoning") : reasoning).text_or("");
+  message.tool_calls = read_tool_calls(field.member("tool_calls"));
+  message.tool_call_id = field.member("tool_call_id").text_or("");
+  message.tools = read_tools(field.member("tools"));
+  // Whatever schema there is, as it is; the published encoder takes an empty one for none.
+  const Field response_format = field.member("response_format");
+  if (!response_format.is_absent()) {
+    response_format.require(Kind::Object, "an object");
+    message.response_format =
+        response_format.size() == 0 ? "" : print_json(response_format.value());
+  }
+  message.task = read_task(field.member("task"));
+  if (field.member("prefix").boolean_or(false)) {
+    message.ending = Ending::Prefix;
+  } else if (field.member("wo_eos").boolean_or(false)) {
+    message.ending = Ending::WithoutEos;
+  }
+  return message;
+}
+
+std::vector<Message> read_messages(const Field& field, Form form) {
+  field.require(Kind::Array, "a list of messages");
+  std::vector<Message> messages;
+  messages.reserve(to_size(field.size()));
+  for (Index i = 0; i < field.size(); ++i) {
+    messages.push_back(read_message(field.item(i), form));
+  }
+  return messages;
+}
+
+// The schema that the reply has to follow, or an empty text.
+std::string read_response_format(const Field& field) {
+  if (field.is_absent()) {
+    return "";
+  }
+  field.require(Kind::Object, "an object");
+  const std::string type = field.member("type").text_or("");
+  if (type == "text" || type == "json_object") {
+    return "";
+  }
+  if (type != "json_schema") {
+    field.member("type").refuse(R"(one of "text", "json_object", "json_schema")");
+  }
+  const Field nested = field.member("json_schema").object().member("schema");
+  const Field schema = nested.is_absent() ? field.member("schema") : nested;
+  if (schema.is_absent()) {
+    nested.refuse("an object");
+  }
+  return print_json(schema.object().value());
+}
+
+std::optional<std::string> read_effort(const Field& field) {
+  if (field.is_absent()) {
+    return std::nullopt;
+  }
+  return field.text();
+}
+
+void read_encoder_options(const Field& root, ConversationFile& file) {
+  const Field mode = root.member("thinking_mode");
+  if (!mode.is_absent()) {
+    const std::string name = mode.is(Kind::String) ? mode.value().text : "";
+    if (name != "thinking" && name != "chat") {
+      mode.refuse(R"("thinking" or "chat")");
+    }
+    file.options.thinking = name == "thinking";
+  }
+  const Field kwargs = root.member("kwargs").object();
+  if (kwargs.is_absent()) {
+    return;
+  }
+  constexpr auto kNames = std::to_array<std::string_view>(
+      {"reasoning_effort", "drop_thinking", "add_default_bos_token", "context"});
+  for (const std::string& key : kwargs.value().keys) {
+    if (std::find(kNames.begin(), kNames.end(), key) == kNames.end()) {
+      fail(ErrorCode::InvalidArgument, "kwargs: expected reasoning_effort, drop_thinking, ",
+           "add_default_bos_token or context, found ", formats::quote(key));
+    }
+  }
+  file.options.effort = read_effort(kwargs.member("reasoning_effort"));
+  file.options.drop_thinking = kwargs.member("drop_thinking").boolean_or(true);
+  file.options.add_bos = kwargs.member("add_default_bos_token").boolean_or(true);
+  const Field context = kwargs.member("context");
+  if (!context.is_absent()) {
+    file.conversation.context = read_messages(context, Form::Encoder);
+  }
+}
+
+// Whether a request wants reasoning: clients say it in four ways, the most explicit one counts.
+bool read_thinking(const Field& root, const std::optional<std::string>& effort) {
+  const Field type = root.member("thinking").object().member("type");
+  if (!type.is_absent()) {
+    const std::string name = type.is(Kind::String) ? type.value().text : "";
+    if (name != "enabled" && name != "disabled") {
+      type.refuse(R"("enabled" or "disabled")");
+    }
+    return name == "enabled";
+  }
+  const Field arguments = root.member("chat_template_kwargs").object();
+  for (const char* const key : {"thinking", "enable_thinking"}) {
+    const Field field = arguments.member(key);
+    if (!field.is_absent()) {
+      return field.boolean_or(true);
+    }
+  }
+  if (effort) {
+    return *effort != "none";
+  }
+  return root.member("model").text_or("") != "deepseek-chat";
+}
+
+void read_request_options(const Field& root, ConversationFile& file) {
+  Conversation& conversation = file.conversation;
+  conversation.system_messages = SystemMessages::Folded;
+  if (conversation.messages.empty()) {
+    root.member("messages").refuse("at least one message");
+  }
+  Message& last = conversation.messages.back();
+  if (last.role == Role::Assistant && last.tool_calls.empty()) {
+    last.ending = Ending::Prefix;
+  }
+  const Field arguments = root.member("chat_template_kwargs").object();
+  std::optional<std::string> effort = read_effort(root.member("reasoning_effort"));
+  if (!effort) {
+    effort = read_effort(arguments.member("reasoning_effort"));
+  }
+  file.options.thinking = read_thinking(root, effort);
+  file.options.effort = effort && *effort != "none" ? *effort : "high";
+  file.options.drop_thinking = arguments.member("drop_thinking").boolean_or(true);
+}
+
+}  // namespace
+
+ConversationFile read_conversation(const JsonValue& root) {
+  ConversationFile file;
+  if (root.kind == Kind::Array) {
+    file.conversation.messages = read_messages({&root, "messages"}, Form::Encoder);
+    return file;
+  }
+  const Field field(&root, "");
+  if (root.kind != Kind::Object) {
+    fail(ErrorCode::InvalidArgument, "conversation: expected an object or a list, found ",
+         found(&root));
+  }
+  const Form form = root.find("model") != nullptr ? Form::Request : Form::Encoder;
+  file.conversation.messages = read_messages(field.member("messages"), form);
+  file.conversation.tools = read_tools(field.member("tools"));
+  file.conversation.response_format = read_response_format(field.member("response_format"));
+  if (form == Form::Request) {
+    read_request_options(field, file);
+  } else {
+    read_encoder_options(field, file);
+  }
+  return file;
+}
+
+ConversationFile read_conversation(std::string_view json, const std::string& source) {
+  return read_conversation(parse_json(json, source));
+}
+
+}  // namespace fathom::text

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Runs the commands of README.md and docs/: every line of a fenced `sh` block, in the order of the page.
+
+usage: docs_test.py PATH_OF_FATHOM [--sanitised] [unittest options]
+
+Lines that begin with build/release/bin/fathom run as they stand, with the program under test and a
+temporary folder for /tmp. Scripts of the repository are not run (the gate does, or is one); they must exist,
+be executable and parse. Any other command fails the test, so that none stays unchecked.
+"""
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+FATHOM = ""
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PROGRAM = "build/release/bin/fathom"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BUILD_TOOLS = ("cmake", "ctest", "ninja")  # presets are the gate's own
+
+
+def commands(page):
+    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.strip() and not line.startswith("#"):
+                yield line
+
+
+def script_error(words):
+    """Why a command is none of the repository's scripts; empty if it is one."""
+    script = ROOT / words[0]
+    if not script.is_file() or not os.access(script, os.X_OK):
+        return f"{words[0]} is no script of the repository"
+    if script.read_bytes().startswith((b"#!/usr/bin/env bash", b"#!/bin/bash")):
+        return subprocess.run(["bash", "-n", script], capture_output=True, text=True, check=False).stderr
+    return ""
+
+
+class DocsTest(unittest.TestCase):
+    def test_every_command_works(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="fathom-docs-"))
+        self.addCleanup(shutil.rmtree, folder)
+        num_run = 0
+        for page in PAGES:
+            for line in commands(page):
+                with self.subTest(page=page.name, command=line):
+                    words = shlex.split(line, comments=True)
+                    if words[0] in BUILD_TOOLS:
+                        continue
+                    if words[0] != PROGRAM:
+                        self.assertEqual(script_error(words), "")
+                        continue
+                    num_run += 1
+                    text = line.replace(PROGRAM, shlex.quote(FATHOM)).replace("/tmp/", f"{folder}/")
+                    result = subprocess.run(["bash", "-c", text], cwd=folder, stdin=subprocess.DEVNULL,
+                                            capture_output=True, text=True, timeout=120, check=False)
+                    self.assertEqual(result.returncode, 0, result.stderr)
+                    self.assertNotEqual(result.stdout + result.stderr, "")
+        self.assertGreaterEqual(num_run, 4)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
+    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    unittest.main()
