@@ -1,6 +1,7 @@
 #include "fathom/model/weights/synth.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -66,6 +67,10 @@ MatrixJob make_job(const WeightSpec& spec,
   job.rows = spec.shape.size() == 1 ? 1 : spec.shape.front();
   job.columns = spec.shape.back();
   job.distribution = distribution_of(spec);
+  if (config.is_head_tied && spec.key.role == config::WeightRole::Embedding) {
+    // As a head it must not outweigh what the layers add, or every token predicts itself.
+    job.distribution.spread = 1.0F / std::sqrt(static_cast<float>(spec.shape.back()));
+  }
   job.id_limit = config.num_experts;
   job.scale_tensor_idx = -1;
   return job;
