@@ -1,6 +1,7 @@
 // What the writers of configs share: numbers as the published files spell them, and GGUF keys.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
