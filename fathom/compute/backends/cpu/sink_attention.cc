@@ -75,18 +75,26 @@ HWY_INLINE float soften(float* scores, Index num_rows, float sink, ops::Rounding
   return sum_lanes(sum) + std::exp(sink - largest);
 }
 
-// out[q][c] = sum_idx weights[q][idx] * row_of(idx)[c] / denominators[q] over the query's own
-// number of rows, in ascending order. Rows that all queries have are read once.
+// What one query has to do with the rows it sees.
+struct RowSum {
+  const float* weights;
+  Index num_rows;
+  float denominator;
+  float* out;
+};
+
+// out[c] = sum_idx weights[idx] * row_of(idx)[c] / denominator for each query over its own number
+// of rows, in ascending order. Rows that all queries have are read once.
 template <Index kCount, typename RowOf>
 HWY_INLINE void add_rows(const RowOf& row_of,
-                         const float* const* weights,
+                         const RowSum* queries,
                          Index width,
-                         const Index* num_rows,
-                         const float* denominators,
-                         ops::Rounding rounding,
-                         float* const* out) {
+                         ops::Rounding rounding) {
   constexpr Index kColumns = 2;  // registers of columns at a time
-  const Index num_shared = *std::min_element(num_rows, num_rows + kCount);
+  Index num_shared = queries[0].num_rows;
+  for (Index q = 1; q < kCount; ++q) {
+    num_shared = std::min(num_shared, queries[q].num_rows);
+  }
   Index c = 0;
   for (; c + kColumns * kWidth <= width; c += kColumns * kWidth) {
     V sums[to_size(kCount)][kColumns];
@@ -100,32 +108,33 @@ HWY_INLINE void add_rows(const RowOf& row_of,
       for (Index part = 0; part < kColumns; ++part) {
         const V value = hn::LoadU(D(), row + part * kWidth);
         for (Index q = 0; q < kCount; ++q) {
-          sums[q][part] = hn::MulAdd(hn::Set(D(), weights[q][idx]), value, sums[q][part]);
+          sums[q][part] = hn::MulAdd(hn::Set(D(), queries[q].weights[idx]), value, sums[q][part]);
         }
       }
     }
     for (Index q = 0; q < kCount; ++q) {
-      for (Index idx = num_shared; idx < num_rows[q]; ++idx) {
+      for (Index idx = num_shared; idx < queries[q].num_rows; ++idx) {
         const float* row = row_of(idx) + c;
         for (Index part = 0; part < kColumns; ++part) {
-          sums[q][part] = hn::MulAdd(hn::Set(D(), weights[q][idx]),
+          sums[q][part] = hn::MulAdd(hn::Set(D(), queries[q].weights[idx]),
                                      hn::LoadU(D(), row + part * kWidth), sums[q][part]);
         }
       }
-      const V denominator = hn::Set(D(), denominators[q]);
+      const V denominator = hn::Set(D(), queries[q].denominator);
       for (Index part = 0; part < kColumns; ++part) {
         hn::StoreU(rounded(hn::Div(sums[q][part], denominator), rounding), D(),
-                   out[q] + c + part * kWidth);
+                   queries[q].out + c + part * kWidth);
       }
     }
   }
   for (; c < width; ++c) {
     for (Index q = 0; q < kCount; ++q) {
       float sum = 0;
-      for (Index idx = 0; idx < num_rows[q]; ++idx) {
-        sum = std::fma(weights[q][idx], row_of(idx)[c], sum);
+      for (Index idx = 0; idx < queries[q].num_rows; ++idx) {
+        sum = std::fma(queries[q].weights[idx], row_of(idx)[c], sum);
       }
-      out[q][c] = hn::GetLane(rounded(hn::Set(D(), sum / denominators[q]), rounding));
+      queries[q].out[c] =
+          hn::GetLane(rounded(hn::Set(D(), sum / queries[q].denominator), rounding));
     }
   }
 }
@@ -142,20 +151,18 @@ void attend(const SinkArgs& args, Index token, Index head, float* scratch) {
   const auto row_of = [&](Index idx) { return args.visible_row(token, idx); };
   const float* queries[to_size(kCount)];
   float* scores[to_size(kCount)];
-  float* out[to_size(kCount)];
   for (Index h = 0; h < kCount; ++h) {
     queries[h] = args.query.row(token) + (head + h) * width;
     scores[h] = scratch + h * stride;
-    out[h] = args.out.row(token) + (head + h) * width;
   }
   score_rows<kCount>(row_of, queries, width, static_cast<float>(args.scale), num_rows, scores);
-  float denominators[to_size(kCount)];
-  Index each[to_size(kCount)];
+  RowSum sums[to_size(kCount)];
   for (Index h = 0; h < kCount; ++h) {
-    each[h] = num_rows;
-    denominators[h] = soften(scores[h], num_rows, args.sink[to_size(head + h)], args.rounding);
+    const float sink = args.sink[to_size(head + h)];
+    sums[h] = {scores[h], num_rows, soften(scores[h], num_rows, sink, args.rounding),
+               args.out.row(token) + (head + h) * width};
   }
-  add_rows<kCount>(row_of, scores, width, each, denominators, args.rounding, out);
+  add_rows<kCount>(row_of, sums, width, args.rounding);
 }
 
 }  // namespace
@@ -195,24 +202,21 @@ void attend_grouped(const GroupedArgs& args, Index shared_head, Index first, flo
   const auto scale = static_cast<float>(args.scale);
   const float* queries[to_size(kCount)];
   float* scores[to_size(kCount)];
-  float* out[to_size(kCount)];
-  Index num_rows[to_size(kCount)];
+  RowSum sums[to_size(kCount)];
   Index most = 0;
   for (Index q = 0; q < kCount; ++q) {
     const Index token = (first + q) / group;
     const Index head = shared_head * group + (first + q) % group;
     queries[q] = args.query.row(token) + head * width;
     scores[q] = scratch + q * stride;
-    out[q] = args.out.row(token) + head * width;
-    num_rows[q] = args.num_visible[to_size(token)];
-    most = std::max(most, num_rows[q]);
+    sums[q] = {scores[q], args.num_visible[to_size(token)], 0, args.out.row(token) + head * width};
+    most = std::max(most, sums[q].num_rows);
   }
   score_rows<kCount>(key_of, queries, width, scale, most, scores);
-  float denominators[to_size(kCount)];
   for (Index q = 0; q < kCount; ++q) {
-    denominators[q] = soften(scores[q], num_rows[q], kMinusInfinity, ops::Rounding::None);
+    sums[q].denominator = soften(scores[q], sums[q].num_rows, kMinusInfinity, ops::Rounding::None);
   }
-  add_rows<kCount>(value_of, scores, width, num_rows, denominators, ops::Rounding::None, out);
+  add_rows<kCount>(value_of, sums, width, ops::Rounding::None);
 }
 
 }  // namespace
