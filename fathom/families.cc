@@ -1,8 +1,14 @@
 #include "fathom/families.h"
 
+#include <algorithm>
+#include <array>
+#include <span>
+
 #include "fathom/base/core/error.h"
 #include "fathom/model/deepseek_v4/model.h"
 #include "fathom/model/deepseek_v4/weight_names.h"
+#include "fathom/model/llama/model.h"
+#include "fathom/model/llama/weight_names.h"
 
 namespace fathom {
 namespace {
@@ -11,14 +17,21 @@ struct FamilyRow {
   config::Family family;
   const weights::NameMap& (*names)();
   std::unique_ptr<layers::CausalLm> (*build)(const OpenedModel& opened);
+  std::span<const ops::Numerics> numerics;  // those that are defined for it
 };
 
-std::unique_ptr<layers::CausalLm> build_deepseek_v4(const OpenedModel& opened) {
-  return std::make_unique<deepseek_v4::DeepseekV4>(opened.store, opened.config.model);
+template <typename Model>
+std::unique_ptr<layers::CausalLm> build(const OpenedModel& opened) {
+  return std::make_unique<Model>(opened.store, opened.config.model);
 }
 
+constexpr auto kWithOfficial = std::to_array({ops::Numerics::High, ops::Numerics::Official});
+constexpr auto kHighOnly = std::to_array({ops::Numerics::High});
+
 constexpr FamilyRow kFamilies[] = {
-    {config::Family::DeepseekV4, &deepseek_v4::weight_names, &build_deepseek_v4},
+    {config::Family::DeepseekV4, &deepseek_v4::weight_names, &build<deepseek_v4::DeepseekV4>,
+     kWithOfficial},
+    {config::Family::Llama, &llama::weight_names, &build<llama::Llama>, kHighOnly},
 };
 
 const FamilyRow& row_of(config::Family family) {
@@ -48,6 +61,15 @@ config::ParsedConfig read_config(const weights::Checkpoint& checkpoint) {
 
 const weights::NameMap& names_of(config::Family family) {
   return row_of(family).names();
+}
+
+void check_numerics(config::Family family, ops::Numerics numerics) {
+  const std::span<const ops::Numerics> defined = row_of(family).numerics;
+  if (std::find(defined.begin(), defined.end(), numerics) == defined.end()) {
+    fail(ErrorCode::Unsupported, "numerics: ", ops::to_string(numerics),
+         " is not defined for models of family ", config::to_string(family),
+         " (docs/numerics.md), expected high");
+  }
 }
 
 OpenedModel open_model(const std::filesystem::path& path, const platform::MapOptions& options) {

@@ -27,6 +27,9 @@ OpenedModel open_model(const std::filesystem::path& path, const platform::MapOpt
 // How the family of a config calls its tensors.
 const weights::NameMap& names_of(config::Family family);
 
+// Throws Unsupported where a family has no such rounding points.
+void check_numerics(config::Family family, ops::Numerics numerics);
+
 // The layers over the opened weights. Throws InvalidCheckpoint naming the first missing tensor.
 std::unique_ptr<layers::CausalLm> build_model(const OpenedModel& opened);
 

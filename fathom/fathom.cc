@@ -33,6 +33,7 @@ class LoadedModel final : public Model {
                .has_draft = lm_->draft() != nullptr,
                .num_threads = runtime_.pool().num_threads(),
                .fallbacks = runtime_.fallbacks()} {
+    check_numerics(opened_.config.model.family, runtime_.context().numerics);
     if (options.on_layer) {
       runtime_.context().probe = [on_layer = options.on_layer](std::string_view name,
                                                                Index layer_idx,
@@ -50,7 +51,11 @@ class LoadedModel final : public Model {
   ops::Context& context() { return runtime_.context(); }
   const layers::CausalLm& lm() const { return *lm_; }
   Index step_tokens() const { return step_tokens_; }
-  Index end_token() const { return opened_.config.model.eos_token; }
+  bool is_end_token(TokenId token) const {
+    const config::ModelConfig& config = opened_.config.model;
+    const auto& more = config.more_eos_tokens;
+    return token == config.eos_token || std::find(more.begin(), more.end(), token) != more.end();
+  }
   kv::SequenceCache make_cache(const std::vector<config::CacheStream>& layout) {
     return {layout, context().real, cache_options_};
   }
@@ -270,7 +275,7 @@ Generated Session::generate(std::vector<float> logits, const GenerateOptions& op
     if (options.on_token) {
       options.on_token(token, generated.logprobs.back());
     }
-    const bool is_end = options.stop_at_end_token && token == state_->model->end_token();
+    const bool is_end = options.stop_at_end_token && state_->model->is_end_token(token);
     if (is_end || to_index(generated.tokens.size()) == options.max_tokens) {
       break;
     }

@@ -29,6 +29,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "model/layers": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv"},
     "model/deepseek_v4": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv",
                           "model/layers"},
+    "model/llama": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv", "model/layers"},
     "study/eval": set(),
 }
 ANYTHING = {""}  # fathom/fathom.{h,cc}: the door sees every floor

@@ -1,5 +1,7 @@
 // fathom inspect: what a model is, how large, what it reads per token and what its context takes.
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <utility>
@@ -38,10 +40,15 @@ struct Part {
   Index WeightBytes::*bytes;
 };
 constexpr Part kParts[] = {
-    {"experts", &WeightBytes::experts},     {"shared_experts", &WeightBytes::shared},
-    {"attention", &WeightBytes::attention}, {"router", &WeightBytes::router},
-    {"mixing", &WeightBytes::mixing},       {"embedding", &WeightBytes::embedding},
-    {"head", &WeightBytes::head},           {"mtp", &WeightBytes::mtp},
+    {"experts", &WeightBytes::experts},
+    {"shared_experts", &WeightBytes::shared},
+    {"mlp", &WeightBytes::mlp},
+    {"attention", &WeightBytes::attention},
+    {"router", &WeightBytes::router},
+    {"mixing", &WeightBytes::mixing},
+    {"embedding", &WeightBytes::embedding},
+    {"head", &WeightBytes::head},
+    {"mtp", &WeightBytes::mtp},
 };
 
 std::string format_name(const weights::StoredTensor& tensor,
@@ -91,30 +98,56 @@ Json shape_of(const config::ModelConfig& model) {
   for (const config::LayerConfig& layer : model.layers) {
     ++attention[std::string(config::to_string(layer.attention))];
   }
-  return {{"layers", model.num_layers()},   {"mtp_layers", model.mtp_layers.size()},
-          {"attention_layers", attention},  {"hidden_size", model.hidden_size},
-          {"experts", model.num_experts},   {"experts_per_token", model.num_experts_per_token},
-          {"vocab_size", model.vocab_size}, {"max_context_tokens", model.max_context}};
+  Json shape = {{"layers", model.num_layers()},
+                {"mtp_layers", model.mtp_layers.size()},
+                {"attention_layers", attention},
+                {"hidden_size", model.hidden_size},
+                {"heads", model.num_heads}};
+  if (model.num_key_value_heads > 0) {
+    shape["key_value_heads"] = model.num_key_value_heads;
+  }
+  if (model.num_experts > 0) {
+    shape["experts"] = model.num_experts;
+    shape["experts_per_token"] = model.num_experts_per_token;
+  }
+  if (model.mlp_hidden > 0) {
+    shape["mlp_hidden"] = model.mlp_hidden;
+  }
+  shape["vocab_size"] = model.vocab_size;
+  shape["max_context_tokens"] = model.max_context;
+  return shape;
 }
 
 void add_sizes(Json& out, const config::ModelConfig& model, const config::BytesOf& bytes_of) {
   const config::ParameterCount parameters = config::count_parameters(model);
-  out["parameters"] = {{"total", parameters.total},
-                       {"total_with_mtp", parameters.total + parameters.mtp},
-                       {"active", parameters.active},
-                       {"mtp", parameters.mtp}};
+  out["parameters"] = {{"total", parameters.total}, {"active", parameters.active}};
+  if (parameters.mtp > 0) {
+    out["parameters"]["mtp"] = parameters.mtp;
+    out["parameters"]["total_with_mtp"] = parameters.total + parameters.mtp;
+  }
   const WeightBytes bytes = config::weight_bytes(model, bytes_of);
   out["weights_bytes"] = bytes.total();
   for (const Part& part : kParts) {
-    out["weights_bytes_by_part"][part.name] = bytes.*part.bytes;
+    if (bytes.*part.bytes > 0) {
+      out["weights_bytes_by_part"][part.name] = bytes.*part.bytes;
+    }
   }
   out["decode_bytes_per_token"] = config::decode_weight_bytes_per_token(model, bytes_of);
+}
+
+// The usual lengths that fit, and the model's own.
+std::vector<Index> contexts_of(const config::ModelConfig& model) {
+  std::vector<Index> contexts;
+  std::copy_if(kContexts.begin(), kContexts.end(), std::back_inserter(contexts),
+               [&](Index context) { return context < model.max_context; });
+  contexts.push_back(model.max_context);
+  return contexts;
 }
 
 void add_context(Json& out, const config::ModelConfig& model) {
   out["cache_bytes_per_token"] = config::cache_bytes_per_token(model, kCacheNumberBytes);
   out["packed_cache_bytes_per_token"] = config::packed_cache_bytes_per_token(model);
-  for (const Index context : kContexts) {
+  for (const Index context : contexts_of(model)) {
     const std::string key = std::to_string(context);
     out["cache_bytes_at_context"][key] = config::cache_bytes(model, context, kCacheNumberBytes);
     out["packed_cache_bytes_at_context"][key] = config::packed_cache_bytes(model, context);
@@ -203,12 +236,15 @@ std::string head_text(const Json& out) {
     attention += fmt::format("{}{} {}", attention.empty() ? "" : ", ", item.value().get<Index>(),
                              item.key());
   }
-  text += fmt::format(
-      "  {} layers ({}), {} MTP; hidden {}, {} of {} experts, vocabulary {}, context {}\n",
-      shape["layers"].get<Index>(), attention, shape["mtp_layers"].get<Index>(),
-      shape["hidden_size"].get<Index>(), shape["experts_per_token"].get<Index>(),
-      shape["experts"].get<Index>(), shape["vocab_size"].get<Index>(),
-      shape["max_context_tokens"].get<Index>());
+  const std::string feed_forward =
+      shape.contains("experts")
+          ? fmt::format("{} of {} experts", shape["experts_per_token"].get<Index>(),
+                        shape["experts"].get<Index>())
+          : fmt::format("MLP {}", shape["mlp_hidden"].get<Index>());
+  text += fmt::format("  {} layers ({}), {} MTP; hidden {}, {}, vocabulary {}, context {}\n",
+                      shape["layers"].get<Index>(), attention, shape["mtp_layers"].get<Index>(),
+                      shape["hidden_size"].get<Index>(), feed_forward,
+                      shape["vocab_size"].get<Index>(), shape["max_context_tokens"].get<Index>());
   if (out.contains("container")) {
     text += fmt::format("  {} with {} names, {} file(s), {}\n", out["container"].get<std::string>(),
                         out["dialect"].get<std::string>(), out["files"].get<Index>(),
@@ -243,7 +279,7 @@ std::string readable(const Json& out) {
   }
   for (const auto& [title, prefix] :
        {std::pair{"Context in this program's cache (fp32 rows), bytes", ""},
-        std::pair{"Context in the packed deployment layout (FP8 and FP4 rows), bytes",
+        std::pair{"Context in the packed deployment layout (FP8, FP4 or BF16 rows), bytes",
                   "packed_"}}) {
     text += fmt::format("\n{}\n", title);
     for (const auto& item : out[std::string(prefix) + "cache_bytes_at_context"].items()) {
@@ -253,7 +289,9 @@ std::string readable(const Json& out) {
     text += rate_row("per further token",
                      out[std::string(prefix) + "cache_bytes_per_token"].get<double>());
   }
-  text += bytes_row("raw rows, per token kept", out["raw_row_bytes_per_token"].get<Index>());
+  if (out["raw_row_bytes_per_token"].get<Index>() > 0) {
+    text += bytes_row("raw rows, per token kept", out["raw_row_bytes_per_token"].get<Index>());
+  }
   text += "\n";
   if (out.contains("missing_tensors")) {
     text += names_text("Missing tensors", out["missing_tensors"]);

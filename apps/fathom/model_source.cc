@@ -97,7 +97,7 @@ config::StoragePlan storage_of(const config::ParsedConfig& config,
   }
   if (!config.storage) {
     fail(ErrorCode::InvalidArgument, source,
-         ": does not say how experts are stored (no expert_dtype, no inference config beside it): "
+         ": does not say how weights are stored (no dtype or expert_dtype, no inference config): "
          "add --storage fp4, fp8, bf16 or f32");
   }
   return *config.storage;

@@ -31,6 +31,7 @@ struct RopeProblem {
   Index head_dim;
   Index rope_dim;
   bool is_inverse;
+  ops::RopePairs pairs;
   Rounding rounding;
   std::vector<float> x;
   std::vector<float> cos_sin;
@@ -41,8 +42,15 @@ struct RopeProblem {
                           Index head_dim,
                           Index rope_dim,
                           Rounding rounding) {
-    RopeProblem problem = {rows,     num_heads, head_dim, rope_dim, random.index(0, 1) == 1,
-                           rounding, {},        {}};
+    RopeProblem problem = {rows,
+                           num_heads,
+                           head_dim,
+                           rope_dim,
+                           random.index(0, 1) == 1,
+                           ops::RopePairs::Neighbours,
+                           rounding,
+                           {},
+                           {}};
     problem.x = random.normals(rows * num_heads * head_dim, rounding);
     const auto angles = random.normals(rows * rope_dim / 2, Rounding::None, 3);
     for (Index row = 0; row < rows; ++row) {
@@ -70,6 +78,7 @@ struct RopeProblem {
                       .head_dim = head_dim,
                       .cos_sin = table.view(),
                       .is_inverse = is_inverse,
+                      .pairs = pairs,
                       .rounding = rounding},
                      pool);
     return result_of<Real>(rows, grid);
@@ -111,22 +120,32 @@ TEST_P(Rope, KeepsTheContract) {
                    std::to_string(shape.head_dim));
       auto problem = RopeProblem::draw(random, shape.rows, shape.heads, shape.head_dim,
                                        shape.rope_dim, rounding);
-      expect_contract(problem, GetParam());
-      problem.is_inverse = !problem.is_inverse;
-      expect_contract(problem, GetParam());
+      for (const ops::RopePairs pairs : {ops::RopePairs::Neighbours, ops::RopePairs::Halves}) {
+        problem.pairs = pairs;
+        expect_contract(problem, GetParam());
+        problem.is_inverse = !problem.is_inverse;
+        expect_contract(problem, GetParam());
+      }
     }
   }
 }
 
 FATHOM_ON_EVERY_BACKEND(Rope);
 
-TEST(RopeMutation, TheOtherDirectionOrOnePositionOffIsNoticed) {
+TEST(RopeMutation, TheOtherDirectionOtherPairsOrOnePositionOffIsNoticed) {
   Random random(53);
   expect_notices(RopeProblem::draw(random, 2, 2, 32, 16, Rounding::None),
                  &ops::KernelTable<float>::rope,
                  [](const ops::RopeArgs<float>& args, platform::ThreadPool& pool) noexcept {
                    auto wrong = args;
                    wrong.is_inverse = !args.is_inverse;
+                   reference::rope(wrong, pool);
+                 });
+  expect_notices(RopeProblem::draw(random, 2, 2, 32, 16, Rounding::None),
+                 &ops::KernelTable<float>::rope,
+                 [](const ops::RopeArgs<float>& args, platform::ThreadPool& pool) noexcept {
+                   auto wrong = args;
+                   wrong.pairs = ops::RopePairs::Halves;
                    reference::rope(wrong, pool);
                  });
   const RopeTableProblem table = {{5, 70000}, ops::rope_frequencies(8, 1e4, nullptr).values};

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,7 +41,7 @@ class GoldenModel {
       : runtime_({.num_threads = 2, .backend = backend, .numerics = numerics}),
         opened_(open_model(golden_folder(checkpoint))),
         lm_(build_model(opened_)),
-        reference_(golden_folder(checkpoint) / "reference.safetensors") {}
+        folder_(golden_folder(checkpoint)) {}
 
   ops::Context& context() { return runtime_.context(); }
   const layers::CausalLm& lm() const { return *lm_; }
@@ -48,8 +49,13 @@ class GoldenModel {
     return dynamic_cast<const deepseek_v4::DeepseekV4&>(*lm_);
   }
   const config::ModelConfig& config() const { return lm_->config(); }
-  const TensorFile& reference() const { return reference_; }
-  std::vector<std::int32_t> prompt() const { return reference_.read<std::int32_t>("prompt"); }
+  const TensorFile& reference() const {
+    if (!reference_) {
+      reference_.emplace(folder_ / "reference.safetensors");
+    }
+    return *reference_;
+  }
+  std::vector<std::int32_t> prompt() const { return reference().read<std::int32_t>("prompt"); }
 
   kv::SequenceCache cache() { return {lm_->cache_layout(), context().real, {}}; }
 
@@ -150,7 +156,8 @@ class GoldenModel {
   runtime::Runtime runtime_;
   OpenedModel opened_;
   std::unique_ptr<layers::CausalLm> lm_;
-  TensorFile reference_;
+  std::filesystem::path folder_;
+  mutable std::optional<TensorFile> reference_;  // opened when asked for
   std::map<std::pair<std::string, Index>, Observed> observed_;
 };
 

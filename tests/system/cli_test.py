@@ -23,7 +23,7 @@ FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 GOLDEN = ROOT / "tests/data/golden"
 MODEL = GOLDEN / "checkpoints/flash-tiny"
-DTYPES = {"F32": "<f4", "I32": "<i4"}
+DTYPES = {"F32": "<f4", "I32": "<i4", "I64": "<i8"}
 LIMIT = 2e-4
 
 
@@ -278,6 +278,17 @@ class Generate(CliTest):
         self.refuse(2, "1025 tokens", "generate", MODEL, "--tokens", "1,2", "--max-tokens", 1024)
 
 
+class SecondFamily(CliTest):
+    def test_logits_of_both_containers_equal_those_of_transformers(self):
+        folder = GOLDEN / "checkpoints/llama-tiny"
+        prompt = self.tokens(read_tensor(folder / "reference.safetensors", "prompt"), numpy.int64)
+        expected = read_tensor(folder / "reference.safetensors", "logits")
+        for model in (folder, GOLDEN / "checkpoints/llama-tiny.gguf"):
+            _, values = self.logits(model=model, tokens=prompt)
+            error = float(numpy.max(numpy.abs(values - expected)))
+            self.assertTrue(error <= LIMIT, error)
+
+
 class Inspect(CliTest):
     def test_published_models_have_the_parameters_of_their_configs(self):
         flash = self.succeed_json("inspect", "v4-flash")
@@ -355,6 +366,25 @@ class Synth(CliTest):
             tokens = self.succeed_json("generate", out, "--tokens", "1,2,3", "--max-tokens", 4)
             self.assertTrue(tokens["tokens"])
         self.refuse_logits(2, "no multi-token prediction", "--mtp", model=self.dir / "tiny.gguf")
+
+    def test_models_of_the_second_family_open_and_compute(self):
+        for name in ("llama", "llama.gguf"):
+            out = self.dir / name
+            self.succeed("synth", "--preset", "llama-tiny", "--out", out)
+            facts = self.succeed_json("inspect", out)
+            self.assertEqual(facts["family"], "llama")
+            self.assertEqual(facts["shape"]["attention_layers"], {"grouped": 4})
+            self.assertNotIn("experts", facts["shape"])
+            self.assertNotIn("experts", facts["weights_bytes_by_part"])
+            self.assertEqual((facts["missing_tensors"], facts["unexpected_tensors"]), ([], []))
+            self.assertEqual(set(facts["cache_bytes_at_context"]), {"4096", "8192"})
+            tokens = self.succeed_json("generate", out, "--tokens", "1,2,3", "--max-tokens", 4)
+            self.assertTrue(tokens["tokens"])
+        self.refuse_logits(2, "official is not defined", "--numerics", "official",
+                           model=self.dir / "llama")
+        self.refuse_logits(2, "no multi-token prediction", "--mtp", model=self.dir / "llama")
+        self.refuse(2, "torch_dtype: expected f32, f16 or bf16", "synth", "--preset", "llama-tiny",
+                    "--storage", "fp8", "--out", self.out.parent / "x")
 
     def test_same_seed_gives_same_bytes(self):
         for name, seed in (("a", 5), ("b", 5), ("c", 6)):

@@ -28,7 +28,17 @@ inline float round_bf16(float value) {
 }
 double round_bf16(double value);
 
-float f16_to_float(std::uint16_t bits);
+// Here because kernels decode a block's scale with it.
+inline float f16_to_float(std::uint16_t bits) {
+  const std::uint32_t sign = (bits & 0x8000U) << 16;
+  const std::uint32_t magnitude = bits & 0x7fffU;
+  if (magnitude < 0x400U) {  // zero and subnormal numbers: units of 2^-24
+    const float value = static_cast<float>(magnitude) * 0x1p-24F;
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
+  }
+  const std::uint32_t rebias = magnitude >= 0x7c00U ? (255U - 31U) << 23 : (127U - 15U) << 23;
+  return std::bit_cast<float>(sign | ((magnitude << 13) + rebias));
+}
 std::uint16_t float_to_f16(float value);
 
 // E4M3FN: 1-4-3, bias 7, largest 448, no infinity, 0x7f and 0xff are NaN.

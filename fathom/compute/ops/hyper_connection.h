@@ -86,8 +86,8 @@ void hyper_merge(Context& context,
                  const HyperControl& control,
                  const tensor::Tensor& y);
 
-// each[t, j] += shared[t]: how the MTP block joins the embedding to every stream.
-// Official rounding: at the end.
+// each[t, j] += shared[t]: how the MTP block joins the embedding to every stream, and, of one
+// stream, the residual connection of plain transformers. Official rounding: at the end.
 //
 //   shared  [T, D]   each  [T * N, D], in place
 template <typename Real>

@@ -7,6 +7,7 @@
 
 #include "fathom/compute/ops/compress_pool.h"
 #include "fathom/compute/ops/embed.h"
+#include "fathom/compute/ops/grouped_attention.h"
 #include "fathom/compute/ops/hadamard.h"
 #include "fathom/compute/ops/hyper_connection.h"
 #include "fathom/compute/ops/index_select.h"
@@ -46,6 +47,7 @@ struct KernelTable {
   Kernel<ScaleArgs<Real>> scale;
   Kernel<IndexSelectArgs<Real>> index_select;
   Kernel<SinkAttentionArgs<Real>> sink_attention;
+  Kernel<GroupedAttentionArgs<Real>> grouped_attention;
   Kernel<RouteArgs<Real>> route;
   Kernel<CombineExpertsArgs<Real>> combine_experts;
   Kernel<SwigluArgs<Real>> swiglu;
@@ -71,6 +73,7 @@ struct KernelTable {
     visit("scale", table.scale);
     visit("index_select", table.index_select);
     visit("sink_attention", table.sink_attention);
+    visit("grouped_attention", table.grouped_attention);
     visit("route", table.route);
     visit("combine_experts", table.combine_experts);
     visit("swiglu", table.swiglu);

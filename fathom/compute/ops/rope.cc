@@ -49,6 +49,40 @@ RopeFrequencies rope_frequencies(Index rope_dim, double base, const YarnParamete
   return frequencies;
 }
 
+void divide_frequencies(RopeFrequencies& frequencies, double divisor) {
+  for (float& frequency : frequencies.values) {
+    frequency /= static_cast<float>(divisor);
+  }
+}
+
+void divide_frequencies(RopeFrequencies& frequencies, std::span<const float> divisors) {
+  require_equal("rope", "divisors of frequencies", to_index(divisors.size()),
+                to_index(frequencies.values.size()));
+  for (std::size_t pair = 0; pair < divisors.size(); ++pair) {
+    frequencies.values[pair] /= divisors[pair];
+  }
+}
+
+void scale_llama3(RopeFrequencies& frequencies, const Llama3Parameters& parameters) {
+  const auto context = static_cast<float>(parameters.original_context);
+  const auto factor = static_cast<float>(parameters.factor);
+  const auto low = static_cast<float>(parameters.low_factor);
+  const auto high = static_cast<float>(parameters.high_factor);
+  const auto longest =
+      static_cast<float>(static_cast<double>(parameters.original_context) / parameters.low_factor);
+  const auto shortest =
+      static_cast<float>(static_cast<double>(parameters.original_context) / parameters.high_factor);
+  for (float& frequency : frequencies.values) {
+    const float wave = static_cast<float>(2 * std::numbers::pi) / frequency;
+    if (wave > longest) {
+      frequency /= factor;
+    } else if (wave >= shortest) {
+      const float blend = (context / wave - low) / (high - low);
+      frequency = (1.0F - blend) * frequency / factor + blend * frequency;
+    }
+  }
+}
+
 tensor::Tensor rope_table(Context& context,
                           std::span<const Index> positions,
                           const RopeFrequencies& frequencies) {
@@ -68,7 +102,8 @@ void rope(Context& context,
           const tensor::Tensor& x,
           Index head_dim,
           const tensor::Tensor& cos_sin,
-          bool is_inverse) {
+          bool is_inverse,
+          RopePairs pairs) {
   require_equal("rope", "columns of x modulo head_dim", x.shape().last() % head_dim, 0);
   require_equal("rope", "rows of the table", cos_sin.dim(0), x.num_elements() / x.shape().last());
   with_kernels(context, [&](auto real, const auto& kernels) {
@@ -77,6 +112,7 @@ void rope(Context& context,
                       .head_dim = head_dim,
                       .cos_sin = cos_sin.matrix<Real>(),
                       .is_inverse = is_inverse,
+                      .pairs = pairs,
                       .rounding = context.rounding()},
                      context.pool);
   });

@@ -20,6 +20,21 @@ struct YarnParameters {
 };
 RopeFrequencies rope_frequencies(Index rope_dim, double base, const YarnParameters* yarn);
 
+// Scalings of models that came after the plain form, in fp32 as PyPI transformers computes them.
+// Every frequency divided by one number, or by one of its own [R / 2].
+void divide_frequencies(RopeFrequencies& frequencies, double divisor);
+void divide_frequencies(RopeFrequencies& frequencies, std::span<const float> divisors);
+
+// Waves longer than original_context / low_factor become `factor` times longer, those shorter than
+// original_context / high_factor stay, and between the two the frequencies are blended.
+struct Llama3Parameters {
+  double factor;
+  double low_factor;
+  double high_factor;
+  Index original_context;
+};
+void scale_llama3(RopeFrequencies& frequencies, const Llama3Parameters& parameters);
+
 // cos and sin of fp32(position) * fp32(frequency), the product rounded to fp32.
 //
 //   positions    [T]
@@ -35,7 +50,13 @@ tensor::Tensor rope_table(Context& context,
                           std::span<const Index> positions,
                           const RopeFrequencies& frequencies);
 
-// Rotates neighbours (2i, 2i + 1) of the last R of every head's C numbers; `is_inverse` turns back.
+// Which of the last R numbers of a head rotate together.
+enum class RopePairs {
+  Neighbours,  // 2i and 2i + 1
+  Halves,      // i and i + R / 2
+};
+
+// Rotates the pairs of the last R of every head's C numbers; `is_inverse` turns back.
 // Official rounding: once, at the end.
 //
 //   x        [T, H * C], in place
@@ -46,12 +67,14 @@ struct RopeArgs {
   Index head_dim;
   tensor::MatrixView<const Real> cos_sin;
   bool is_inverse;
+  RopePairs pairs;
   Rounding rounding;
 };
 void rope(Context& context,
           const tensor::Tensor& x,
           Index head_dim,
           const tensor::Tensor& cos_sin,
-          bool is_inverse);
+          bool is_inverse,
+          RopePairs pairs = RopePairs::Neighbours);
 
 }  // namespace fathom::ops

@@ -39,24 +39,46 @@ CacheStream compressed(Index layer_idx, StreamKind kind, const LayerConfig& laye
   return stream;
 }
 
+// The window and, as the kind has them, compressed rows and index keys.
+void add_compressed_attention(const ModelConfig& config,
+                              Index layer_idx,
+                              const LayerConfig& layer,
+                              std::vector<CacheStream>& layout) {
+  CacheStream window = per_token(layer_idx, StreamKind::Window, config.head_dim);
+  window.lookback_tokens = config.window - 1;
+  layout.push_back(window);
+  if (layer.attention == AttentionKind::SlidingWindow) {
+    return;
+  }
+  layout.push_back(
+      compressor_input(layer_idx, StreamKind::CompressorInput, layer, config.head_dim));
+  layout.push_back(compressed(layer_idx, StreamKind::Compressed, layer, config.head_dim));
+  if (layer.attention == AttentionKind::CompressedSparse) {
+    layout.push_back(
+        compressor_input(layer_idx, StreamKind::IndexerInput, layer, config.index_head_dim));
+    layout.push_back(compressed(layer_idx, StreamKind::IndexKey, layer, config.index_head_dim));
+  }
+}
+
+void add_grouped_attention(const ModelConfig& config,
+                           Index layer_idx,
+                           std::vector<CacheStream>& layout) {
+  for (const StreamKind kind : {StreamKind::Key, StreamKind::Value}) {
+    CacheStream rows = per_token(layer_idx, kind, config.num_key_value_heads * config.head_dim);
+    rows.lookback_tokens = CacheStream::kAllTokens;
+    layout.push_back(rows);
+  }
+}
+
 std::vector<CacheStream> layout_of(const ModelConfig& config,
                                    const std::vector<LayerConfig>& layers) {
   std::vector<CacheStream> layout;
   for (Index layer_idx = 0; layer_idx < to_index(layers.size()); ++layer_idx) {
     const LayerConfig& layer = layers[to_size(layer_idx)];
-    CacheStream window = per_token(layer_idx, StreamKind::Window, config.head_dim);
-    window.lookback_tokens = config.window - 1;
-    layout.push_back(window);
-    if (layer.attention == AttentionKind::SlidingWindow) {
-      continue;
-    }
-    layout.push_back(
-        compressor_input(layer_idx, StreamKind::CompressorInput, layer, config.head_dim));
-    layout.push_back(compressed(layer_idx, StreamKind::Compressed, layer, config.head_dim));
-    if (layer.attention == AttentionKind::CompressedSparse) {
-      layout.push_back(
-          compressor_input(layer_idx, StreamKind::IndexerInput, layer, config.index_head_dim));
-      layout.push_back(compressed(layer_idx, StreamKind::IndexKey, layer, config.index_head_dim));
+    if (layer.attention == AttentionKind::Grouped) {
+      add_grouped_attention(config, layer_idx, layout);
+    } else {
+      add_compressed_attention(config, layer_idx, layer, layout);
     }
   }
   return layout;

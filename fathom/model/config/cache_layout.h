@@ -4,6 +4,7 @@
 // row per token; compressed streams one row per closed block. docs/architecture.md has the bytes.
 #pragma once
 
+#include <limits>
 #include <vector>
 
 #include "fathom/base/core/index.h"
@@ -17,19 +18,25 @@ enum class StreamKind {
   Compressed,       // key and value of one block, [C]
   IndexerInput,     // as CompressorInput, of the indexer's own compressor
   IndexKey,         // index key of one block, [index_head_dim]
+  Key,              // keys of one token, every head's, [key-value heads * C]
+  Value,            // and its values
 };
 
 struct CacheStream {
+  // As lookback_tokens: all tokens before.
+  static constexpr Index kAllTokens = std::numeric_limits<Index>::max();
+
   Index layer_idx;
   StreamKind kind;
   Index width;           // numbers in a row
   Index tokens_per_row;  // 1, or the compress ratio
   // Rows of tokens below first_row_needed(p) are never read again once p tokens are in the cache
   // and no earlier position is asked for. Compressed streams need every row.
-  Index lookback_tokens;  // window: W - 1 rows before p
+  Index lookback_tokens;  // window: W - 1 rows before p; keys and values: kAllTokens
   Index block_tokens;     // compressor inputs: back to the start of p's open block ...
   Index overlap_tokens;   // ... and the block before it where blocks overlap
   Index first_row_needed(Index num_tokens) const;
+  bool keeps_every_row() const { return tokens_per_row > 1 || lookback_tokens == kAllTokens; }
 };
 
 // Streams of the decoder layers (in layer order), or of MTP block `mtp_idx` alone.

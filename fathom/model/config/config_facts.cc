@@ -1,31 +1,8 @@
 #include "fathom/model/config/config_facts.h"
 
-#include <algorithm>
-#include <bit>
-#include <limits>
+#include "fathom/model/config/family_rows.h"
 
 namespace fathom::config {
-namespace {
-
-constexpr Index kMaxWidth = Index{1} << 17;  // of hidden states and expert hidden layers
-constexpr Index kMaxHeads = Index{1} << 13;
-constexpr Index kMaxHeadDim = Index{1} << 13;
-constexpr Index kMaxRank = Index{1} << 16;
-constexpr Index kMaxTokens = Index{1} << 32;
-constexpr Index kMaxVocab = Index{1} << 24;
-
-struct RatioRow {
-  Index ratio;
-  AttentionKind kind;
-};
-
-constexpr auto kRatios = std::to_array<RatioRow>({
-    {0, AttentionKind::SlidingWindow},
-    {4, AttentionKind::CompressedSparse},
-    {128, AttentionKind::HeavilyCompressed},
-});
-
-}  // namespace
 
 std::string_view FactNames::in(Dialect dialect) const {
   switch (dialect) {
@@ -39,104 +16,16 @@ std::string_view FactNames::in(Dialect dialect) const {
   fail(ErrorCode::Internal, "unknown dialect of a config");
 }
 
-const std::vector<IntegerFact>& integer_facts() {
-  using M = ModelConfig;
-  static const std::vector<IntegerFact> facts = {
-      {&M::vocab_size, {"vocab_size", "vocab_size", "vocab_size"}, {1, kMaxVocab}, {}},
-      {&M::hidden_size, {"hidden_size", "dim", "embedding_length"}, {1, kMaxWidth}, {}},
-      {&M::max_context,
-       {"max_position_embeddings", "max_seq_len", "context_length"},
-       {1, kMaxTokens},
-       1048576},
-      {&M::num_heads,
-       {"num_attention_heads", "n_heads", "attention.head_count"},
-       {1, kMaxHeads},
-       {}},
-      {&M::head_dim, {"head_dim", "head_dim", "attention.key_length"}, {1, kMaxHeadDim}, {}},
-      {&M::rope_dim,
-       {"qk_rope_head_dim", "rope_head_dim", "rope.dimension_count"},
-       {2, kMaxHeadDim},
-       {}},
-      {&M::query_rank, {"q_lora_rank", "q_lora_rank", "attention.q_lora_rank"}, {1, kMaxRank}, {}},
-      {&M::window,
-       {"sliding_window", "window_size", "attention.sliding_window"},
-       {1, Index{1} << 24},
-       {}},
-      {&M::num_output_groups,
-       {"o_groups", "o_groups", "attention.output_group_count"},
-       {1, kMaxHeads},
-       {}},
-      {&M::output_rank,
-       {"o_lora_rank", "o_lora_rank", "attention.output_lora_rank"},
-       {1, kMaxRank},
-       {}},
-      {&M::num_index_heads,
-       {"index_n_heads", "index_n_heads", "attention.indexer.head_count"},
-       {1, kMaxHeads},
-       {}},
-      {&M::index_head_dim,
-       {"index_head_dim", "index_head_dim", "attention.indexer.key_length"},
-       {1, kMaxHeadDim},
-       {}},
-      {&M::index_top_k,
-       {"index_topk", "index_topk", "attention.indexer.top_k"},
-       {1, kMaxTokens},
-       {}},
-      {&M::num_experts,
-       {"n_routed_experts", "n_routed_experts", "expert_count"},
-       {1, kMaxHeads},
-       {}},
-      {&M::num_shared_experts,
-       {"n_shared_experts", "n_shared_experts", "expert_shared_count"},
-       {1, 64},
-       {}},
-      {&M::num_experts_per_token,
-       {"num_experts_per_tok", "n_activated_experts", "expert_used_count"},
-       {1, kMaxHeads},
-       {}},
-      {&M::expert_hidden,
-       {"moe_intermediate_size", "moe_inter_dim", "expert_feed_forward_length"},
-       {1, kMaxWidth},
-       {}},
-      {&M::num_hash_layers,
-       {"num_hash_layers", "n_hash_layers", "hash_layer_count"},
-       {0, kLayerCountRange.maximum},
-       {}},
-      {&M::num_streams, {"hc_mult", "hc_mult", "hyper_connection.count"}, {1, kMaxStreams}, {}},
-      {&M::sinkhorn_iterations,
-       {"hc_sinkhorn_iters", "hc_sinkhorn_iters", "hyper_connection.sinkhorn_iterations"},
-       {1, 10000},
-       {}},
-      {&M::bos_token,
-       {"bos_token_id", "bos_token_id", "tokenizer.ggml.bos_token_id"},
-       {0, kMaxVocab},
-       0},
-      {&M::eos_token,
-       {"eos_token_id", "eos_token_id", "tokenizer.ggml.eos_token_id"},
-       {0, kMaxVocab},
-       1},
-  };
-  return facts;
+const std::vector<IntegerFact>& integer_facts(Family family) {
+  return row_of(family).integers();
 }
 
-const std::vector<NumberFact>& number_facts() {
-  using M = ModelConfig;
-  static const std::vector<NumberFact> facts = {
-      {&M::route_scale,
-       {"routed_scaling_factor", "route_scale", "expert_weights_scale"},
-       {1e-6, 1e6},
-       {}},
-      {&M::hyper_epsilon, {"hc_eps", "hc_eps", "hyper_connection.epsilon"}, {0, 1}, 1e-6},
-      {&M::norm_epsilon,
-       {"rms_norm_eps", "norm_eps", "attention.layer_norm_rms_epsilon"},
-       {1e-30, 1},
-       1e-6},
-  };
-  return facts;
+const std::vector<NumberFact>& number_facts(Family family) {
+  return row_of(family).numbers();
 }
 
-std::string_view name_of(Index ModelConfig::*member, Dialect dialect) {
-  for (const IntegerFact& fact : integer_facts()) {
+std::string_view name_of(Family family, Index ModelConfig::*member, Dialect dialect) {
+  for (const IntegerFact& fact : integer_facts(family)) {
     if (fact.member == member) {
       return fact.names.in(dialect);
     }
@@ -144,102 +33,19 @@ std::string_view name_of(Index ModelConfig::*member, Dialect dialect) {
   fail(ErrorCode::Internal, "a member of ModelConfig has no row in the table of facts");
 }
 
-std::vector<RouterKind> leading_hash_routers(Index num_hash_layers, Index num_layers) {
-  std::vector<RouterKind> routers(to_size(num_layers), RouterKind::TopK);
-  std::fill_n(routers.begin(), std::min(num_hash_layers, num_layers), RouterKind::HashTable);
-  return routers;
-}
-
-void check_mtp_count(Index num_mtp, std::string_view key, const std::string& file) {
-  if (num_mtp > 1) {
-    fail(ErrorCode::Unsupported, file, ": ", key, ": ", num_mtp,
-         " MTP blocks (the DSpark drafter) are not supported, expected 0 or 1");
-  }
-}
-
-void set_layers(ModelConfig& config,
-                const Schedule& schedule,
-                const ScheduleKeys& keys,
-                const std::string& file) {
-  const Index num_layers = to_index(schedule.routers.size());
-  const Index num_ratios = to_index(schedule.ratios.size());
-  check_mtp_count(schedule.num_mtp, keys.num_mtp, file);
-  // Files keep the entry of an MTP block that they do not have.
-  if (num_ratios != num_layers + 1 && (num_ratios != num_layers || schedule.num_mtp > 0)) {
-    fail(ErrorCode::InvalidCheckpoint, file, ": ", keys.ratios, ": expected ",
-         num_layers + schedule.num_mtp, " entries (", keys.num_layers, " ", num_layers, ", ",
-         keys.num_mtp, " ", schedule.num_mtp, "), found ", num_ratios);
-  }
-  const auto limit = [](const std::vector<double>& limits, Index idx) {
-    const double value = limits[to_size(idx)];
-    return value == 0 ? std::numeric_limits<double>::infinity() : value;
-  };
-  config.layers.clear();
-  config.mtp_layers.clear();
-  for (Index idx = 0; idx < num_ratios; ++idx) {
-    const Index ratio = schedule.ratios[to_size(idx)];
-    const auto* const row =
-        std::find_if(kRatios.begin(), kRatios.end(),
-                     [ratio](const RatioRow& entry) { return entry.ratio == ratio; });
-    if (row == kRatios.end()) {
-      fail(ErrorCode::InvalidCheckpoint, file, ": ", keys.ratios, "[", idx,
-           "]: expected 0, 4 or 128, found ", ratio);
-    }
-    const bool is_mtp = idx >= num_layers;
-    if (is_mtp && schedule.num_mtp == 0) {
-      break;
-    }
-    if (is_mtp && ratio != 0) {
-      fail(ErrorCode::Unsupported, file, ": ", keys.ratios, "[", idx, "]: an MTP block with ratio ",
-           ratio, " is not supported, expected 0");
-    }
-    LayerConfig layer;
-    layer.attention = row->kind;
-    layer.router = is_mtp ? RouterKind::TopK : schedule.routers[to_size(idx)];
-    layer.compress_ratio = ratio;
-    layer.rope = ratio == 0 ? schedule.plain_rope : schedule.compressed_rope;
-    layer.swiglu_limit = limit(schedule.swiglu_limits, idx);
-    layer.shared_swiglu_limit = limit(schedule.shared_swiglu_limits, idx);
-    (is_mtp ? config.mtp_layers : config.layers).push_back(layer);
-  }
-}
-
-void check_contradictions(const ModelConfig& config, Dialect dialect, const std::string& file) {
+void check_tokens(const ModelConfig& config, Dialect dialect, const std::string& file) {
   using M = ModelConfig;
-  const auto require_at_most = [&](Index M::*small, Index M::*large) {
-    if (config.*small > config.*large) {
-      fail(ErrorCode::InvalidCheckpoint, file, ": ", name_of(small, dialect), ": expected at most ",
-           name_of(large, dialect), " (", config.*large, "), found ", config.*small);
+  const auto check = [&](Index M::*member, Index token) {
+    if (token >= config.vocab_size) {
+      fail(ErrorCode::InvalidCheckpoint, file, ": ", name_of(config.family, member, dialect),
+           ": expected less than ", name_of(config.family, &M::vocab_size, dialect), " (",
+           config.vocab_size, "), found ", token);
     }
   };
-  require_at_most(&M::rope_dim, &M::head_dim);
-  require_at_most(&M::rope_dim, &M::index_head_dim);
-  require_at_most(&M::num_experts_per_token, &M::num_experts);
-  if (config.rope_dim % 2 != 0) {
-    fail(ErrorCode::InvalidCheckpoint, file, ": ", name_of(&M::rope_dim, dialect),
-         ": expected an even number, found ", config.rope_dim);
-  }
-  const Index query_dim = config.num_heads * config.head_dim;
-  if (query_dim % config.num_output_groups != 0) {
-    fail(ErrorCode::InvalidCheckpoint, file, ": ", name_of(&M::num_output_groups, dialect),
-         ": expected a divisor of ", name_of(&M::num_heads, dialect), " x ",
-         name_of(&M::head_dim, dialect), " (", query_dim, "), found ", config.num_output_groups);
-  }
-  for (Index M::*token : {&M::bos_token, &M::eos_token}) {
-    if (config.*token >= config.vocab_size) {
-      fail(ErrorCode::InvalidCheckpoint, file, ": ", name_of(token, dialect),
-           ": expected less than ", name_of(&M::vocab_size, dialect), " (", config.vocab_size,
-           "), found ", config.*token);
-    }
-  }
-  if (config.num_hash_layers > config.num_layers()) {
-    fail(ErrorCode::InvalidCheckpoint, file, ": ", name_of(&M::num_hash_layers, dialect),
-         ": expected at most the number of layers (", config.num_layers(), "), found ",
-         config.num_hash_layers);
-  }
-  if (!std::has_single_bit(to_size(config.index_head_dim))) {
-    fail(ErrorCode::Unsupported, file, ": ", name_of(&M::index_head_dim, dialect),
-         ": only powers of two are supported (Hadamard rotation), found ", config.index_head_dim);
+  check(&M::bos_token, config.bos_token);
+  check(&M::eos_token, config.eos_token);
+  for (const Index token : config.more_eos_tokens) {
+    check(&M::eos_token, token);
   }
 }
 

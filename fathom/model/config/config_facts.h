@@ -1,7 +1,5 @@
-// The one list of a config's numbers, with the name each dialect gives them and their limits.
-//
-// The three readers, the writer and the messages loop over it. Also what the readers share: turning
-// a schedule of layers into LayerConfigs, and the checks that need more than one key.
+// The lists of a config's numbers, one per family, with the name each dialect gives them and their
+// limits. Readers, writers and messages loop over them.
 #pragma once
 
 #include <array>
@@ -31,7 +29,7 @@ struct IntegerFact {
   Index ModelConfig::*member;
   FactNames names;
   IntegerRange range;
-  // What both released models say: stands in where the inference config has no such key.
+  // What all released models say: stands in where the dialect's files may lack the key.
   std::optional<Index> published;
 };
 
@@ -42,52 +40,21 @@ struct NumberFact {
   std::optional<double> published;
 };
 
-const std::vector<IntegerFact>& integer_facts();
-const std::vector<NumberFact>& number_facts();
-std::string_view name_of(Index ModelConfig::*member, Dialect dialect);
+const std::vector<IntegerFact>& integer_facts(Family family);
+const std::vector<NumberFact>& number_facts(Family family);
+std::string_view name_of(Family family, Index ModelConfig::*member, Dialect dialect);
 
 inline constexpr IntegerRange kLayerCountRange{1, 1024};
-// What a kernel holds of a token's residual streams on its stack: ops::HyperMergeArgs::kMaxStreams,
-// which this room may not see. model/layers/hyper_connection.cc sees both and compares them.
-inline constexpr Index kMaxStreams = 16;
-inline constexpr IntegerRange kRatioRange{0, Index{1} << 20};
+inline constexpr IntegerRange kWidthRange{1, Index{1} << 17};  // of hidden states and hidden layers
+inline constexpr IntegerRange kHeadsRange{1, Index{1} << 13};
+inline constexpr IntegerRange kHeadDimRange{1, Index{1} << 13};
+inline constexpr IntegerRange kTokensRange{1, Index{1} << 32};
+inline constexpr IntegerRange kVocabRange{1, Index{1} << 24};
+inline constexpr IntegerRange kTokenRange{0, Index{1} << 24};
 inline constexpr NumberRange kRopeBaseRange{1.0001, 1e12};
-inline constexpr NumberRange kYarnNumberRange{1e-6, 1e9};
-inline constexpr IntegerRange kYarnContextRange{0, Index{1} << 32};
-inline constexpr NumberRange kSwigluLimitRange{0, 1e30};
+inline constexpr NumberRange kEpsilonRange{1e-30, 1};
 
-// Names of the keys that a schedule came from, for messages.
-struct ScheduleKeys {
-  std::string_view num_layers;
-  std::string_view num_mtp;
-  std::string_view ratios;
-};
-
-struct Schedule {
-  std::vector<Index> ratios;  // of the layers, and one more where the config has an entry for MTP
-  std::vector<RouterKind> routers;  // of the layers
-  Index num_mtp = 0;
-  RopeConfig plain_rope;       // of layers without compression
-  RopeConfig compressed_rope;  // of all others
-  // Of every layer and MTP block as the config has them: 0 means no clamp.
-  std::vector<double> swiglu_limits;
-  std::vector<double> shared_swiglu_limits;
-};
-
-// Hash routing in the first layers.
-std::vector<RouterKind> leading_hash_routers(Index num_hash_layers, Index num_layers);
-
-// Fills config.layers and config.mtp_layers. Throws on a schedule of wrong length, on a ratio other
-// than 0, 4 and 128, on more than one MTP block.
-void set_layers(ModelConfig& config,
-                const Schedule& schedule,
-                const ScheduleKeys& keys,
-                const std::string& file);
-
-// What holds between keys; throws InvalidCheckpoint, or Unsupported for what only we cannot do.
-void check_contradictions(const ModelConfig& config, Dialect dialect, const std::string& file);
-
-// More MTP blocks than one: the DSpark drafter of later checkpoints.
-void check_mtp_count(Index num_mtp, std::string_view key, const std::string& file);
+// Begin and end tokens lie in the vocabulary; throws InvalidCheckpoint.
+void check_tokens(const ModelConfig& config, Dialect dialect, const std::string& file);
 
 }  // namespace fathom::config

@@ -5,6 +5,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/model/config/cache_layout.h"
+#include "fathom/model/config/storage_plan.h"
 
 namespace fathom::config {
 namespace {
@@ -12,8 +13,9 @@ namespace {
 using numeric::ScaleFormat;
 using numeric::WeightFormat;
 
-constexpr Index kTokenIdBytes = 8;     // I64 tables of official checkpoints
-constexpr Index kPackedRopeBytes = 2;  // BF16
+constexpr Index kTokenIdBytes = 8;        // I64 tables of official checkpoints
+constexpr Index kPackedRopeBytes = 2;     // BF16
+constexpr Index kPackedGroupedBytes = 2;  // BF16
 constexpr Index kPackedScaleGroup = 64;
 constexpr Index kPackedRowAlignment = 8;
 constexpr Index kPackedKeyGroup = 32;
@@ -39,7 +41,7 @@ constexpr auto kRoleGroups = std::to_array<RoleGroup>({
     {WeightRole::ExpertMixBase, &WeightBytes::mixing},
     {WeightRole::ExpertMixScale, &WeightBytes::mixing},
     {WeightRole::AttentionNorm, &WeightBytes::mixing},
-    {WeightRole::ExpertNorm, &WeightBytes::mixing},
+    {WeightRole::FeedForwardNorm, &WeightBytes::mixing},
     {WeightRole::RouterWeight, &WeightBytes::router},
     {WeightRole::RouterBias, &WeightBytes::router},
     {WeightRole::RouterTable, &WeightBytes::router},
@@ -49,6 +51,9 @@ constexpr auto kRoleGroups = std::to_array<RoleGroup>({
     {WeightRole::SharedGate, &WeightBytes::shared},
     {WeightRole::SharedUp, &WeightBytes::shared},
     {WeightRole::SharedDown, &WeightBytes::shared},
+    {WeightRole::MlpGate, &WeightBytes::mlp},
+    {WeightRole::MlpUp, &WeightBytes::mlp},
+    {WeightRole::MlpDown, &WeightBytes::mlp},
 });
 
 Index WeightBytes::*group_of(const WeightSpec& spec) {
@@ -68,25 +73,10 @@ Index read_per_token(const ModelConfig& config, const WeightSpec& spec, Index wh
   if (spec.num_experts > 0) {
     return whole / spec.num_experts * config.num_experts_per_token;
   }
-  const bool is_looked_up =
-      spec.key.role == WeightRole::Embedding || spec.storage == StorageClass::TokenIds;
+  // A tied embedding is read whole as the head, and the row on top of it is nothing.
+  const bool is_embedding = spec.key.role == WeightRole::Embedding && !config.is_head_tied;
+  const bool is_looked_up = is_embedding || spec.storage == StorageClass::TokenIds;
   return is_looked_up ? whole / spec.shape.front() : whole;
-}
-
-WeightFormat format_of(const WeightSpec& spec, const StoragePlan& plan) {
-  switch (spec.storage) {
-    case StorageClass::Expert:
-      return plan.experts;
-    case StorageClass::Dense:
-      return plan.dense;
-    case StorageClass::Bf16:
-      return WeightFormat::BF16;
-    case StorageClass::Float32:
-      return WeightFormat::F32;
-    case StorageClass::TokenIds:
-      break;
-  }
-  fail(ErrorCode::Internal, to_string(spec.key.role), " has no weight format");
 }
 
 Index scale_bytes(WeightFormat format, ScaleFormat fp8_scale, Index rows, Index columns) {
@@ -104,8 +94,7 @@ Index scale_bytes(WeightFormat format, ScaleFormat fp8_scale, Index rows, Index 
 Index held_bytes(const std::vector<CacheStream>& layout, Index num_tokens, Index bytes_per_number) {
   Index total = 0;
   for (const CacheStream& stream : layout) {
-    const Index rows = stream.tokens_per_row > 1 ? num_tokens / stream.tokens_per_row
-                                                 : num_tokens - stream.first_row_needed(num_tokens);
+    const Index rows = num_tokens / stream.tokens_per_row - stream.first_row_needed(num_tokens);
     total += rows * stream.width * bytes_per_number;
   }
   return total;
@@ -135,6 +124,9 @@ Index packed_bytes(const ModelConfig& config, const CacheStream& stream, Index n
       return num_tokens / stream.tokens_per_row * packed_row_bytes(config);
     case StreamKind::IndexKey:
       return num_tokens / stream.tokens_per_row * packed_key_bytes(config);
+    case StreamKind::Key:
+    case StreamKind::Value:
+      return num_tokens * stream.width * kPackedGroupedBytes;
   }
   fail(ErrorCode::Internal, "unknown kind of cache stream");
 }
@@ -153,7 +145,9 @@ ParameterCount count_parameters(const ModelConfig& config) {
       continue;
     }
     count.total += elements;
-    if (spec.key.block == Block::Layer || spec.key.role == WeightRole::Head) {
+    const bool is_head = spec.key.role == WeightRole::Head ||
+                         (config.is_head_tied && spec.key.role == WeightRole::Embedding);
+    if (spec.key.block == Block::Layer || is_head) {
       count.active += read_per_token(config, spec, elements);
     }
   }
@@ -164,7 +158,7 @@ Index stored_bytes(const WeightSpec& spec, const StoragePlan& plan) {
   if (spec.storage == StorageClass::TokenIds) {
     return spec.num_elements() * kTokenIdBytes;
   }
-  const WeightFormat format = format_of(spec, plan);
+  const WeightFormat format = format_in(plan, spec);
   const numeric::WeightFormatInfo& layout = numeric::info(format);
   const Index columns = spec.shape.back();
   const Index rows = spec.shape.size() > 1 ? spec.shape.front() : 1;
@@ -174,7 +168,7 @@ Index stored_bytes(const WeightSpec& spec, const StoragePlan& plan) {
 }
 
 Index WeightBytes::total() const {
-  return experts + shared + attention + router + mixing + embedding + head + mtp;
+  return experts + shared + mlp + attention + router + mixing + embedding + head + mtp;
 }
 
 WeightBytes weight_bytes(const ModelConfig& config, const BytesOf& bytes_of) {
@@ -215,7 +209,7 @@ Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_p
 double cache_bytes_per_token(const ModelConfig& config, Index bytes_per_number) {
   double bytes = 0;
   for (const CacheStream& stream : cache_layout(config)) {
-    if (stream.tokens_per_row > 1) {
+    if (stream.keeps_every_row()) {
       bytes += static_cast<double>(stream.width * bytes_per_number) /
                static_cast<double>(stream.tokens_per_row);
     }
@@ -226,7 +220,7 @@ double cache_bytes_per_token(const ModelConfig& config, Index bytes_per_number) 
 Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number) {
   Index bytes = 0;
   for (const CacheStream& stream : cache_layout(config)) {
-    if (stream.tokens_per_row == 1) {
+    if (!stream.keeps_every_row()) {
       bytes += stream.width * bytes_per_number;
     }
   }
@@ -244,7 +238,7 @@ Index packed_cache_bytes(const ModelConfig& config, Index num_tokens) {
 double packed_cache_bytes_per_token(const ModelConfig& config) {
   double bytes = 0;
   for (const CacheStream& stream : cache_layout(config)) {
-    if (stream.tokens_per_row > 1) {
+    if (stream.keeps_every_row()) {
       bytes += static_cast<double>(packed_bytes(config, stream, stream.tokens_per_row)) /
                static_cast<double>(stream.tokens_per_row);
     }

@@ -25,6 +25,7 @@ Index stored_bytes(const WeightSpec& spec, const StoragePlan& plan);
 struct WeightBytes {
   Index experts = 0;    // routed
   Index shared = 0;     // shared experts
+  Index mlp = 0;        // of layers without experts
   Index attention = 0;  // with compressors and indexers
   Index router = 0;     // with tables
   Index mixing = 0;     // hyper-connections and norms
@@ -55,7 +56,8 @@ double cache_bytes_per_token(const ModelConfig& config, Index bytes_per_number);
 Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number);
 
 // The deployment layout of the specification's table 4.4 (E4M3 + BF16 rope rows of 584 bytes for
-// head_dim 512, MXFP4 index keys, fp32 compressor state): what a packed cache would take.
+// head_dim 512, MXFP4 index keys, fp32 compressor state; keys and values of grouped attention in
+// BF16): what a packed cache would take.
 Index packed_cache_bytes(const ModelConfig& config, Index num_tokens);
 double packed_cache_bytes_per_token(const ModelConfig& config);
 

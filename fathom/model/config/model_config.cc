@@ -14,17 +14,22 @@ struct NameRow {
   std::string_view name;
 };
 
-constexpr auto kFamilies = std::to_array<NameRow<Family>>({{Family::DeepseekV4, "deepseek_v4"}});
+constexpr auto kFamilies = std::to_array<NameRow<Family>>({
+    {Family::DeepseekV4, "deepseek_v4"},
+    {Family::Llama, "llama"},
+});
 
 constexpr auto kAttentionKinds = std::to_array<NameRow<AttentionKind>>({
     {AttentionKind::SlidingWindow, "sliding_window"},
     {AttentionKind::CompressedSparse, "compressed_sparse"},
     {AttentionKind::HeavilyCompressed, "heavily_compressed"},
+    {AttentionKind::Grouped, "grouped"},
 });
 
 constexpr auto kRouterKinds = std::to_array<NameRow<RouterKind>>({
     {RouterKind::HashTable, "hash_table"},
     {RouterKind::TopK, "top_k"},
+    {RouterKind::None, "none"},
 });
 
 template <typename Enum, std::size_t kSize>

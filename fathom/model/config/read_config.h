@@ -18,13 +18,14 @@ namespace fathom::config {
 struct ParsedConfig {
   ModelConfig model;
   std::optional<StoragePlan> storage;
-  // "key = value" for facts the text lacks and that both released models share; only the official
-  // inference config may lack any.
+  // "key = value" for facts the text lacks: in official inference configs those that both released
+  // models share, in configs of Llama those that transformers fills in.
   std::vector<std::string> assumed;
 };
 
-// Official config.json, or one written by transformers' save_pretrained (layer_types,
-// mlp_layer_types, compress_rates, rope_parameters, partial_rotary_factor ...).
+// The config.json of any family that family_rows.cc lists, by its model_type. DeepSeek-V4: official
+// or written by transformers' save_pretrained (layer_types, mlp_layer_types, compress_rates,
+// rope_parameters, partial_rotary_factor ...). Llama and what is plain Llama under another name.
 // `inference_json` is the text of the sibling inference/config.json or empty.
 ParsedConfig parse_config_json(std::string_view json,
                                const std::string& file,
@@ -35,7 +36,7 @@ ParsedConfig parse_config_json(std::string_view json,
 // from the values both released models share and lists in `assumed`.
 ParsedConfig parse_inference_config_json(std::string_view json, const std::string& file);
 
-// GGUF metadata of architecture deepseek4, in the dialects of specification 2.4.
+// GGUF metadata, by its architecture: deepseek4 in the dialects of specification 2.4, or llama.
 ParsedConfig parse_gguf_config(const formats::GgufHeader& header, const std::string& file);
 
 // "fp4", "fp8" or "bf16" (as `--storage`): experts and dense linears.
@@ -46,5 +47,9 @@ std::optional<ParsedConfig> find_builtin_config(std::string_view name);
 
 // The text of an official config.json that parse_config_json reads back to the same ModelConfig.
 std::string make_config_json(const ModelConfig& config, const StoragePlan& storage);
+
+// The same as GGUF metadata for parse_gguf_config, without general.* and the vocabulary.
+std::string_view gguf_architecture(Family family);
+std::vector<formats::GgufWriteValue> make_gguf_facts(const ModelConfig& config);
 
 }  // namespace fathom::config

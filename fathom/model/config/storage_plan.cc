@@ -24,7 +24,54 @@ constexpr auto kFormats = std::to_array<FormatRow>({
     {"f32", WeightFormat::F32, WeightFormat::F32},  // no release has it; exact comparisons do
 });
 
+struct PlainRow {
+  std::string_view name;
+  WeightFormat format;
+};
+
+constexpr auto kPlainFormats = std::to_array<PlainRow>({
+    {"bfloat16", WeightFormat::BF16},
+    {"float16", WeightFormat::F16},
+    {"float32", WeightFormat::F32},
+});
+
 }  // namespace
+
+std::optional<WeightFormat> find_plain_format(std::string_view name) {
+  for (const PlainRow& row : kPlainFormats) {
+    if (row.name == name) {
+      return row.format;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string_view> find_plain_format_name(WeightFormat format) {
+  for (const PlainRow& row : kPlainFormats) {
+    if (row.format == format) {
+      return row.name;
+    }
+  }
+  return std::nullopt;
+}
+
+WeightFormat format_in(const StoragePlan& plan, const WeightSpec& spec) {
+  switch (spec.storage) {
+    case StorageClass::Expert:
+      return plan.experts;
+    case StorageClass::Dense:
+      return plan.dense;
+    case StorageClass::Plain:
+      return find_plain_format_name(plan.dense) ? plan.dense : WeightFormat::BF16;
+    case StorageClass::Bf16:
+      return WeightFormat::BF16;
+    case StorageClass::Float32:
+      return WeightFormat::F32;
+    case StorageClass::TokenIds:
+      break;
+  }
+  fail(ErrorCode::Internal, to_string(spec.key.role), " has no weight format");
+}
 
 std::optional<WeightFormat> find_config_format(std::string_view name) {
   for (const FormatRow& row : kFormats) {

@@ -19,6 +19,7 @@ constexpr auto kRoleNames = std::to_array<RoleName>({
     {WeightRole::HeadMixFn, "head_mix_fn"},
     {WeightRole::HeadMixBase, "head_mix_base"},
     {WeightRole::HeadMixScale, "head_mix_scale"},
+    {WeightRole::RopeDivisors, "rope_divisors"},
     {WeightRole::MtpEmbeddingProjection, "mtp_embedding_projection"},
     {WeightRole::MtpHiddenProjection, "mtp_hidden_projection"},
     {WeightRole::MtpEmbeddingNorm, "mtp_embedding_norm"},
@@ -30,7 +31,7 @@ constexpr auto kRoleNames = std::to_array<RoleName>({
     {WeightRole::ExpertMixBase, "expert_mix_base"},
     {WeightRole::ExpertMixScale, "expert_mix_scale"},
     {WeightRole::AttentionNorm, "attention_norm"},
-    {WeightRole::ExpertNorm, "expert_norm"},
+    {WeightRole::FeedForwardNorm, "feed_forward_norm"},
     {WeightRole::QueryDown, "query_down"},
     {WeightRole::QueryNorm, "query_norm"},
     {WeightRole::QueryUp, "query_up"},
@@ -39,6 +40,10 @@ constexpr auto kRoleNames = std::to_array<RoleName>({
     {WeightRole::OutputDown, "output_down"},
     {WeightRole::OutputUp, "output_up"},
     {WeightRole::Sink, "sink"},
+    {WeightRole::Query, "query"},
+    {WeightRole::Key, "key"},
+    {WeightRole::Value, "value"},
+    {WeightRole::Output, "output"},
     {WeightRole::CompressorValue, "compressor_value"},
     {WeightRole::CompressorGate, "compressor_gate"},
     {WeightRole::CompressorPositionBias, "compressor_position_bias"},
@@ -58,6 +63,9 @@ constexpr auto kRoleNames = std::to_array<RoleName>({
     {WeightRole::SharedGate, "shared_gate"},
     {WeightRole::SharedUp, "shared_up"},
     {WeightRole::SharedDown, "shared_down"},
+    {WeightRole::MlpGate, "mlp_gate"},
+    {WeightRole::MlpUp, "mlp_up"},
+    {WeightRole::MlpDown, "mlp_down"},
 });
 
 // One call per tensor, in the order of specification 2.1. The sharding axis is the one along which
@@ -87,9 +95,15 @@ class TableBuilder {
   void add_model() {
     const Index hidden = config_.hidden_size;
     begin_block(Block::Model, -1);
-    add(WeightRole::Embedding, {config_.vocab_size, hidden}, StorageClass::Bf16, ShardAxis::Rows);
-    add(WeightRole::FinalNorm, {hidden}, StorageClass::Bf16);
-    add(WeightRole::Head, {config_.vocab_size, hidden}, StorageClass::Bf16, ShardAxis::Rows);
+    add(WeightRole::Embedding, {config_.vocab_size, hidden}, StorageClass::Plain, ShardAxis::Rows);
+    add(WeightRole::FinalNorm, {hidden}, StorageClass::Plain);
+    if (!config_.is_head_tied) {
+      add(WeightRole::Head, {config_.vocab_size, hidden}, StorageClass::Plain, ShardAxis::Rows);
+    }
+    if (config_.has_rope_divisors) {
+      add(WeightRole::RopeDivisors, {config_.rope_dim / 2}, StorageClass::Float32);
+      specs_.back().is_trainable = false;
+    }
     add_head_mix();
   }
 
@@ -98,17 +112,19 @@ class TableBuilder {
     add_mix(WeightRole::AttentionMixFn, WeightRole::AttentionMixBase,
             WeightRole::AttentionMixScale);
     add_mix(WeightRole::ExpertMixFn, WeightRole::ExpertMixBase, WeightRole::ExpertMixScale);
-    add(WeightRole::AttentionNorm, {hidden}, StorageClass::Bf16);
-    add(WeightRole::ExpertNorm, {hidden}, StorageClass::Bf16);
-    add_attention();
-    if (layer.attention != AttentionKind::SlidingWindow) {
-      add_compressor(layer);
+    add(WeightRole::AttentionNorm, {hidden}, StorageClass::Plain);
+    add(WeightRole::FeedForwardNorm, {hidden}, StorageClass::Plain);
+    if (layer.attention == AttentionKind::Grouped) {
+      add_grouped_attention();
+    } else {
+      add_compressed_attention(layer);
     }
-    if (layer.attention == AttentionKind::CompressedSparse) {
-      add_indexer(layer);
+    if (layer.router == RouterKind::None) {
+      add_mlp();
+    } else {
+      add_router(layer);
+      add_experts();
     }
-    add_router(layer);
-    add_experts();
   }
 
   void add_mtp(const LayerConfig& layer) {
@@ -126,6 +142,9 @@ class TableBuilder {
 
  private:
   void add_head_mix() {
+    if (config_.num_streams == 0) {
+      return;
+    }
     const Index streams = config_.num_streams;
     add(WeightRole::HeadMixFn, {streams, streams * config_.hidden_size}, StorageClass::Float32);
     add(WeightRole::HeadMixBase, {streams}, StorageClass::Float32);
@@ -133,19 +152,49 @@ class TableBuilder {
   }
 
   void add_mix(WeightRole fn, WeightRole base, WeightRole scale) {
+    if (config_.num_streams == 0) {
+      return;
+    }
     const Index mixes = config_.num_mixes();
     add(fn, {mixes, config_.num_streams * config_.hidden_size}, StorageClass::Float32);
     add(base, {mixes}, StorageClass::Float32);
     add(scale, {3}, StorageClass::Float32);  // of pre, post and the mixing matrix
   }
 
-  void add_attention() {
+  void add_grouped_attention() {
+    const Index hidden = config_.hidden_size;
+    const Index query_dim = config_.num_heads * config_.head_dim;
+    const Index key_dim = config_.num_key_value_heads * config_.head_dim;
+    add(WeightRole::Query, {query_dim, hidden}, StorageClass::Dense, ShardAxis::Rows);
+    add(WeightRole::Key, {key_dim, hidden}, StorageClass::Dense, ShardAxis::Rows);
+    add(WeightRole::Value, {key_dim, hidden}, StorageClass::Dense, ShardAxis::Rows);
+    add(WeightRole::Output, {hidden, query_dim}, StorageClass::Dense, ShardAxis::Columns);
+  }
+
+  void add_mlp() {
+    const Index hidden = config_.hidden_size;
+    add(WeightRole::MlpGate, {config_.mlp_hidden, hidden}, StorageClass::Dense, ShardAxis::Rows);
+    add(WeightRole::MlpUp, {config_.mlp_hidden, hidden}, StorageClass::Dense, ShardAxis::Rows);
+    add(WeightRole::MlpDown, {hidden, config_.mlp_hidden}, StorageClass::Dense, ShardAxis::Columns);
+  }
+
+  void add_compressed_attention(const LayerConfig& layer) {
+    add_window_attention();
+    if (layer.attention != AttentionKind::SlidingWindow) {
+      add_compressor(layer);
+    }
+    if (layer.attention == AttentionKind::CompressedSparse) {
+      add_indexer(layer);
+    }
+  }
+
+  void add_window_attention() {
     const Index hidden = config_.hidden_size;
     const Index head_dim = config_.head_dim;
     const Index rank = config_.query_rank;
     const Index output_rows = config_.num_output_groups * config_.output_rank;
     add(WeightRole::QueryDown, {rank, hidden}, StorageClass::Dense);
-    add(WeightRole::QueryNorm, {rank}, StorageClass::Bf16);
+    add(WeightRole::QueryNorm, {rank}, StorageClass::Plain);
     add(WeightRole::QueryUp, {config_.num_heads * head_dim, rank}, StorageClass::Dense,
         ShardAxis::Rows);
     add(WeightRole::KeyValue, {head_dim, hidden}, StorageClass::Dense);

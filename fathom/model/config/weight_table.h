@@ -22,12 +22,13 @@ enum class WeightRole {
   HeadMixFn,     // also MTP
   HeadMixBase,   // also MTP
   HeadMixScale,  // also MTP
+  RopeDivisors,  // of the rotation's frequencies
   // MTP block only.
   MtpEmbeddingProjection,
   MtpHiddenProjection,
   MtpEmbeddingNorm,
   MtpHiddenNorm,
-  // Every layer.
+  // Layers, as their kinds have them.
   AttentionMixFn,
   AttentionMixBase,
   AttentionMixScale,
@@ -35,7 +36,7 @@ enum class WeightRole {
   ExpertMixBase,
   ExpertMixScale,
   AttentionNorm,
-  ExpertNorm,
+  FeedForwardNorm,
   QueryDown,
   QueryNorm,
   QueryUp,
@@ -44,6 +45,10 @@ enum class WeightRole {
   OutputDown,
   OutputUp,
   Sink,
+  Query,
+  Key,
+  Value,
+  Output,
   CompressorValue,
   CompressorGate,
   CompressorPositionBias,
@@ -63,6 +68,9 @@ enum class WeightRole {
   SharedGate,
   SharedUp,
   SharedDown,
+  MlpGate,
+  MlpUp,
+  MlpDown,
 };
 std::string_view to_string(WeightRole role);
 
@@ -80,6 +88,7 @@ struct WeightKey {
 enum class StorageClass {
   Expert,    // FP4, FP8 or BF16
   Dense,     // FP8 or BF16
+  Plain,     // as dense where that is no quantisation, else BF16
   Bf16,      // always BF16
   Float32,   // always F32
   TokenIds,  // I64 table

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fathom/base/core/error.h"
 #include "fathom/compute/ops/index_select.h"
 #include "fathom/model/deepseek_v4/indexer.h"
 
@@ -102,8 +103,11 @@ std::unique_ptr<CompressedContext> make_compressed_context(const LayerPlace& pla
       return std::make_unique<CompressedSparse>(place);
     case config::AttentionKind::HeavilyCompressed:
       return std::make_unique<HeavilyCompressed>(place);
+    case config::AttentionKind::Grouped:
+      break;
   }
-  return nullptr;
+  fail(ErrorCode::Internal, "layer ", place.layer_idx, ": ",
+       config::to_string(place.layer.attention), " attention has no compressed rows");
 }
 
 }  // namespace fathom::deepseek_v4

@@ -9,22 +9,6 @@
 
 namespace fathom::deepseek_v4 {
 
-// Where a layer's parts lie: its config, its weights, its cache streams.
-struct LayerPlace {
-  const weights::Store& store;
-  const config::ModelConfig& config;
-  const config::LayerConfig& layer;
-  config::Block block;
-  Index layer_idx;
-  const std::vector<config::CacheStream>& layout;
-  const ops::RopeFrequencies& frequencies;
-
-  config::WeightKey key(config::WeightRole role) const { return {role, block, layer_idx}; }
-  Index stream(config::StreamKind kind) const {
-    return config::find_stream(layout, layer_idx, kind);
-  }
-};
-
 // What attention knows of the step's tokens before it attends.
 struct QueryInputs {
   tensor::Tensor x;       // [T, D], normed input of the sub-block

@@ -4,11 +4,14 @@
 
 #include <vector>
 
-#include "fathom/model/deepseek_v4/step.h"
 #include "fathom/model/layers/linear.h"
 #include "fathom/model/layers/norm.h"
+#include "fathom/model/layers/step.h"
 
 namespace fathom::deepseek_v4 {
+
+using layers::LayerPlace;
+using layers::Step;
 
 // What happens to a pooled, normed and rotated row before it is stored.
 enum class RowFinish {

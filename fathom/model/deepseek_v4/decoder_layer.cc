@@ -19,7 +19,8 @@ DecoderLayer::DecoderLayer(const LayerPlace& place)
                          {.fn = place.key(WeightRole::ExpertMixFn),
                           .base = place.key(WeightRole::ExpertMixBase),
                           .scale = place.key(WeightRole::ExpertMixScale)}),
-      expert_norm_(place.store, place.key(WeightRole::ExpertNorm), place.config.norm_epsilon),
+      feed_forward_norm_(
+          place.store, place.key(WeightRole::FeedForwardNorm), place.config.norm_epsilon),
       experts_(place.store, place.config, place.layer, place.block, place.layer_idx) {}
 
 void DecoderLayer::forward(ops::Context& context,
@@ -36,8 +37,8 @@ void DecoderLayer::forward(ops::Context& context,
   {
     const tensor::Arena::Scope scope(context.arena);
     const HyperConnection::Mix mix = expert_connection_.mix(context, streams);
-    const tensor::Tensor mixed =
-        experts_.forward(context, expert_norm_.forward(context, mix.input), step.batch.tokens);
+    const tensor::Tensor mixed = experts_.forward(
+        context, feed_forward_norm_.forward(context, mix.input), step.batch.tokens);
     context.observe("expert_out", layer_idx_, mixed);
     HyperConnection::merge(context, mix, mixed, streams);
   }

@@ -20,7 +20,7 @@ class DecoderLayer {
   layers::Norm attention_norm_;
   Attention attention_;
   layers::HyperConnection expert_connection_;
-  layers::Norm expert_norm_;
+  layers::Norm feed_forward_norm_;
   layers::Experts experts_;
 };
 

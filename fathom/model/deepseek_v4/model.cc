@@ -5,6 +5,7 @@
 #include "fathom/compute/ops/copy.h"
 #include "fathom/compute/ops/embed.h"
 #include "fathom/model/deepseek_v4/mtp_block.h"
+#include "fathom/model/layers/rope.h"
 
 namespace fathom::deepseek_v4 {
 namespace {
@@ -12,28 +13,16 @@ namespace {
 using config::Block;
 using config::WeightRole;
 
-ops::RopeFrequencies frequencies_of(const config::ModelConfig& config,
-                                    const config::RopeConfig& rope) {
-  if (!rope.yarn) {
-    return ops::rope_frequencies(config.rope_dim, rope.base, nullptr);
-  }
-  const ops::YarnParameters yarn{.factor = rope.yarn->factor,
-                                 .original_context = rope.yarn->original_context,
-                                 .beta_fast = rope.yarn->beta_fast,
-                                 .beta_slow = rope.yarn->beta_slow};
-  return ops::rope_frequencies(config.rope_dim, rope.base, &yarn);
-}
-
 bool is_window_layer(const config::LayerConfig& layer) {
   return layer.attention == config::AttentionKind::SlidingWindow;
 }
 
 // The rotation of the first layer of a kind; all layers of a kind share it. Empty without one.
 ops::RopeFrequencies frequencies_of_kind(const config::ModelConfig& config, bool is_window) {
-  for (const auto* layers : {&config.layers, &config.mtp_layers}) {
-    for (const config::LayerConfig& layer : *layers) {
+  for (const auto* part : {&config.layers, &config.mtp_layers}) {
+    for (const config::LayerConfig& layer : *part) {
       if (is_window_layer(layer) == is_window) {
-        return frequencies_of(config, layer.rope);
+        return layers::rope_frequencies(config.rope_dim, layer.rope);
       }
     }
   }

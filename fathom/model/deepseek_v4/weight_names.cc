@@ -1,12 +1,12 @@
 #include "fathom/model/deepseek_v4/weight_names.h"
 
 #include <array>
-#include <charconv>
 #include <map>
 #include <string>
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/model/weights/name_parts.h"
 
 namespace fathom::deepseek_v4 {
 namespace {
@@ -14,6 +14,8 @@ namespace {
 using config::Block;
 using config::WeightKey;
 using config::WeightRole;
+using weights::consume;
+using weights::consume_number;
 using weights::Dialect;
 using weights::TensorName;
 
@@ -54,7 +56,7 @@ constexpr NameRow kNames[] = {
     {Block::Layer, R::ExpertMixBase,     "hc_ffn_base",      "ffn_hc.base",                     "hc_ffn_base.weight"},
     {Block::Layer, R::ExpertMixScale,    "hc_ffn_scale",     "ffn_hc.scale",                    "hc_ffn_scale.weight"},
     {Block::Layer, R::AttentionNorm,     "attn_norm.weight", "input_layernorm.weight",          "attn_norm.weight"},
-    {Block::Layer, R::ExpertNorm,        "ffn_norm.weight",  "post_attention_layernorm.weight", "ffn_norm.weight"},
+    {Block::Layer, R::FeedForwardNorm,        "ffn_norm.weight",  "post_attention_layernorm.weight", "ffn_norm.weight"},
 
     {Block::Layer, R::QueryDown,    "attn.wq_a.weight",    "self_attn.q_a_proj.weight", "attn_q_a.weight"},
     {Block::Layer, R::QueryNorm,    "attn.q_norm.weight",  "self_attn.q_a_norm.weight", "attn_q_a_norm.weight"},
@@ -137,26 +139,6 @@ std::string unify_parts(std::string_view leaf) {
     unified += '.';
     leaf.remove_prefix(dot + 1);
   }
-}
-
-bool consume(std::string_view& text, std::string_view prefix) {
-  if (!text.starts_with(prefix)) {
-    return false;
-  }
-  text.remove_prefix(prefix.size());
-  return true;
-}
-
-// A number followed by a dot; both are consumed.
-std::optional<Index> consume_number(std::string_view& text) {
-  Index number = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const auto length = static_cast<std::size_t>(end - text.data());
-  if (status != std::errc() || number < 0 || length >= text.size() || text[length] != '.') {
-    return std::nullopt;
-  }
-  text.remove_prefix(length + 1);
-  return number;
 }
 
 struct SplitName {

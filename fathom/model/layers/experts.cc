@@ -64,14 +64,15 @@ Experts::Experts(const weights::Store& store,
     : layer_idx_(layer_idx),
       num_experts_(config.num_experts),
       limit_(layer.swiglu_limit),
-      shared_limit_(layer.shared_swiglu_limit),
       router_(store, config, layer, block, layer_idx),
       gate_(store, {WeightRole::ExpertGate, block, layer_idx}, num_experts_),
       up_(store, {WeightRole::ExpertUp, block, layer_idx}, num_experts_),
       down_(store, {WeightRole::ExpertDown, block, layer_idx}, num_experts_),
-      shared_gate_(store, {WeightRole::SharedGate, block, layer_idx}),
-      shared_up_(store, {WeightRole::SharedUp, block, layer_idx}),
-      shared_down_(store, {WeightRole::SharedDown, block, layer_idx}) {}
+      shared_(store,
+              {.gate = {WeightRole::SharedGate, block, layer_idx},
+               .up = {WeightRole::SharedUp, block, layer_idx},
+               .down = {WeightRole::SharedDown, block, layer_idx}},
+              layer.shared_swiglu_limit) {}
 
 tensor::Tensor Experts::forward(ops::Context& context,
                                 const tensor::Tensor& x,
@@ -81,7 +82,7 @@ tensor::Tensor Experts::forward(ops::Context& context,
   context.observe("route_weights", layer_idx_, routes.weights);
   const ops::ExpertSlots slots = ops::sort_by_expert(context, routes.ids, num_experts_);
   const tensor::Tensor outputs = routed(context, x, routes, slots);
-  return ops::combine_experts(context, outputs, slots.slot_of, shared(context, x));
+  return ops::combine_experts(context, outputs, slots.slot_of, shared_.forward(context, x));
 }
 
 tensor::Tensor Experts::routed(ops::Context& context,
@@ -100,13 +101,6 @@ tensor::Tensor Experts::routed(ops::Context& context,
   ops::swiglu(context, gate, up, slot_weights, limit_);
   const tensor::Tensor hidden = rounded_input(context, down_.front(), gate);
   return ops::expert_linear(context, down_.views(offsets), hidden, {}, offsets, context.rounding());
-}
-
-tensor::Tensor Experts::shared(ops::Context& context, const tensor::Tensor& x) const {
-  const tensor::Tensor gate = shared_gate_.forward(context, x);
-  const tensor::Tensor up = shared_up_.forward(context, x);
-  ops::swiglu(context, gate, up, {}, shared_limit_);
-  return shared_down_.forward(context, gate);
 }
 
 }  // namespace fathom::layers

@@ -6,7 +6,7 @@
 
 #include "fathom/compute/ops/route.h"
 #include "fathom/model/config/model_config.h"
-#include "fathom/model/layers/linear.h"
+#include "fathom/model/layers/gated_mlp.h"
 
 namespace fathom::layers {
 
@@ -62,19 +62,15 @@ class Experts {
                         const tensor::Tensor& x,
                         const ops::Routes& routes,
                         const ops::ExpertSlots& slots) const;
-  tensor::Tensor shared(ops::Context& context, const tensor::Tensor& x) const;
 
   Index layer_idx_;
   Index num_experts_;
   double limit_;
-  double shared_limit_;
   Router router_;
   ExpertWeights gate_;
   ExpertWeights up_;
   ExpertWeights down_;
-  Linear shared_gate_;
-  Linear shared_up_;
-  Linear shared_down_;
+  GatedMlp shared_;
 };
 
 }  // namespace fathom::layers

@@ -1,6 +1,6 @@
 #include "fathom/model/layers/hyper_connection.h"
 
-#include "fathom/model/config/config_facts.h"
+#include "fathom/model/config/deepseek_v4_facts.h"
 
 namespace fathom::layers {
 

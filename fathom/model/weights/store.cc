@@ -98,7 +98,7 @@ bool is_width(Index config::ModelConfig::*member) {
 // The config's dimension that an expected extent comes from, if only one has that value.
 std::string origin_of(const config::ModelConfig& config, config::Dialect dialect, Index extent) {
   std::string_view origin;
-  for (const config::IntegerFact& fact : config::integer_facts()) {
+  for (const config::IntegerFact& fact : config::integer_facts(config.family)) {
     if (config.*fact.member != extent || !is_width(fact.member)) {
       continue;
     }

@@ -1,12 +1,14 @@
 #include "fathom/model/weights/synth.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "fathom/base/core/error.h"
 #include "fathom/model/config/read_config.h"
+#include "fathom/model/config/storage_plan.h"
 #include "fathom/model/config/weight_table.h"
 #include "fathom/model/weights/gguf_format.h"
 #include "fathom/model/weights/gguf_writer.h"
@@ -65,6 +67,10 @@ MatrixJob make_job(const WeightSpec& spec,
   job.rows = spec.shape.size() == 1 ? 1 : spec.shape.front();
   job.columns = spec.shape.back();
   job.distribution = distribution_of(spec);
+  if (config.is_head_tied && spec.key.role == config::WeightRole::Embedding) {
+    // As a head it must not outweigh what the layers add, or every token predicts itself.
+    job.distribution.spread = 1.0F / std::sqrt(static_cast<float>(spec.shape.back()));
+  }
   job.id_limit = config.num_experts;
   job.scale_tensor_idx = -1;
   return job;
@@ -87,19 +93,6 @@ struct Plan {
   std::vector<formats::SafetensorsEntry> safetensors;
   std::vector<formats::GgufTensor> gguf;
 };
-
-WeightFormat official_format(const WeightSpec& spec, const config::StoragePlan& plan) {
-  switch (spec.storage) {
-    case StorageClass::Expert:
-      return plan.experts;
-    case StorageClass::Dense:
-      return plan.dense;
-    case StorageClass::Float32:
-      return WeightFormat::F32;
-    default:
-      return WeightFormat::BF16;
-  }
-}
 
 SafetensorsDType dtype_of(WeightFormat format) {
   switch (format) {
@@ -150,7 +143,7 @@ Plan plan_official(const config::ModelConfig& config,
       if (spec.storage == StorageClass::TokenIds) {
         job.id_bytes = 8;
       } else {
-        job.format = official_format(spec, storage);
+        job.format = config::format_in(storage, spec);
         check_format(job, *job.format);
         dtype = dtype_of(*job.format);
         shape.back() /= *job.format == WeightFormat::Fp4 ? 2 : 1;

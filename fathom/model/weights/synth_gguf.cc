@@ -1,11 +1,10 @@
 #include "fathom/model/weights/synth_gguf.h"
 
-#include <cmath>
 #include <cstdint>
 #include <optional>
 
 #include "fathom/base/core/error.h"
-#include "fathom/model/config/config_facts.h"
+#include "fathom/model/config/read_config.h"
 #include "fathom/model/weights/gguf_format.h"
 
 namespace fathom::weights {
@@ -15,7 +14,6 @@ using config::ModelConfig;
 using formats::GgufType;
 using formats::GgufWriteValue;
 
-constexpr std::uint32_t kSqrtSoftplus = 4;  // llama.cpp's number of the gating function
 constexpr Index kNumSpecials = 3;
 constexpr Index kNumBytes = 256;
 
@@ -44,17 +42,11 @@ class MetadataBuilder {
   explicit MetadataBuilder(const ModelConfig& config) : config_(config) {}
 
   std::vector<GgufWriteValue> build(const std::string& name) {
-    add("general.architecture", std::string("deepseek4"));
+    add("general.architecture", std::string(config::gguf_architecture(config_.family)));
     add("general.name", name);
-    add_facts();
-    own("block_count", count(config_.num_layers()));
-    own("feed_forward_length", count(config_.expert_hidden));
-    own("expert_gating_func", kSqrtSoftplus);
-    own("expert_weights_norm", true);
-    own("attention.head_count_kv", count(1));
-    own("attention.value_length", count(config_.head_dim));
-    add_layers();
-    add_ropes();
+    for (GgufWriteValue& value : config::make_gguf_facts(config_)) {
+      values_.push_back(std::move(value));
+    }
     add_vocabulary();
     return std::move(values_);
   }
@@ -63,68 +55,6 @@ class MetadataBuilder {
   template <typename Value>
   void add(std::string key, Value value) {
     values_.push_back({std::move(key), std::move(value)});
-  }
-
-  template <typename Value>
-  void own(std::string_view key, Value value) {
-    add("deepseek4." + std::string(key), std::move(value));
-  }
-
-  static std::uint32_t count(Index value) {
-    FATHOM_CHECK(value >= 0 && value <= Index{UINT32_MAX});
-    return static_cast<std::uint32_t>(value);
-  }
-
-  void add_facts() {
-    for (const config::IntegerFact& fact : config::integer_facts()) {
-      const std::string key(fact.names.gguf);
-      const std::uint32_t value = count(config_.*fact.member);
-      key.starts_with("tokenizer.") ? add(key, value) : own(key, value);
-    }
-    for (const config::NumberFact& fact : config::number_facts()) {
-      own(fact.names.gguf, static_cast<float>(config_.*fact.member));
-    }
-  }
-
-  void add_layers() {
-    const auto written = [](double limit) {  // 0: no clamp
-      return std::isfinite(limit) ? static_cast<float>(limit) : 0.0F;
-    };
-    std::vector<std::int32_t> ratios;
-    std::vector<float> limits;
-    std::vector<float> shared_limits;
-    for (const config::LayerConfig& layer : config_.layers) {
-      ratios.push_back(static_cast<std::int32_t>(layer.compress_ratio));
-      limits.push_back(written(layer.swiglu_limit));
-      shared_limits.push_back(written(layer.shared_swiglu_limit));
-    }
-    own("attention.compress_ratios", std::move(ratios));
-    own("swiglu_clamp_exp", std::move(limits));
-    own("swiglu_clamp_shexp", std::move(shared_limits));
-  }
-
-  // A model without one kind of layer keeps no base for it; the other one's is then as good.
-  const config::RopeConfig& rope_of(bool is_compressed) const {
-    for (const config::LayerConfig& layer : config_.layers) {
-      if ((layer.compress_ratio != 0) == is_compressed) {
-        return layer.rope;
-      }
-    }
-    return config_.layers.front().rope;
-  }
-
-  void add_ropes() {
-    const config::RopeConfig& compressed = rope_of(true);
-    own("rope.freq_base", static_cast<float>(rope_of(false).base));
-    own("attention.compress_rope_freq_base", static_cast<float>(compressed.base));
-    if (!compressed.yarn) {
-      return;
-    }
-    own("rope.scaling.type", std::string("yarn"));
-    own("rope.scaling.factor", static_cast<float>(compressed.yarn->factor));
-    own("rope.scaling.original_context_length", count(compressed.yarn->original_context));
-    own("rope.scaling.yarn_beta_fast", static_cast<float>(compressed.yarn->beta_fast));
-    own("rope.scaling.yarn_beta_slow", static_cast<float>(compressed.yarn->beta_slow));
   }
 
   void add_vocabulary() {

@@ -3,7 +3,8 @@
 #include <array>
 
 #include "fathom/base/core/error.h"
-#include "fathom/model/config/config_facts.h"
+#include "fathom/model/config/deepseek_v4_facts.h"
+#include "fathom/model/config/llama_facts.h"
 #include "fathom/model/config/read_config.h"
 
 namespace fathom::weights {
@@ -40,6 +41,21 @@ constexpr auto kPresets = std::to_array<PresetRow>({
     {"mid",    2048, 12, 2,  0,  32, 512, 1024, 8, 512, 64, 6, 1024, 32, 512, 8192, 128},
 });
 // clang-format on
+
+// One dense family: plain matrices in BF16.
+struct LlamaRow {
+  std::string_view name;
+  Index hidden_size;
+  Index num_layers;
+  Index num_heads;
+  Index num_key_value_heads;
+  Index mlp_hidden;
+  Index vocab_size;
+};
+
+constexpr auto kLlamaPresets = std::to_array<LlamaRow>({
+    {"llama-tiny", 192, 4, 6, 2, 512, 1024},
+});
 
 constexpr std::string_view kFlashSlice = "flash-slice";
 constexpr Index kFlashSliceLayers = 4;
@@ -93,6 +109,28 @@ ModelConfig config_of(const PresetRow& row) {
   return config;
 }
 
+ModelConfig config_of(const LlamaRow& row) {
+  ModelConfig config;
+  config.family = config::Family::Llama;
+  config.vocab_size = row.vocab_size;
+  config.hidden_size = row.hidden_size;
+  config.max_context = 8192;
+  config.num_heads = row.num_heads;
+  config.num_key_value_heads = row.num_key_value_heads;
+  config.head_dim = row.hidden_size / row.num_heads;
+  config.mlp_hidden = row.mlp_hidden;
+  config.norm_epsilon = 1e-5;
+  config.is_head_tied = true;
+  config.bos_token = 1;  // of the vocabulary in a GGUF
+  config.eos_token = 2;
+  config::RopeConfig rope;
+  rope.base = 100000;
+  rope.pairs = config::RopePairs::Halves;
+  config::set_llama_layers(config, row.num_layers, rope);
+  config::check_llama(config, config::Dialect::ConfigJson, "preset " + std::string(row.name));
+  return config;
+}
+
 ModelConfig flash_slice() {
   std::optional<config::ParsedConfig> flash = config::find_builtin_config("v4-flash");
   FATHOM_CHECK(flash.has_value());
@@ -115,6 +153,11 @@ std::optional<SynthPreset> find_synth_preset(std::string_view name) {
       return SynthPreset{config_of(row), storage};
     }
   }
+  for (const LlamaRow& row : kLlamaPresets) {
+    if (row.name == name) {
+      return SynthPreset{config_of(row), config::storage_plan_from_name("bf16")};
+    }
+  }
   return std::nullopt;
 }
 
@@ -124,6 +167,9 @@ std::vector<std::string_view> synth_preset_names() {
     names.push_back(row.name);
   }
   names.push_back(kFlashSlice);
+  for (const LlamaRow& row : kLlamaPresets) {
+    names.push_back(row.name);
+  }
   return names;
 }
 

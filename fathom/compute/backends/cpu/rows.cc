@@ -185,37 +185,79 @@ void add_to_streams(const ops::AddToStreamsArgs<float>& args, platform::ThreadPo
   });
 }
 
-void rope(const ops::RopeArgs<float>& args, platform::ThreadPool& pool) {
+namespace {
+
+// How the pairs of one head lie in memory.
+template <ops::RopePairs kPairs>
+struct PairsOf {
+  float* head;
+  Index count;
+
+  float& first(Index pair) const {
+    return head[kPairs == ops::RopePairs::Neighbours ? 2 * pair : pair];
+  }
+  float& second(Index pair) const {
+    return head[kPairs == ops::RopePairs::Neighbours ? 2 * pair + 1 : pair + count];
+  }
+  HWY_INLINE void load(Index pair, V& first, V& second) const {
+    if constexpr (kPairs == ops::RopePairs::Neighbours) {
+      hn::LoadInterleaved2(D(), head + 2 * pair, first, second);
+    } else {
+      first = hn::LoadU(D(), head + pair);
+      second = hn::LoadU(D(), head + pair + count);
+    }
+  }
+  HWY_INLINE void store(Index pair, V first, V second) const {
+    if constexpr (kPairs == ops::RopePairs::Neighbours) {
+      hn::StoreInterleaved2(first, second, D(), head + 2 * pair);
+    } else {
+      hn::StoreU(first, D(), head + pair);
+      hn::StoreU(second, D(), head + pair + count);
+    }
+  }
+};
+
+template <ops::RopePairs kPairs>
+void rotate_row(const ops::RopeArgs<float>& args, Index row) {
   const Index pairs = args.cos_sin.columns / 2;
   const float direction = args.is_inverse ? -1.0F : 1.0F;
-  pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
-    const float* cosine = args.cos_sin.row(row);
-    const float* sine = cosine + pairs;
-    for (Index end = args.head_dim; end <= args.x.columns; end += args.head_dim) {
-      float* tail = args.x.row(row) + end - 2 * pairs;
-      Index pair = 0;
+  const float* cosine = args.cos_sin.row(row);
+  const float* sine = cosine + pairs;
+  for (Index end = args.head_dim; end <= args.x.columns; end += args.head_dim) {
+    const PairsOf<kPairs> numbers{args.x.row(row) + end - 2 * pairs, pairs};
+    Index pair = 0;
 #if HWY_TARGET != HWY_SCALAR
-      const V sign = hn::Set(D(), direction);
-      for (; pair + kWidth <= pairs; pair += kWidth) {
-        V first;
-        V second;
-        hn::LoadInterleaved2(D(), tail + 2 * pair, first, second);
-        const V turn = hn::Mul(sign, hn::LoadU(D(), sine + pair));
-        const V keep = hn::LoadU(D(), cosine + pair);
-        // Products are rounded before the sum, as the official code has it: no fused multiply-add.
-        const V left = hn::Sub(hn::Mul(first, keep), hn::Mul(second, turn));
-        const V right = hn::Add(hn::Mul(first, turn), hn::Mul(second, keep));
-        hn::StoreInterleaved2(rounded(left, args.rounding), rounded(right, args.rounding), D(),
-                              tail + 2 * pair);
-      }
+    const V sign = hn::Set(D(), direction);
+    for (; pair + kWidth <= pairs; pair += kWidth) {
+      V first;
+      V second;
+      numbers.load(pair, first, second);
+      const V turn = hn::Mul(sign, hn::LoadU(D(), sine + pair));
+      const V keep = hn::LoadU(D(), cosine + pair);
+      // Products are rounded before the sum, as the official code has it: no fused multiply-add.
+      const V left = hn::Sub(hn::Mul(first, keep), hn::Mul(second, turn));
+      const V right = hn::Add(hn::Mul(first, turn), hn::Mul(second, keep));
+      numbers.store(pair, rounded(left, args.rounding), rounded(right, args.rounding));
+    }
 #endif
-      for (; pair < pairs; ++pair) {
-        const float first = tail[2 * pair];
-        const float second = tail[2 * pair + 1];
-        const float turn = direction * sine[pair];
-        tail[2 * pair] = ops::rounded(first * cosine[pair] - second * turn, args.rounding);
-        tail[2 * pair + 1] = ops::rounded(first * turn + second * cosine[pair], args.rounding);
-      }
+    for (; pair < pairs; ++pair) {
+      const float first = numbers.first(pair);
+      const float second = numbers.second(pair);
+      const float turn = direction * sine[pair];
+      numbers.first(pair) = ops::rounded(first * cosine[pair] - second * turn, args.rounding);
+      numbers.second(pair) = ops::rounded(first * turn + second * cosine[pair], args.rounding);
+    }
+  }
+}
+
+}  // namespace
+
+void rope(const ops::RopeArgs<float>& args, platform::ThreadPool& pool) {
+  pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
+    if (args.pairs == ops::RopePairs::Neighbours) {
+      rotate_row<ops::RopePairs::Neighbours>(args, row);
+    } else {
+      rotate_row<ops::RopePairs::Halves>(args, row);
     }
   });
 }

@@ -17,41 +17,37 @@ HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
 namespace {
 
-using AttentionArgs = ops::SinkAttentionArgs<float>;
-constexpr Index kHeads = AttentionArgs::kHeadsPerTile;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-// scores[h][idx] = scale * (query h . row idx) for kCount heads, each row read once.
-template <Index kCount>
-HWY_INLINE void score_rows(const AttentionArgs& args,
-                           Index token,
-                           const float* query,
+// scores[q][idx] = scale * (query q . row_of(idx)) for kCount queries, each row read once.
+template <Index kCount, typename RowOf>
+HWY_INLINE void score_rows(const RowOf& row_of,
+                           const float* const* queries,
+                           Index width,
+                           float scale,
                            Index num_rows,
-                           Index stride,
-                           float* scores) {
-  const Index width = args.window.width;
-  const auto scale = static_cast<float>(args.scale);
+                           float* const* scores) {
   for (Index idx = 0; idx < num_rows; ++idx) {
-    const float* row = args.visible_row(token, idx);
+    const float* row = row_of(idx);
     LaneSet sums[to_size(kCount)];
-    for (Index h = 0; h < kCount; ++h) {
-      sums[h] = zero_lanes();
+    for (Index q = 0; q < kCount; ++q) {
+      sums[q] = zero_lanes();
     }
     Index k = 0;
     for (; k + kLanes <= width; k += kLanes) {
       const LaneSet part = load_lanes(row + k);
-      for (Index h = 0; h < kCount; ++h) {
-        multiply_add(load_lanes(query + h * width + k), part, sums[h]);
+      for (Index q = 0; q < kCount; ++q) {
+        multiply_add(load_lanes(queries[q] + k), part, sums[q]);
       }
     }
     if (k < width) {
       const LaneSet part = load_tail(row + k, width - k);
-      for (Index h = 0; h < kCount; ++h) {
-        multiply_add(load_tail(query + h * width + k, width - k), part, sums[h]);
+      for (Index q = 0; q < kCount; ++q) {
+        multiply_add(load_tail(queries[q] + k, width - k), part, sums[q]);
       }
     }
-    for (Index h = 0; h < kCount; ++h) {
-      scores[h * stride + idx] = sum_lanes(sums[h]) * scale;
+    for (Index q = 0; q < kCount; ++q) {
+      scores[q][idx] = sum_lanes(sums[q]) * scale;
     }
   }
 }
@@ -79,73 +75,99 @@ HWY_INLINE float soften(float* scores, Index num_rows, float sink, ops::Rounding
   return sum_lanes(sum) + std::exp(sink - largest);
 }
 
-// out[h][c] = sum_idx weights[h][idx] * row idx [c] / denominators[h], rows in ascending order.
-template <Index kCount>
-// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
-HWY_INLINE void add_rows(const AttentionArgs& args,
-                         Index token,
-                         const float* weights,
-                         Index num_rows,
-                         Index stride,
-                         const float* denominators,
-                         float* out) {
+// What one query has to do with the rows it sees.
+struct RowSum {
+  const float* weights;
+  Index num_rows;
+  float denominator;
+  float* out;
+};
+
+// out[c] = sum_idx weights[idx] * row_of(idx)[c] / denominator for each query over its own number
+// of rows, in ascending order. Rows that all queries have are read once.
+template <Index kCount, typename RowOf>
+HWY_INLINE void add_rows(const RowOf& row_of,
+                         const RowSum* queries,
+                         Index width,
+                         ops::Rounding rounding) {
   constexpr Index kColumns = 2;  // registers of columns at a time
-  const Index width = args.window.width;
+  Index num_shared = queries[0].num_rows;
+  for (Index q = 1; q < kCount; ++q) {
+    num_shared = std::min(num_shared, queries[q].num_rows);
+  }
   Index c = 0;
   for (; c + kColumns * kWidth <= width; c += kColumns * kWidth) {
     V sums[to_size(kCount)][kColumns];
-    for (Index h = 0; h < kCount; ++h) {
+    for (Index q = 0; q < kCount; ++q) {
       for (Index part = 0; part < kColumns; ++part) {
-        sums[h][part] = hn::Zero(D());
+        sums[q][part] = hn::Zero(D());
       }
     }
-    for (Index idx = 0; idx < num_rows; ++idx) {
-      const float* row = args.visible_row(token, idx) + c;
+    for (Index idx = 0; idx < num_shared; ++idx) {
+      const float* row = row_of(idx) + c;
       for (Index part = 0; part < kColumns; ++part) {
         const V value = hn::LoadU(D(), row + part * kWidth);
-        for (Index h = 0; h < kCount; ++h) {
-          sums[h][part] = hn::MulAdd(hn::Set(D(), weights[h * stride + idx]), value, sums[h][part]);
+        for (Index q = 0; q < kCount; ++q) {
+          sums[q][part] = hn::MulAdd(hn::Set(D(), queries[q].weights[idx]), value, sums[q][part]);
         }
       }
     }
-    for (Index h = 0; h < kCount; ++h) {
-      const V denominator = hn::Set(D(), denominators[h]);
+    for (Index q = 0; q < kCount; ++q) {
+      for (Index idx = num_shared; idx < queries[q].num_rows; ++idx) {
+        const float* row = row_of(idx) + c;
+        for (Index part = 0; part < kColumns; ++part) {
+          sums[q][part] = hn::MulAdd(hn::Set(D(), queries[q].weights[idx]),
+                                     hn::LoadU(D(), row + part * kWidth), sums[q][part]);
+        }
+      }
+      const V denominator = hn::Set(D(), queries[q].denominator);
       for (Index part = 0; part < kColumns; ++part) {
-        hn::StoreU(rounded(hn::Div(sums[h][part], denominator), args.rounding), D(),
-                   out + h * width + c + part * kWidth);
+        hn::StoreU(rounded(hn::Div(sums[q][part], denominator), rounding), D(),
+                   queries[q].out + c + part * kWidth);
       }
     }
   }
   for (; c < width; ++c) {
-    for (Index h = 0; h < kCount; ++h) {
+    for (Index q = 0; q < kCount; ++q) {
       float sum = 0;
-      for (Index idx = 0; idx < num_rows; ++idx) {
-        sum = std::fma(weights[h * stride + idx], args.visible_row(token, idx)[c], sum);
+      for (Index idx = 0; idx < queries[q].num_rows; ++idx) {
+        sum = std::fma(queries[q].weights[idx], row_of(idx)[c], sum);
       }
-      out[h * width + c] = hn::GetLane(rounded(hn::Set(D(), sum / denominators[h]), args.rounding));
+      queries[q].out[c] =
+          hn::GetLane(rounded(hn::Set(D(), sum / queries[q].denominator), rounding));
     }
   }
 }
 
+using SinkArgs = ops::SinkAttentionArgs<float>;
+constexpr Index kHeads = SinkArgs::kHeadsPerTile;
+
 template <Index kCount>
-void attend(const AttentionArgs& args, Index token, Index head, float* scores) {
+void attend(const SinkArgs& args, Index token, Index head, float* scratch) {
   const ops::VisibleRows& visible = args.visible[to_size(token)];
   const Index num_rows = visible.num_window_rows + visible.num_compressed_rows;
   const Index stride = ceil_div(num_rows, kLanes) * kLanes;
   const Index width = args.window.width;
-  score_rows<kCount>(args, token, args.query.row(token) + head * width, num_rows, stride, scores);
-  float denominators[to_size(kCount)];
+  const auto row_of = [&](Index idx) { return args.visible_row(token, idx); };
+  const float* queries[to_size(kCount)];
+  float* scores[to_size(kCount)];
   for (Index h = 0; h < kCount; ++h) {
-    denominators[h] =
-        soften(scores + h * stride, num_rows, args.sink[to_size(head + h)], args.rounding);
+    queries[h] = args.query.row(token) + (head + h) * width;
+    scores[h] = scratch + h * stride;
   }
-  add_rows<kCount>(args, token, scores, num_rows, stride, denominators,
-                   args.out.row(token) + head * width);
+  score_rows<kCount>(row_of, queries, width, static_cast<float>(args.scale), num_rows, scores);
+  RowSum sums[to_size(kCount)];
+  for (Index h = 0; h < kCount; ++h) {
+    const float sink = args.sink[to_size(head + h)];
+    sums[h] = {scores[h], num_rows, soften(scores[h], num_rows, sink, args.rounding),
+               args.out.row(token) + (head + h) * width};
+  }
+  add_rows<kCount>(row_of, sums, width, args.rounding);
 }
 
 }  // namespace
 
-void sink_attention(const AttentionArgs& args, platform::ThreadPool& pool) {
+void sink_attention(const SinkArgs& args, platform::ThreadPool& pool) {
   const Index num_heads = to_index(args.sink.size());
   const Index num_head_tiles = ceil_div(num_heads, kHeads);
   pool.parallel_for(args.query.rows * num_head_tiles, [&](Index tile, int thread_idx) {
@@ -158,6 +180,60 @@ void sink_attention(const AttentionArgs& args, platform::ThreadPool& pool) {
     }
     for (Index rest = head; rest < num_heads; ++rest) {
       attend<1>(args, token, rest, scores);
+    }
+  });
+}
+
+namespace {
+
+using GroupedArgs = ops::GroupedAttentionArgs<float>;
+constexpr Index kQueries = GroupedArgs::kQueriesPerTile;
+
+// Queries [first, first + kCount) of one head of keys and values: query i is head i mod group of
+// token i / group.
+template <Index kCount>
+void attend_grouped(const GroupedArgs& args, Index shared_head, Index first, float* scratch) {
+  const Index width = args.head_dim;
+  const Index group = args.heads_per_group();
+  const Index column = shared_head * width;
+  const auto key_of = [&](Index idx) { return args.keys.row(idx) + column; };
+  const auto value_of = [&](Index idx) { return args.values.row(idx) + column; };
+  const Index stride = args.scratch.columns / kQueries;
+  const auto scale = static_cast<float>(args.scale);
+  const float* queries[to_size(kCount)];
+  float* scores[to_size(kCount)];
+  RowSum sums[to_size(kCount)];
+  Index most = 0;
+  for (Index q = 0; q < kCount; ++q) {
+    const Index token = (first + q) / group;
+    const Index head = shared_head * group + (first + q) % group;
+    queries[q] = args.query.row(token) + head * width;
+    scores[q] = scratch + q * stride;
+    sums[q] = {scores[q], args.num_visible[to_size(token)], 0, args.out.row(token) + head * width};
+    most = std::max(most, sums[q].num_rows);
+  }
+  score_rows<kCount>(key_of, queries, width, scale, most, scores);
+  for (Index q = 0; q < kCount; ++q) {
+    sums[q].denominator = soften(scores[q], sums[q].num_rows, kMinusInfinity, ops::Rounding::None);
+  }
+  add_rows<kCount>(value_of, sums, width, ops::Rounding::None);
+}
+
+}  // namespace
+
+void grouped_attention(const GroupedArgs& args, platform::ThreadPool& pool) {
+  const Index num_queries = args.query.rows * args.heads_per_group();
+  const Index num_tiles = ceil_div(num_queries, kQueries);
+  pool.parallel_for(args.num_key_value_heads() * num_tiles, [&](Index tile, int thread_idx) {
+    const Index shared_head = tile / num_tiles;
+    const Index first = tile % num_tiles * kQueries;
+    float* scratch = args.scratch.row(thread_idx);
+    if (first + kQueries <= num_queries) {
+      attend_grouped<kQueries>(args, shared_head, first, scratch);
+      return;
+    }
+    for (Index rest = first; rest < num_queries; ++rest) {
+      attend_grouped<1>(args, shared_head, rest, scratch);
     }
   });
 }
@@ -278,11 +354,13 @@ HWY_AFTER_NAMESPACE();
 namespace fathom::cpu {
 
 HWY_EXPORT(sink_attention);
+HWY_EXPORT(grouped_attention);
 HWY_EXPORT(index_select);
 HWY_EXPORT(compress_pool);
 
 void fill_attention(ops::KernelTable<float>& table, const Isa& isa) {
   table.sink_attention = {select(HWY_DISPATCH_TABLE(sink_attention), isa), isa.name};
+  table.grouped_attention = {select(HWY_DISPATCH_TABLE(grouped_attention), isa), isa.name};
   table.index_select = {select(HWY_DISPATCH_TABLE(index_select), isa), isa.name};
   table.compress_pool = {select(HWY_DISPATCH_TABLE(compress_pool), isa), isa.name};
 }

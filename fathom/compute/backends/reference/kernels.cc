@@ -20,6 +20,7 @@ ops::KernelTable<Real> kernels() {
   table.scale = {&scale<Real>, kProvider};
   table.index_select = {&index_select<Real>, kProvider};
   table.sink_attention = {&sink_attention<Real>, kProvider};
+  table.grouped_attention = {&grouped_attention<Real>, kProvider};
   table.route = {&route<Real>, kProvider};
   table.combine_experts = {&combine_experts<Real>, kProvider};
   table.swiglu = {&swiglu<Real>, kProvider};

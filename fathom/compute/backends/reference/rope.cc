@@ -21,11 +21,14 @@ void rope(const ops::RopeArgs<Real>& args, platform::ThreadPool& /*pool*/) noexc
     for (Index end = args.head_dim; end <= args.x.columns; end += args.head_dim) {
       Real* tail = args.x.row(row) + end - 2 * pairs;
       for (Index pair = 0; pair < pairs; ++pair) {
-        const Real first = tail[2 * pair];
-        const Real second = tail[2 * pair + 1];
+        const bool is_split = args.pairs == ops::RopePairs::Halves;
+        Real& left = tail[is_split ? pair : 2 * pair];
+        Real& right = tail[is_split ? pair + pairs : 2 * pair + 1];
+        const Real first = left;
+        const Real second = right;
         const Real turn = direction * sine[pair];
-        tail[2 * pair] = rounded(first * cosine[pair] - second * turn, args.rounding);
-        tail[2 * pair + 1] = rounded(first * turn + second * cosine[pair], args.rounding);
+        left = rounded(first * cosine[pair] - second * turn, args.rounding);
+        right = rounded(first * turn + second * cosine[pair], args.rounding);
       }
     }
   }

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/expect_error.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -113,6 +114,82 @@ TEST_F(Rope, PositionZeroChangesNothing) {
   const auto x = make({1, 96}, values);
   rope(context(), x, 96, table_of({0}), false);
   EXPECT_EQ(numbers(x), values);
+}
+
+TEST_F(Rope, HalvesAreNeighboursInAnotherOrder) {
+  const auto cos_sin = table_of({11});
+  const auto values = random(2 * 64);
+  std::vector<float> reordered(values.size());
+  for (std::size_t head = 0; head < 2; ++head) {
+    for (std::size_t pair = 0; pair < 32; ++pair) {
+      reordered[head * 64 + pair] = values[head * 64 + 2 * pair];
+      reordered[head * 64 + 32 + pair] = values[head * 64 + 2 * pair + 1];
+    }
+  }
+  const auto neighbours = make({1, 128}, values);
+  const auto halves = make({1, 128}, reordered);
+  rope(context(), neighbours, 64, cos_sin, false);
+  rope(context(), halves, 64, cos_sin, false, RopePairs::Halves);
+  for (std::size_t head = 0; head < 2; ++head) {
+    for (std::size_t pair = 0; pair < 32; ++pair) {
+      EXPECT_EQ(numbers(halves)[head * 64 + pair], numbers(neighbours)[head * 64 + 2 * pair]);
+      EXPECT_EQ(numbers(halves)[head * 64 + 32 + pair],
+                numbers(neighbours)[head * 64 + 2 * pair + 1]);
+    }
+  }
+}
+
+TEST_F(Rope, Llama3ScalingIsThatOfTransformers) {
+  // transformers 5.23: base 500,000, factor 32, 1 and 4, context 8,192.
+  constexpr float kExpected[] = {1,
+                                 0.663601279F,
+                                 0.440366626F,
+                                 0.292227834F,
+                                 0.193922758F,
+                                 0.128687382F,
+                                 0.0853971019F,
+                                 0.0566696189F,
+                                 0.0376060307F,
+                                 0.0249554086F,
+                                 0.0165604409F,
+                                 0.0109895291F,
+                                 0.00729266508F,
+                                 0.00483942125F,
+                                 0.00321144611F,
+                                 0.00129054801F,
+                                 0.000429556705F,
+                                 9.70828623e-05F,
+                                 1.94616387e-05F,
+                                 1.29147675e-05F,
+                                 8.57025589e-06F,
+                                 5.68723226e-06F,
+                                 3.77405445e-06F,
+                                 2.50446715e-06F,
+                                 1.66196742e-06F,
+                                 1.10288363e-06F,
+                                 7.31874934e-07F,
+                                 4.85673127e-07F,
+                                 3.22293289e-07F,
+                                 2.1387423e-07F,
+                                 1.41927202e-07F,
+                                 9.41830649e-08F};
+  RopeFrequencies frequencies = rope_frequencies(64, 500000, nullptr);
+  scale_llama3(frequencies,
+               {.factor = 32, .low_factor = 1, .high_factor = 4, .original_context = 8192});
+  for (std::size_t pair = 0; pair < 32; ++pair) {
+    EXPECT_NEAR(frequencies.values[pair], kExpected[pair], 1e-6F * kExpected[pair]) << pair;
+  }
+}
+
+TEST_F(Rope, FrequenciesAreDividedByOneNumberOrByOneEach) {
+  RopeFrequencies frequencies{{1, 0.5F, 0.25F}};
+  divide_frequencies(frequencies, 2.0);
+  EXPECT_EQ(frequencies.values, (std::vector<float>{0.5F, 0.25F, 0.125F}));
+  const std::vector<float> divisors = {1, 5, 0.5F};
+  divide_frequencies(frequencies, divisors);
+  EXPECT_EQ(frequencies.values, (std::vector<float>{0.5F, 0.05F, 0.25F}));
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "divisors",
+                                  [&] { divide_frequencies(frequencies, std::vector<float>{1}); }));
 }
 
 }  // namespace

@@ -52,5 +52,21 @@ TEST(CacheLayout, RowsAreNeededAsFarBackAsTheNextTokenLooks) {
   EXPECT_EQ(stream_of(layout, 2, StreamKind::Compressed).first_row_needed(100000), 0);
 }
 
+TEST(CacheLayout, GroupedAttentionKeepsKeysAndValuesOfAllTokens) {
+  const ModelConfig config = parse_config_json(testing::smollm2_config(), "c").model;
+  const std::vector<CacheStream> layout = cache_layout(config);
+  EXPECT_EQ(layout.size(), 2U * 30);
+  for (const StreamKind kind : {StreamKind::Key, StreamKind::Value}) {
+    const CacheStream& rows = stream_of(layout, 29, kind);
+    EXPECT_EQ(rows.width, 3 * 64);
+    EXPECT_EQ(rows.first_row_needed(8192), 0);
+    EXPECT_TRUE(rows.keeps_every_row());
+  }
+  const std::vector<CacheStream> flash = cache_layout(builtin("v4-flash"));
+  EXPECT_FALSE(stream_of(flash, 2, StreamKind::Window).keeps_every_row());
+  EXPECT_FALSE(stream_of(flash, 2, StreamKind::CompressorInput).keeps_every_row());
+  EXPECT_TRUE(stream_of(flash, 2, StreamKind::Compressed).keeps_every_row());
+}
+
 }  // namespace
 }  // namespace fathom::config

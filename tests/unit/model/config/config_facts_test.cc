@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "fathom/model/config/family_rows.h"
 #include "fathom/model/config/footprint.h"
 
 #include "tests/unit/model/config/config_testing.h"
@@ -11,16 +12,32 @@
 namespace fathom::config {
 namespace {
 
-TEST(ConfigFacts, NoDialectUsesANameTwice) {
-  for (const Dialect dialect : {Dialect::ConfigJson, Dialect::InferenceJson, Dialect::Gguf}) {
-    std::set<std::string_view> names;
-    for (const IntegerFact& fact : integer_facts()) {
-      EXPECT_TRUE(names.insert(fact.names.in(dialect)).second) << fact.names.in(dialect);
-    }
-    for (const NumberFact& fact : number_facts()) {
-      EXPECT_TRUE(names.insert(fact.names.in(dialect)).second) << fact.names.in(dialect);
+TEST(ConfigFacts, NoDialectOfAFamilyUsesANameTwice) {
+  for (const FamilyRow& row : family_rows()) {
+    for (const Dialect dialect : {Dialect::ConfigJson, Dialect::InferenceJson, Dialect::Gguf}) {
+      std::set<std::string_view> names;
+      const auto check = [&](std::string_view name) {
+        // A family without a dialect has no names in it.
+        EXPECT_TRUE(name.empty() || names.insert(name).second) << name;
+        EXPECT_EQ(name.empty(), row.integers().front().names.in(dialect).empty()) << name;
+      };
+      for (const IntegerFact& fact : integer_facts(row.family)) {
+        check(fact.names.in(dialect));
+      }
+      for (const NumberFact& fact : number_facts(row.family)) {
+        check(fact.names.in(dialect));
+      }
     }
   }
+}
+
+TEST(ConfigFacts, NameOfAMemberIsTheFamilys) {
+  EXPECT_EQ(name_of(Family::DeepseekV4, &ModelConfig::num_heads, Dialect::InferenceJson),
+            "n_heads");
+  EXPECT_EQ(name_of(Family::Llama, &ModelConfig::mlp_hidden, Dialect::Gguf), "feed_forward_length");
+  testing::expect_error(
+      [] { name_of(Family::Llama, &ModelConfig::num_experts, Dialect::ConfigJson); },
+      ErrorCode::Internal, {"no row in the table of facts"});
 }
 
 // The sum of all tensors in floating point, which cannot overflow.
@@ -37,13 +54,16 @@ double approximate_bytes(const ModelConfig& config) {
 }
 
 TEST(ConfigFacts, SizesOfTheLargestConfigThatIsAcceptedDoNotOverflow) {
-  ModelConfig config = testing::builtin("v4-flash");
-  for (const IntegerFact& fact : integer_facts()) {
-    config.*fact.member = fact.range.maximum;
-  }
-  for (const Index layer_idx : {2, 3}) {  // CSA, HCA
-    ModelConfig largest = config;
-    largest.layers.assign(to_size(kLayerCountRange.maximum), config.layers[to_size(layer_idx)]);
+  const ModelConfig flash = testing::builtin("v4-flash");
+  const ModelConfig llama = parse_config_json(testing::smollm2_config(), "c").model;
+  const std::pair<const ModelConfig*, Index> kinds[] = {{&flash, 2}, {&flash, 3}, {&llama, 0}};
+  for (const auto& [config, layer_idx] : kinds) {  // CSA, HCA, grouped
+    ModelConfig largest = *config;
+    for (const IntegerFact& fact : integer_facts(config->family)) {
+      largest.*fact.member = fact.range.maximum;
+    }
+    largest.is_head_tied = false;
+    largest.layers.assign(to_size(kLayerCountRange.maximum), config->layers[to_size(layer_idx)]);
     EXPECT_LT(approximate_bytes(largest), 9.2e18);
     const StoragePlan plan{numeric::WeightFormat::F32, numeric::WeightFormat::F32,
                            numeric::ScaleFormat::None};
@@ -52,22 +72,6 @@ TEST(ConfigFacts, SizesOfTheLargestConfigThatIsAcceptedDoNotOverflow) {
     EXPECT_GT(cache_bytes(largest, largest.max_context, 8), 0);
     EXPECT_GT(packed_cache_bytes(largest, largest.max_context), 0);
   }
-}
-
-TEST(ConfigFacts, MoreStreamsThanTheKernelsHoldAreRefusedByName) {
-  const std::string text = testing::checkpoint_config("flash-tiny");
-  const std::string most = testing::patched(text, R"({"hc_mult": 16})");
-  EXPECT_EQ(parse_config_json(most, "config.json").model.num_streams, 16);
-  for (const char* patch : {R"({"hc_mult": 17})", R"({"hc_mult": 64})"}) {
-    testing::expect_error([&] { parse_config_json(testing::patched(text, patch), "config.json"); },
-                          ErrorCode::InvalidCheckpoint, {"config.json", "hc_mult", "16"});
-  }
-}
-
-TEST(ConfigFacts, LeadingLayersAreHashed) {
-  EXPECT_EQ(leading_hash_routers(1, 2),
-            (std::vector<RouterKind>{RouterKind::HashTable, RouterKind::TopK}));
-  EXPECT_EQ(leading_hash_routers(9, 1), std::vector<RouterKind>{RouterKind::HashTable});
 }
 
 }  // namespace

@@ -38,6 +38,23 @@ inline ModelConfig builtin(const std::string& name) {
   return find_builtin_config(name).value().model;
 }
 
+// A config of Llama as transformers 5 saves it, and one as released files from before have it.
+inline std::string llama_config() {
+  return read_data("golden/checkpoints/llama-tiny/config.json");
+}
+inline std::string smollm2_config() {
+  return R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+      "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
+      "hidden_size": 576, "initializer_range": 0.041666666666666664, "intermediate_size": 1536,
+      "is_llama_config": true, "max_position_embeddings": 8192, "mlp_bias": false,
+      "model_type": "llama", "num_attention_heads": 9, "num_hidden_layers": 30,
+      "num_key_value_heads": 3, "pad_token_id": 2, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+      "rope_interleaved": false, "rope_scaling": null, "rope_theta": 100000,
+      "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+      "transformers.js_config": {"kv_cache_dtype": {"q4f16": "float16"}},
+      "transformers_version": "4.42.3", "use_cache": true, "vocab_size": 49152})";
+}
+
 // The text with the members of `patch` set; a null erases the member (RFC 7396).
 inline std::string patched(const std::string& text, const std::string& patch) {
   nlohmann::json json = nlohmann::json::parse(text);

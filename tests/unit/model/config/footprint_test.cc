@@ -154,5 +154,28 @@ TEST(Footprint, CacheBytesFollowTheStreams) {
       static_cast<double>(cache_bytes(config, 1152, 4) - cache_bytes(config, 1024, 4)));
 }
 
+TEST(Footprint, SmolLm2HasItsParametersAndATiedHeadIsReadPerToken) {
+  const ModelConfig config = parse_config_json(testing::smollm2_config(), "c").model;
+  const Index layer = 576 * (2 * 576 + 2 * 192) + 3 * 576 * 1536 + 2 * 576;
+  EXPECT_EQ(count_parameters(config).total, 49152 * 576 + 30 * layer + 576);
+  const StoragePlan plan = storage_plan_from_name("bf16");
+  const WeightBytes bytes = weight_bytes(config, plan);
+  EXPECT_EQ(bytes.mlp, 30 * 3 * 576 * 1536 * 2);
+  EXPECT_EQ(bytes.head, 0);
+  EXPECT_EQ(decode_weight_bytes_per_token(config, plan), bytes.total());
+  ModelConfig untied = config;
+  untied.is_head_tied = false;
+  EXPECT_EQ(decode_weight_bytes_per_token(untied, plan), bytes.total() + 576 * 2);
+}
+
+TEST(Footprint, GroupedRowsAreHeldForEveryTokenAndNoneOfThemIsRaw) {
+  const ModelConfig config = parse_config_json(testing::smollm2_config(), "c").model;
+  const Index row = 30 * 2 * 192;
+  EXPECT_EQ(cache_bytes(config, 1000, 4), 1000 * row * 4);
+  EXPECT_DOUBLE_EQ(cache_bytes_per_token(config, 4), static_cast<double>(row * 4));
+  EXPECT_EQ(raw_row_bytes_per_token(config, 4), 0);
+  EXPECT_EQ(packed_cache_bytes(config, 1000), 1000 * row * 2);
+}
+
 }  // namespace
 }  // namespace fathom::config

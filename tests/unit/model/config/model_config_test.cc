@@ -10,8 +10,11 @@ TEST(ModelConfig, EnumeratorsHaveNames) {
   EXPECT_EQ(to_string(AttentionKind::SlidingWindow), "sliding_window");
   EXPECT_EQ(to_string(AttentionKind::CompressedSparse), "compressed_sparse");
   EXPECT_EQ(to_string(AttentionKind::HeavilyCompressed), "heavily_compressed");
+  EXPECT_EQ(to_string(AttentionKind::Grouped), "grouped");
   EXPECT_EQ(to_string(RouterKind::HashTable), "hash_table");
   EXPECT_EQ(to_string(RouterKind::TopK), "top_k");
+  EXPECT_EQ(to_string(RouterKind::None), "none");
+  EXPECT_EQ(to_string(Family::Llama), "llama");
 }
 
 TEST(ModelConfig, OnlyOverlappingCompressionIsTwiceAsWide) {

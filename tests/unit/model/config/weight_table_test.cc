@@ -23,7 +23,7 @@ const WeightSpec* find(const std::vector<WeightSpec>& table, const WeightKey& ke
 
 TEST(WeightTable, EveryRoleHasANameOfItsOwn) {
   std::set<std::string_view> names;
-  for (int role = 0; role <= static_cast<int>(WeightRole::SharedDown); ++role) {
+  for (int role = 0; role <= static_cast<int>(WeightRole::MlpDown); ++role) {
     EXPECT_TRUE(names.insert(to_string(static_cast<WeightRole>(role))).second) << role;
   }
 }
@@ -49,7 +49,7 @@ TEST(WeightTable, ShapesOfFlashAreThoseOfTheOfficialFiles) {
   using R = WeightRole;
   using S = StorageClass;
   const std::vector<Row> rows = {
-      {R::Embedding, Block::Model, -1, {129280, 4096}, 0, S::Bf16},
+      {R::Embedding, Block::Model, -1, {129280, 4096}, 0, S::Plain},
       {R::HeadMixFn, Block::Model, -1, {4, 16384}, 0, S::Float32},
       {R::HeadMixScale, Block::Model, -1, {1}, 0, S::Float32},
       {R::AttentionMixFn, Block::Layer, 0, {24, 16384}, 0, S::Float32},
@@ -139,6 +139,31 @@ TEST(WeightTable, SharedExpertsAreOneWiderExpert) {
   const std::vector<WeightSpec> table = weight_table(config);
   const WeightKey key{.role = WeightRole::SharedDown, .block = Block::Layer, .layer_idx = 0};
   EXPECT_EQ(find(table, key)->shape, (Shape{4096, 3 * 2048}));
+}
+
+TEST(WeightTable, LlamaHasMatricesOfGroupedHeadsAndADenseMlp) {
+  const ModelConfig config = parse_config_json(testing::smollm2_config(), "c").model;
+  const std::vector<WeightSpec> table = weight_table(config);
+  using R = WeightRole;
+  EXPECT_EQ(table.size(), 2U + 30 * 9);
+  const std::vector<std::pair<R, Shape>> rows = {
+      {R::Query, {576, 576}},    {R::Key, {192, 576}},       {R::Value, {192, 576}},
+      {R::Output, {576, 576}},   {R::MlpGate, {1536, 576}},  {R::MlpUp, {1536, 576}},
+      {R::MlpDown, {576, 1536}}, {R::FeedForwardNorm, {576}}};
+  for (const auto& [role, shape] : rows) {
+    const WeightSpec* spec = find(table, {role, Block::Layer, 29});
+    ASSERT_NE(spec, nullptr) << to_string(role);
+    EXPECT_EQ(spec->shape, shape) << to_string(role);
+  }
+  EXPECT_EQ(find(table, {R::Head}), nullptr);  // tied
+  EXPECT_EQ(find(table, {R::AttentionMixFn, Block::Layer, 0}), nullptr);
+  ModelConfig untied = config;
+  untied.is_head_tied = false;
+  untied.has_rope_divisors = true;
+  const std::vector<WeightSpec> more = weight_table(untied);
+  ASSERT_NE(find(more, {R::Head}), nullptr);
+  ASSERT_NE(find(more, {R::RopeDivisors}), nullptr);
+  EXPECT_EQ(find(more, {R::RopeDivisors})->shape, Shape{32});
 }
 
 }  // namespace

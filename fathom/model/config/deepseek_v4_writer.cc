@@ -1,12 +1,12 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include <nlohmann/json.hpp>
 
-#include "fathom/model/config/config_facts.h"
-#include "fathom/model/config/read_config.h"
+#include "fathom/model/config/deepseek_v4_facts.h"
+#include "fathom/model/config/family_rows.h"
 #include "fathom/model/config/storage_plan.h"
+#include "fathom/model/config/write_keys.h"
 
 namespace fathom::config {
 namespace {
@@ -59,16 +59,6 @@ double common_swiglu_limit(const std::vector<LayerConfig>& layers) {
     }
   }
   return std::isinf(limit) ? 0 : limit;
-}
-
-// An integral double as an integer: the published files have 10000, not 10000.0, and readers of
-// them may insist.
-ordered_json plain_number(double value) {
-  constexpr double kExact = 9007199254740992;  // 2^53
-  if (std::abs(value) < kExact && value == std::floor(value)) {
-    return static_cast<Index>(value);
-  }
-  return value;
 }
 
 void write_fixed_values(ordered_json& json) {
@@ -143,24 +133,91 @@ void write_storage(const StoragePlan& storage, ordered_json& json) {
       {"weight_block_size", {numeric::kFp8TileRows, numeric::kFp8TileColumns}}};
 }
 
+constexpr std::uint32_t kSqrtSoftplus = 4;  // llama.cpp's number of the gating function
+
+class DeepseekV4Metadata {
+ public:
+  explicit DeepseekV4Metadata(const ModelConfig& config)
+      : config_(config), keys_(kDeepseekV4Architecture) {}
+
+  std::vector<formats::GgufWriteValue> build() {
+    keys_.add_facts(config_);
+    keys_.own("block_count", gguf_count(config_.num_layers()));
+    keys_.own("feed_forward_length", gguf_count(config_.expert_hidden));
+    keys_.own("expert_gating_func", kSqrtSoftplus);
+    keys_.own("expert_weights_norm", true);
+    keys_.own("attention.head_count_kv", gguf_count(1));
+    keys_.own("attention.value_length", gguf_count(config_.head_dim));
+    add_layers();
+    add_ropes();
+    return keys_.take();
+  }
+
+ private:
+  void add_layers() {
+    const auto written = [](double limit) {  // 0: no clamp
+      return std::isfinite(limit) ? static_cast<float>(limit) : 0.0F;
+    };
+    std::vector<std::int32_t> ratios;
+    std::vector<float> limits;
+    std::vector<float> shared_limits;
+    for (const LayerConfig& layer : config_.layers) {
+      ratios.push_back(static_cast<std::int32_t>(layer.compress_ratio));
+      limits.push_back(written(layer.swiglu_limit));
+      shared_limits.push_back(written(layer.shared_swiglu_limit));
+    }
+    keys_.own("attention.compress_ratios", std::move(ratios));
+    keys_.own("swiglu_clamp_exp", std::move(limits));
+    keys_.own("swiglu_clamp_shexp", std::move(shared_limits));
+  }
+
+  // A model without one kind of layer keeps no base for it; the other one's is then as good.
+  const RopeConfig& rope_of(bool is_compressed) const {
+    for (const LayerConfig& layer : config_.layers) {
+      if ((layer.compress_ratio != 0) == is_compressed) {
+        return layer.rope;
+      }
+    }
+    return config_.layers.front().rope;
+  }
+
+  void add_ropes() {
+    const RopeConfig& compressed = rope_of(true);
+    keys_.own("rope.freq_base", static_cast<float>(rope_of(false).base));
+    keys_.own("attention.compress_rope_freq_base", static_cast<float>(compressed.base));
+    if (!compressed.yarn) {
+      return;
+    }
+    keys_.own("rope.scaling.type", std::string("yarn"));
+    keys_.own("rope.scaling.factor", static_cast<float>(compressed.yarn->factor));
+    keys_.own("rope.scaling.original_context_length",
+              gguf_count(compressed.yarn->original_context));
+    keys_.own("rope.scaling.yarn_beta_fast", static_cast<float>(compressed.yarn->beta_fast));
+    keys_.own("rope.scaling.yarn_beta_slow", static_cast<float>(compressed.yarn->beta_slow));
+  }
+
+  const ModelConfig& config_;
+  GgufKeys keys_;
+};
+
 }  // namespace
 
-std::string make_config_json(const ModelConfig& config, const StoragePlan& storage) {
-  if (config.layers.empty()) {
-    fail(ErrorCode::InvalidArgument,
-         "config.json: num_hidden_layers: expected at least 1, found 0");
-  }
+std::string write_deepseek_v4_json(const ModelConfig& config, const StoragePlan& storage) {
   ordered_json json;
   write_fixed_values(json);
-  for (const IntegerFact& fact : integer_facts()) {
+  for (const IntegerFact& fact : deepseek_v4_integers()) {
     json[std::string(fact.names.config_json)] = config.*fact.member;
   }
-  for (const NumberFact& fact : number_facts()) {
+  for (const NumberFact& fact : deepseek_v4_numbers()) {
     json[std::string(fact.names.config_json)] = config.*fact.member;
   }
   write_layers(config, json);
   write_storage(storage, json);
   return json.dump(2) + "\n";
+}
+
+std::vector<formats::GgufWriteValue> write_deepseek_v4_gguf(const ModelConfig& config) {
+  return DeepseekV4Metadata(config).build();
 }
 
 }  // namespace fathom::config

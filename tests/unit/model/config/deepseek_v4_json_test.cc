@@ -351,9 +351,9 @@ TEST(ReadConfigJson, HostileValuesAreRefusedByName) {
       {R"({"architectures": ["LlamaForCausalLM"]})",
        unsupported,
        {"architectures", "\"LlamaForCausalLM\""}},
-      {R"({"model_type": "llama"})",
+      {R"({"model_type": "gemma"})",
        unsupported,
-       {"model_type: only \"deepseek_v4\" is supported, found \"llama\""}},
+       {"model_type: expected \"deepseek_v4\"", "\"mistral\", found \"gemma\""}},
       {R"({"model_type": "x\n\u001b[31m"})", unsupported, {"model_type"}},
   };
   const std::string text = checkpoint_config("flash-tiny");

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "fathom/base/formats/text.h"
-#include "fathom/model/config/config_facts.h"
+#include "fathom/model/config/deepseek_v4_facts.h"
+#include "fathom/model/config/family_rows.h"
 #include "fathom/model/config/json_fields.h"
-#include "fathom/model/config/read_config.h"
 #include "fathom/model/config/storage_plan.h"
 
 namespace fathom::config {
@@ -134,10 +134,6 @@ void ConfigReader::check_architecture() {
                     model_type == "deepseek_v41" ? "model_type" : "architectures",
                     "DeepSeek-V4.1 (DeepseekV41ForCausalLM) is not supported, only DeepSeek-V4");
   }
-  if (model_type != "deepseek_v4") {
-    fields_.fail_at(ErrorCode::Unsupported, "model_type",
-                    "only \"deepseek_v4\" is supported, found " + formats::quote(model_type));
-  }
   for (const std::string& name : names) {
     if (name != "DeepseekV4ForCausalLM") {
       fields_.fail_at(ErrorCode::Unsupported, "architectures",
@@ -178,7 +174,7 @@ void ConfigReader::check_fixed_values() {
 }
 
 void ConfigReader::read_facts() {
-  for (const IntegerFact& fact : integer_facts()) {
+  for (const IntegerFact& fact : deepseek_v4_integers()) {
     const std::string_view key = fact.names.config_json;
     if (fact.member == &ModelConfig::num_hash_layers) {
       continue;  // read with the routers
@@ -191,7 +187,7 @@ void ConfigReader::read_facts() {
       config_.*fact.member = fields_.integer(key, fact.range);
     }
   }
-  for (const NumberFact& fact : number_facts()) {
+  for (const NumberFact& fact : deepseek_v4_numbers()) {
     config_.*fact.member = fields_.number(fact.names.config_json, fact.range);
   }
 }
@@ -523,7 +519,7 @@ void check_sibling(const ModelConfig& config, JsonFields& sibling, const std::st
                     "expected " + expected + " (" + file + " says so in " +
                         std::string(names.config_json) + "), found " + found);
   };
-  for (const IntegerFact& fact : integer_facts()) {
+  for (const IntegerFact& fact : deepseek_v4_integers()) {
     // The context of the inference config is that of one run.
     if (!sibling.has(fact.names.inference_json) || fact.member == &ModelConfig::max_context) {
       continue;
@@ -533,7 +529,7 @@ void check_sibling(const ModelConfig& config, JsonFields& sibling, const std::st
       refuse(fact.names, std::to_string(config.*fact.member), std::to_string(found));
     }
   }
-  for (const NumberFact& fact : number_facts()) {
+  for (const NumberFact& fact : deepseek_v4_numbers()) {
     if (!sibling.has(fact.names.inference_json)) {
       continue;
     }
@@ -546,19 +542,15 @@ void check_sibling(const ModelConfig& config, JsonFields& sibling, const std::st
 
 }  // namespace
 
-ParsedConfig parse_config_json(std::string_view json,
-                               const std::string& file,
-                               std::string_view inference_json,
-                               const std::string& inference_file) {
-  ConfigReader reader(JsonFields::parse(json, file));
+ParsedConfig read_deepseek_v4_json(JsonFields fields, JsonFields* inference) {
+  const std::string file = fields.file();
+  ConfigReader reader(std::move(fields));
   ParsedConfig parsed;
   parsed.model = reader.read();
-  std::optional<JsonFields> sibling;
-  if (!inference_json.empty()) {
-    sibling = JsonFields::parse(inference_json, inference_file);
-    check_sibling(parsed.model, *sibling, file);
+  if (inference != nullptr) {
+    check_sibling(parsed.model, *inference, file);
   }
-  parsed.storage = reader.read_storage(sibling ? &*sibling : nullptr);
+  parsed.storage = reader.read_storage(inference);
   parsed.model.unknown_keys = reader.unknown_keys();
   return parsed;
 }

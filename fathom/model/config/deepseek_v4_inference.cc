@@ -2,7 +2,7 @@
 #include <array>
 #include <utility>
 
-#include "fathom/model/config/config_facts.h"
+#include "fathom/model/config/deepseek_v4_facts.h"
 #include "fathom/model/config/json_fields.h"
 #include "fathom/model/config/read_config.h"
 #include "fathom/model/config/storage_plan.h"
@@ -50,7 +50,7 @@ class InferenceReader {
   }
 
   void read_facts() {
-    for (const IntegerFact& fact : integer_facts()) {
+    for (const IntegerFact& fact : deepseek_v4_integers()) {
       const std::string_view key = fact.names.inference_json;
       fields_.ignore(key);
       if (!fields_.has(key) && fact.published) {
@@ -60,7 +60,7 @@ class InferenceReader {
         parsed_.model.*fact.member = fields_.integer(key, fact.range);
       }
     }
-    for (const NumberFact& fact : number_facts()) {
+    for (const NumberFact& fact : deepseek_v4_numbers()) {
       const std::string_view key = fact.names.inference_json;
       fields_.ignore(key);
       if (!fields_.has(key) && fact.published) {

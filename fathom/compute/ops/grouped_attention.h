@@ -1,0 +1,48 @@
+// Causal attention over keys and values of all tokens before, shared by groups of query heads.
+#pragma once
+
+#include <span>
+
+#include "fathom/compute/ops/context.h"
+
+namespace fathom::ops {
+
+// For every token and head, with the keys and values of head h' = head / (H / H'):
+// z[i] = scale * (q . key[i]), M = max z, out = sum_i exp(z[i] - M) value[i] / sum_i exp(z[i] - M).
+// Rows are summed in order of position. There is no rounding point in any numerics.
+//
+//   query        [T, H * C], rotated
+//   keys         rows of tokens, [H' * C], rotated
+//   values       rows of tokens, [H' * C]
+//   num_visible  [T]: the token sees the first so many rows, at least one
+//   scratch      [threads, kQueriesPerTile * most], most the largest number of rows a token sees,
+//                rounded up to a multiple of 16
+//   out          [T, H * C]
+template <typename Real>
+struct GroupedAttentionArgs {
+  static constexpr Index kQueriesPerTile = 4;
+
+  tensor::MatrixView<const Real> query;
+  tensor::RowTable<Real> keys;
+  tensor::RowTable<Real> values;
+  std::span<const Index> num_visible;
+  Index head_dim;
+  double scale;
+  tensor::MatrixView<Real> scratch;
+  tensor::MatrixView<Real> out;
+
+  Index num_key_value_heads() const { return keys.width / head_dim; }
+  Index heads_per_group() const { return query.columns / keys.width; }
+};
+struct GroupedAttention {
+  tensor::Tensor query;
+  tensor::PagedRows keys;
+  tensor::PagedRows values;
+  std::span<const Index> num_visible;
+  Index head_dim;
+  double scale;
+  tensor::Tensor out;
+};
+void grouped_attention(Context& context, const GroupedAttention& attention);
+
+}  // namespace fathom::ops
