@@ -25,13 +25,13 @@ std::unique_ptr<layers::CausalLm> build(const OpenedModel& opened) {
   return std::make_unique<Model>(opened.store, opened.config.model);
 }
 
-constexpr auto kWithOfficial = std::to_array({ops::Numerics::High, ops::Numerics::Official});
-constexpr auto kHighOnly = std::to_array({ops::Numerics::High});
+constexpr auto kAllNumerics = std::to_array({ops::Numerics::High, ops::Numerics::Official, ops::Numerics::Fast});
+constexpr auto kWithoutOfficial = std::to_array({ops::Numerics::High, ops::Numerics::Fast});
 
 constexpr FamilyRow kFamilies[] = {
     {config::Family::DeepseekV4, &deepseek_v4::weight_names, &build<deepseek_v4::DeepseekV4>,
-     kWithOfficial},
-    {config::Family::Llama, &llama::weight_names, &build<llama::Llama>, kHighOnly},
+     kAllNumerics},
+    {config::Family::Llama, &llama::weight_names, &build<llama::Llama>, kWithoutOfficial},
 };
 
 const FamilyRow& row_of(config::Family family) {
@@ -68,7 +68,7 @@ void check_numerics(config::Family family, ops::Numerics numerics) {
   if (std::find(defined.begin(), defined.end(), numerics) == defined.end()) {
     fail(ErrorCode::Unsupported, "numerics: ", ops::to_string(numerics),
          " is not defined for models of family ", config::to_string(family),
-         " (docs/numerics.md), expected high");
+         " (docs/numerics.md), expected high or fast");
   }
 }
 

@@ -69,7 +69,7 @@ class LoadedModel final : public Model {
     const auto numerics = ops::numerics_from_name(options.numerics);
     if (!numerics) {
       fail(ErrorCode::InvalidArgument, "numerics: found \"", options.numerics,
-           "\", expected high or official");
+           "\", expected high, official or fast");
     }
     return {.num_threads = options.num_threads,
             .pin_to_cores = options.pin_threads,

@@ -27,7 +27,7 @@ using TokenId = std::int32_t;
 struct ModelOptions {
   int num_threads = 0;                      // 0: one per available processor
   std::string backend = "cpu";              // reference | reference:f64 | cpu | cpu:ISA
-  std::string numerics = "high";            // high | official (docs/numerics.md)
+  std::string numerics = "high";            // high | official | fast (docs/numerics.md)
   bool pin_threads = false;                 // one thread per core
   bool huge_pages = false;                  // ask for huge pages under the weights
   std::int64_t raw_tokens = 8192;           // a session goes back so far without replay

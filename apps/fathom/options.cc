@@ -47,7 +47,7 @@ void add_run_options(CLI::App& command, RunOptions& options) {
       ->type_name("reference[:f64]|cpu[:ISA]");
   command.add_option("--numerics", options.numerics, "fp32 throughout, or the published rounding")
       ->capture_default_str()
-      ->type_name("high|official");
+      ->type_name("high|official|fast");
   add_json_option(command, options.json);
 }
 

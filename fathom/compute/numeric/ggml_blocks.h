@@ -4,6 +4,7 @@
 // in the same order. The layouts are described where the bytes are taken apart.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "fathom/compute/numeric/weight_format.h"
@@ -15,6 +16,10 @@ using BlockDecoder = void (*)(const std::uint8_t* block, float* out) noexcept;
 
 // Null for formats that are not ggml blocks.
 BlockDecoder block_decoder(WeightFormat format) noexcept;
+
+// What the nibbles of IQ4_NL and IQ4_XS stand for.
+inline constexpr std::array<std::int8_t, 16> kIq4Codes = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                          1,    13,   25,  38,  53,  69,  89,  113};
 
 // The largest block_columns of a format that has a block decoder.
 inline constexpr Index kMostBlockColumns = 256;

@@ -49,9 +49,6 @@ void write_shifted(float scale, unsigned row, bool is_negative, float* out) {
   }
 }
 
-constexpr float kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                  1,    13,   25,  38,  53,  69,  89,  113};
-
 }  // namespace
 
 // f16 scale, then per 32 columns: four grid rows, and 32 bits: 4 times 7 signs, 4 of scale.
@@ -155,8 +152,8 @@ void decode_iq1_m(const std::uint8_t* block, float* out) noexcept {
 void decode_iq4_nl(const std::uint8_t* block, float* out) noexcept {
   const float scale = read_f16(block);
   for (int j = 0; j < 16; ++j) {
-    out[j] = scale * kIq4Values[block[2 + j] & 15];
-    out[j + 16] = scale * kIq4Values[block[2 + j] >> 4];
+    out[j] = scale * static_cast<float>(kIq4Codes[block[2 + j] & 15]);
+    out[j + 16] = scale * static_cast<float>(kIq4Codes[block[2 + j] >> 4]);
   }
 }
 
@@ -169,8 +166,8 @@ void decode_iq4_xs(const std::uint8_t* block, float* out) noexcept {
     const float group_scale = scale * static_cast<float>(code - 32);
     const std::uint8_t* codes = block + 8 + group * 16;
     for (int j = 0; j < 16; ++j) {
-      out[group * 32 + j] = group_scale * kIq4Values[codes[j] & 15];
-      out[group * 32 + j + 16] = group_scale * kIq4Values[codes[j] >> 4];
+      out[group * 32 + j] = group_scale * static_cast<float>(kIq4Codes[codes[j] & 15]);
+      out[group * 32 + j + 16] = group_scale * static_cast<float>(kIq4Codes[codes[j] >> 4]);
     }
   }
 }

@@ -11,6 +11,7 @@
 #include "fathom/compute/ops/hadamard.h"
 #include "fathom/compute/ops/hyper_connection.h"
 #include "fathom/compute/ops/index_select.h"
+#include "fathom/compute/ops/int8_linear.h"
 #include "fathom/compute/ops/linear.h"
 #include "fathom/compute/ops/rms_norm.h"
 #include "fathom/compute/ops/rope.h"
@@ -38,6 +39,9 @@ struct KernelTable {
   Kernel<HeadNormArgs<Real>> head_norm;
   Kernel<LinearArgs<Real>> linear;
   Kernel<ExpertLinearArgs<Real>> expert_linear;
+  Kernel<RoundToInt8Args<Real>> round_to_int8;
+  Kernel<Int8LinearArgs<Real>> int8_linear;
+  Kernel<ExpertInt8LinearArgs<Real>> expert_int8_linear;
   Kernel<RopeTableArgs<Real>> rope_table;
   Kernel<RopeArgs<Real>> rope;
   Kernel<RoundTripArgs<Real>> round_trip;
@@ -64,6 +68,9 @@ struct KernelTable {
     visit("head_norm", table.head_norm);
     visit("linear", table.linear);
     visit("expert_linear", table.expert_linear);
+    visit("round_to_int8", table.round_to_int8);
+    visit("int8_linear", table.int8_linear);
+    visit("expert_int8_linear", table.expert_int8_linear);
     visit("rope_table", table.rope_table);
     visit("rope", table.rope);
     visit("round_trip", table.round_trip);

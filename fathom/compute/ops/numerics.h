@@ -11,11 +11,13 @@ namespace fathom::ops {
 enum class Numerics {
   High,      // fp32 (or double) throughout, no rounding of activations
   Official,  // the published rounding points: BF16 tensors, FP8 and FP4 round trips
+  Fast,      // fp32, but what multiplies weights of 4 to 8 bits is rounded to int8 blocks
 };
 
-inline constexpr std::array<std::pair<Numerics, std::string_view>, 2> kNumericsNames = {{
+inline constexpr std::array<std::pair<Numerics, std::string_view>, 3> kNumericsNames = {{
     {Numerics::High, "high"},
     {Numerics::Official, "official"},
+    {Numerics::Fast, "fast"},
 }};
 
 constexpr std::string_view to_string(Numerics numerics) {

@@ -25,6 +25,7 @@ auto select(const Table& table, const Isa& isa) {
 
 // Each file of kernels fills its own entries.
 void fill_linear(ops::KernelTable<float>& table, const Isa& isa);
+void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa);
 void fill_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_rows(ops::KernelTable<float>& table, const Isa& isa);
 

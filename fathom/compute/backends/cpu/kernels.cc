@@ -9,7 +9,8 @@ namespace fathom::cpu {
 namespace {
 
 // Every instruction set that Highway compiles for one of our machines, best first.
-constexpr std::array<Isa, 8> kIsas = {{
+constexpr std::array<Isa, 9> kIsas = {{
+    {"cpu:avx3_dl", HWY_AVX3_DL},  // AVX-512 with VNNI
     {"cpu:avx3", HWY_AVX3},
     {"cpu:avx2", HWY_AVX2},
     {"cpu:sse4", HWY_SSE4},
@@ -41,6 +42,7 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
   for (const Isa& candidate : kIsas) {
     if (candidate.name.substr(kPrefix.size()) == isa && is_available(candidate)) {
       fill_linear(table, candidate);
+      fill_int8_linear(table, candidate);
       fill_attention(table, candidate);
       fill_rows(table, candidate);
       return;

@@ -11,6 +11,9 @@ ops::KernelTable<Real> kernels() {
   table.head_norm = {&head_norm<Real>, kProvider};
   table.linear = {&linear<Real>, kProvider};
   table.expert_linear = {&expert_linear<Real>, kProvider};
+  table.round_to_int8 = {&round_to_int8<Real>, kProvider};
+  table.int8_linear = {&int8_linear<Real>, kProvider};
+  table.expert_int8_linear = {&expert_int8_linear<Real>, kProvider};
   table.rope_table = {&rope_table<Real>, kProvider};
   table.rope = {&rope<Real>, kProvider};
   table.round_trip = {&round_trip<Real>, kProvider};

@@ -22,6 +22,13 @@ void linear(const ops::LinearArgs<Real>& args, platform::ThreadPool& pool) noexc
 template <typename Real>
 void expert_linear(const ops::ExpertLinearArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 template <typename Real>
+void round_to_int8(const ops::RoundToInt8Args<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void int8_linear(const ops::Int8LinearArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void expert_int8_linear(const ops::ExpertInt8LinearArgs<Real>& args,
+                        platform::ThreadPool& pool) noexcept;
+template <typename Real>
 void rope_table(const ops::RopeTableArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 template <typename Real>
 void rope(const ops::RopeArgs<Real>& args, platform::ThreadPool& pool) noexcept;

@@ -1,0 +1,114 @@
+#include "fathom/compute/numeric/int8_blocks.h"
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "fathom/compute/numeric/small_floats.h"
+
+namespace fathom::numeric {
+namespace {
+
+constexpr WeightFormat kWithBlocks[] = {
+    WeightFormat::Fp4,  WeightFormat::Mxfp4, WeightFormat::Q4_0, WeightFormat::Q4_1,
+    WeightFormat::Q5_0, WeightFormat::Q5_1,  WeightFormat::Q8_0, WeightFormat::IQ4_NL,
+};
+
+TEST(Int8Blocks, ExactlyTheListedFormatsHaveThem) {
+  Index count = 0;
+  for (int i = 0; i <= static_cast<int>(WeightFormat::IQ4_XS); ++i) {
+    count += has_int8_blocks(static_cast<WeightFormat>(i)) ? 1 : 0;
+  }
+  EXPECT_EQ(count, to_index(std::size(kWithBlocks)));
+}
+
+TEST(Int8Blocks, CodeTimesScalePlusMinimumIsTheDecodedNumber) {
+  std::mt19937 random(3);
+  for (const WeightFormat format : kWithBlocks) {
+    SCOPED_TRACE(to_string(format));
+    std::vector<std::byte> bytes(to_size(2 * row_bytes(format, 96)));
+    std::vector<std::byte> scales(6);
+    for (int round = 0; round < 200; ++round) {
+      for (std::byte& byte : bytes) {
+        byte = static_cast<std::byte>(random() & 0x3fU);  // f16 numbers stay finite
+      }
+      for (std::byte& scale : scales) {
+        scale = static_cast<std::byte>(100 + random() % 50);
+      }
+      WeightView view;
+      view.format = format;
+      view.rows = 2;
+      view.columns = 96;
+      view.data = bytes.data();
+      view.row_stride_bytes = row_bytes(format, 96);
+      if (format == WeightFormat::Fp4) {
+        view.scale_format = ScaleFormat::E8M0;
+        view.scales = scales.data();
+        view.scale_row_stride_bytes = 3;
+      }
+      for (Index block = 0; block < 3; ++block) {
+        Int8Block found;
+        read_int8_block(view, 1, block, found);
+        float expected[32];
+        decode_row(view, 1, 32 * block, 32, expected);
+        for (int i = 0; i < 32; ++i) {
+          EXPECT_EQ(static_cast<float>(found.codes[i]) * found.scale + found.minimum, expected[i]);
+        }
+        EXPECT_TRUE(has_int8_minimum(format) || found.minimum == 0.0F);
+      }
+    }
+  }
+}
+
+TEST(Int8Blocks, TheLargestActivationBecomes127) {
+  float x[32] = {};
+  x[3] = -5.08F;
+  x[4] = 2.54F;
+  std::int8_t codes[32];
+  const float scale = round_to_int8_block(x, codes);
+  EXPECT_EQ(codes[3], -127);
+  EXPECT_EQ(codes[4], 64);  // 63.5 to even
+  EXPECT_EQ(codes[0], 0);
+  EXPECT_FLOAT_EQ(scale, 0.04F);
+}
+
+TEST(Int8Blocks, TheErrorIsAtMostHalfAStep) {
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal;
+  for (int round = 0; round < 1000; ++round) {
+    float x[32];
+    for (float& value : x) {
+      value = normal(random);
+    }
+    std::int8_t codes[32];
+    const float scale = round_to_int8_block(x, codes);
+    for (int i = 0; i < 32; ++i) {
+      EXPECT_LE(std::abs(static_cast<float>(codes[i]) * scale - x[i]), 0.5001F * scale);
+    }
+  }
+}
+
+TEST(Int8Blocks, ZerosAndTinyNumbersBecomeZeros) {
+  float x[32] = {};
+  x[7] = 1e-38F;
+  std::int8_t codes[32];
+  EXPECT_EQ(round_to_int8_block(x, codes), 0.0F);
+  EXPECT_EQ(codes[7], 0);
+}
+
+TEST(Int8Blocks, ANumberThatIsNoneSpoilsItsBlock) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    float x[32] = {1.0F};
+    x[31] = bad;
+    std::int8_t codes[32];
+    EXPECT_TRUE(std::isnan(round_to_int8_block(x, codes)));
+    EXPECT_EQ(codes[0], 0);
+  }
+}
+
+}  // namespace
+}  // namespace fathom::numeric
