@@ -25,7 +25,8 @@ std::unique_ptr<layers::CausalLm> build(const OpenedModel& opened) {
   return std::make_unique<Model>(opened.store, opened.config.model);
 }
 
-constexpr auto kAllNumerics = std::to_array({ops::Numerics::High, ops::Numerics::Official, ops::Numerics::Fast});
+constexpr auto kAllNumerics =
+    std::to_array({ops::Numerics::High, ops::Numerics::Official, ops::Numerics::Fast});
 constexpr auto kWithoutOfficial = std::to_array({ops::Numerics::High, ops::Numerics::Fast});
 
 constexpr FamilyRow kFamilies[] = {

@@ -7,6 +7,7 @@
 
 #include "fathom/compute/runtime/runtime.h"
 #include "fathom/families.h"
+#include "fathom/model/config/footprint.h"
 #include "fathom/model/kv/sequence_cache.h"
 
 namespace fathom {
@@ -21,14 +22,17 @@ class LoadedModel final : public Model {
       : runtime_(runtime_options(options)),
         opened_(open_model(path, {.huge_pages = options.huge_pages})),
         lm_(build_model(opened_)),
-        cache_options_{.raw_tokens = options.raw_tokens,
+        max_context_(options.max_context == 0
+                         ? opened_.config.model.max_context
+                         : std::min(options.max_context, opened_.config.model.max_context)),
+        cache_options_{.raw_tokens = raw_tokens(options),
                        .checkpoint_interval = options.checkpoint_interval},
         step_tokens_(options.step_tokens),
         facts_{.family = std::string(config::to_string(opened_.config.model.family)),
                .backend = runtime_.backend_name(),
                .numerics = options.numerics,
                .vocab_size = opened_.config.model.vocab_size,
-               .max_context = opened_.config.model.max_context,
+               .max_context = max_context_,
                .num_layers = opened_.config.model.num_layers(),
                .has_draft = lm_->draft() != nullptr,
                .num_threads = runtime_.pool().num_threads(),
@@ -77,9 +81,31 @@ class LoadedModel final : public Model {
             .numerics = *numerics};
   }
 
+  // As many raw rows as the cache's budget leaves room for.
+  Index raw_tokens(const ModelOptions& options) {
+    if (options.max_context < 0 || options.cache_budget_bytes < 0) {
+      fail(ErrorCode::InvalidArgument, "context and cache budget: expected no negative number");
+    }
+    if (options.cache_budget_bytes == 0) {
+      return options.raw_tokens;
+    }
+    const config::ModelConfig& model = opened_.config.model;
+    const Index number_bytes = runtime_.context().real == tensor::DType::F64 ? 8 : 4;
+    const Index kept = config::cache_bytes(model, max_context_, number_bytes);
+    if (kept > options.cache_budget_bytes) {
+      fail(ErrorCode::InvalidArgument, "cache: a context of ", max_context_, " tokens takes ", kept,
+           " bytes, expected at most ", options.cache_budget_bytes,
+           " (the cache's budget): ask for a shorter context or allow more");
+    }
+    const Index raw = config::raw_row_bytes_per_token(model, number_bytes);
+    return raw == 0 ? options.raw_tokens
+                    : std::min(options.raw_tokens, (options.cache_budget_bytes - kept) / raw);
+  }
+
   runtime::Runtime runtime_;
   OpenedModel opened_;
   std::unique_ptr<layers::CausalLm> lm_;
+  Index max_context_;
   kv::CacheOptions cache_options_;
   Index step_tokens_;
   ModelFacts facts_;

@@ -20,7 +20,7 @@
 namespace fathom {
 
 // Raised when a caller of this header must change.
-inline constexpr int kApiVersion = 1;
+inline constexpr int kApiVersion = 2;
 
 using TokenId = std::int32_t;
 
@@ -32,6 +32,9 @@ struct ModelOptions {
   bool huge_pages = false;                  // ask for huge pages under the weights
   std::int64_t raw_tokens = 8192;           // a session goes back so far without replay
   std::int64_t checkpoint_interval = 4096;  // an older target replays fewer tokens than this
+  std::int64_t max_context = 0;  // tokens a session may hold; 0, or more than that: the model's
+  // Memory of one session's cache at the full context: raw_tokens is lowered to fit. 0: no limit.
+  std::int64_t cache_budget_bytes = 0;
   // Tokens computed at a time: bounds the memory of a step, does not change a bit of its results.
   std::int64_t step_tokens = 512;
   // Told of every layer that a step has computed, from the thread that runs it: for progress.

@@ -19,6 +19,7 @@ CPU = ROOT / "fathom/compute/backends/cpu"
 
 CHECKED = "runs, checked (on a machine with AVX-512)"
 ISA_STATES = {  # instruction set of the cpu backend -> (hardware, state)
+    "avx3_dl": ("x86-64 with AVX-512 and VNNI", CHECKED),
     "avx3": ("x86-64 with AVX-512", CHECKED),
     "avx2": ("x86-64 with AVX2 and FMA", CHECKED),
     "sse4": ("x86-64 with SSE4.2", CHECKED),

@@ -19,7 +19,11 @@
 namespace fathom::app {
 
 ModelOptions RunOptions::model_options() const {
-  return {.num_threads = num_threads, .backend = backend, .numerics = numerics};
+  return {.num_threads = num_threads,
+          .backend = backend,
+          .numerics = numerics,
+          .max_context = max_context,
+          .cache_budget_bytes = static_cast<std::int64_t>(cache_budget_bytes)};
 }
 
 void add_json_option(CLI::App& command, bool& json) {
@@ -33,22 +37,41 @@ void add_threads_option(CLI::App& command, int& num_threads) {
       ->type_name("N");
 }
 
-void add_run_options(CLI::App& command, RunOptions& options) {
+void add_model_options(CLI::App& command, RunOptions& options) {
   command.add_option("model", options.model, "Checkpoint: a folder, .safetensors or .gguf")
       ->required()
       ->type_name("MODEL");
-  command
-      .add_option("--tokens", options.tokens, "Token ids: a 1-D int32 or int64 array, or a list")
-      ->required()
-      ->type_name("FILE.npy|1,2,3");
   add_threads_option(command, options.num_threads);
   command.add_option("--backend", options.backend, "What computes")
       ->capture_default_str()
       ->type_name("reference[:f64]|cpu[:ISA]");
-  command.add_option("--numerics", options.numerics, "fp32 throughout, or the published rounding")
+  command
+      .add_option("--numerics", options.numerics,
+                  "fp32 throughout, the published rounding, or int8 blocks (docs/numerics.md)")
       ->capture_default_str()
       ->type_name("high|official|fast");
   add_json_option(command, options.json);
+}
+
+void add_run_options(CLI::App& command, RunOptions& options) {
+  add_model_options(command, options);
+  command
+      .add_option("--tokens", options.tokens, "Token ids: a 1-D int32 or int64 array, or a list")
+      ->required()
+      ->type_name("FILE.npy|1,2,3");
+}
+
+void add_context_options(CLI::App& command, RunOptions& options) {
+  command
+      .add_option("--ctx", options.max_context,
+                  "Tokens of prompt and reply together at most (default: the model's context)")
+      ->check(CLI::Range(Index{1}, kMaxCount))
+      ->type_name("N");
+  command
+      .add_option("--cache-budget", options.cache_budget_bytes,
+                  "Memory of the cache at that context: 4GB, 512MB (default: no limit)")
+      ->transform(CLI::AsSizeValue(true))
+      ->type_name("BYTES");
 }
 
 std::vector<std::int64_t> read_tokens(const std::string& option) {

@@ -29,6 +29,8 @@ struct RunOptions {
   std::string backend = "cpu";
   std::string numerics = "high";
   bool json = false;
+  Index max_context = 0;                 // 0: the model's
+  std::uint64_t cache_budget_bytes = 0;  // 0: no limit
 
   ModelOptions model_options() const;
 };
@@ -47,10 +49,18 @@ Command add_parse_reply(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_detokenize(CLI::App& program);
 Command add_render(CLI::App& program);
+Command add_run(CLI::App& program);
+Command add_chat(CLI::App& program);
+Command add_perplexity(CLI::App& program);
 
 void add_json_option(CLI::App& command, bool& json);
 void add_threads_option(CLI::App& command, int& num_threads);
+// Model, threads, backend, numerics, --json.
+void add_model_options(CLI::App& command, RunOptions& options);
+// These and --tokens.
 void add_run_options(CLI::App& command, RunOptions& options);
+// --ctx and --cache-budget.
+void add_context_options(CLI::App& command, RunOptions& options);
 
 // The ids of --tokens. Throws InvalidArgument for what is no list of ids.
 std::vector<std::int64_t> read_tokens(const std::string& option);

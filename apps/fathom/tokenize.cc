@@ -13,8 +13,8 @@
 #include "fathom/model/text/utf8.h"
 #include "fathom/text_model.h"
 
-#include "apps/fathom/options.h"
 #include "apps/fathom/input.h"
+#include "apps/fathom/options.h"
 
 namespace fathom::app {
 namespace {

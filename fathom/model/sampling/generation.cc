@@ -15,9 +15,7 @@ void clear_bit(std::vector<std::uint32_t>& mask, TokenId id) {
 
 }  // namespace
 
-Generation::Generation(GenerationOptions options,
-                       Index vocab_size,
-                       std::span<const TokenId> prompt)
+Generation::Generation(GenerationOptions options, Index vocab_size, std::span<const TokenId> prompt)
     : options_(std::move(options)), vocab_size_(vocab_size) {
   validate(options_.sampling, vocab_size);
   if (options_.max_tokens < 1) {
@@ -42,7 +40,7 @@ std::span<const std::uint32_t> Generation::allowed_tokens() {
     return unbanned_;
   }
   // The model may have more logits than the tokenizer has ids: those are not allowed.
-  const Index words = constraint_->vocabulary().mask_words();
+  const Index words = options_.constraint->vocabulary().mask_words();
   mask_.assign(to_size(std::max(words, ceil_div(vocab_size_, kBits))), 0U);
   const Index count = constraint_->fill_mask(std::span(mask_).first(to_size(words)));
   if (count == 0) {
@@ -80,8 +78,8 @@ const Picked& Generation::next(std::span<const float> logits) {
 void Generation::accept(TokenId id) {
   ++num_tokens_;
   history_.add_reply(id);
-  picked_.is_stop = std::find(options_.stop_ids.begin(), options_.stop_ids.end(), id) !=
-                    options_.stop_ids.end();
+  picked_.is_stop =
+      std::find(options_.stop_ids.begin(), options_.stop_ids.end(), id) != options_.stop_ids.end();
   if (picked_.is_stop) {
     finish_ = FinishReason::Stop;
     return;

@@ -16,11 +16,12 @@ namespace fathom::sampling {
 
 struct GenerationOptions {
   SamplingOptions sampling;
-  Index max_tokens = 0;               // at least 1
-  std::vector<TokenId> stop_ids;      // end the reply
-  std::vector<TokenId> banned_ids;    // never chosen
-  ConstraintPtr constraint;           // null: none
-  std::optional<TokenId> constraint_begins_after;  // this token: the end of reasoning; none: at once
+  Index max_tokens = 0;             // at least 1
+  std::vector<TokenId> stop_ids;    // end the reply
+  std::vector<TokenId> banned_ids;  // never chosen
+  ConstraintPtr constraint;         // null: none
+  std::optional<TokenId>
+      constraint_begins_after;  // this token: the end of reasoning; none: at once
   Index choice_idx = 0;
 };
 
@@ -57,7 +58,7 @@ class Generation {
   TokenHistory history_;
   std::optional<ConstraintState> constraint_;
   bool is_constraint_released_ = false;
-  std::vector<std::uint32_t> mask_;    // [ceil(V / 32)]
+  std::vector<std::uint32_t> mask_;      // [ceil(V / 32)]
   std::vector<std::uint32_t> unbanned_;  // the same: all but banned_ids
   Picked picked_;
   Index num_tokens_ = 0;

@@ -12,11 +12,11 @@
 
 namespace fathom::text {
 
+const std::string_view kV4BeginOfText = "<｜begin▁of▁sentence｜>";
 const std::string_view kV4EndOfText = "<｜end▁of▁sentence｜>";
 
 namespace {
 
-const std::string_view kV4BeginOfText = "<｜begin▁of▁sentence｜>";
 constexpr std::string_view kUser = "<｜User｜>";
 constexpr std::string_view kAssistant = "<｜Assistant｜>";
 constexpr std::string_view kReminder = "<｜latest_reminder｜>";

@@ -1,0 +1,153 @@
+// fathom run: one reply to one prompt, as a continuation or as a chat turn.
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "fathom/base/core/error.h"
+#include "fathom/base/formats/text.h"
+#include "fathom/model/text/utf8.h"
+
+#include "apps/fathom/input.h"
+#include "apps/fathom/options.h"
+#include "apps/fathom/progress.h"
+#include "apps/fathom/text_options.h"
+
+namespace fathom::app {
+namespace {
+
+struct RunCommand {
+  TextOptions text;
+  std::string prompt;  // empty or -: standard input
+  bool has_prompt = false;
+  bool is_chat = false;
+};
+
+std::string read_prompt(const RunCommand& options) {
+  if (!options.has_prompt || options.prompt == "-") {
+    return read_text_input("");
+  }
+  if (!formats::is_utf8(options.prompt)) {
+    std::fprintf(stderr,
+                 "fathom: prompt: not UTF-8 throughout; U+FFFD stands for each bad sequence\n");
+    return text::repair_utf8(options.prompt);
+  }
+  return options.prompt;
+}
+
+text::Conversation conversation_of(const TextOptions& options, const std::string& prompt) {
+  text::Conversation conversation;
+  if (!options.system.empty()) {
+    conversation.messages.push_back(
+        {.role = text::Role::System, .content = {{.text = options.system}}});
+  }
+  conversation.messages.push_back({.role = text::Role::User, .content = {{.text = prompt}}});
+  return conversation;
+}
+
+void print_report(const RunCommand& options,
+                  const TextSession& session,
+                  const ChatReply& reply,
+                  std::uint64_t seed,
+                  double seconds) {
+  Report report;
+  report.add("content", reply.reply.content);
+  if (!reply.reply.reasoning.empty()) {
+    report.add("reasoning", reply.reply.reasoning);
+  }
+  report.add("finish", std::string(text::to_string(reply.reply.finish)));
+  if (reply.is_constraint_released) {
+    report.add("constraint", std::string("released: no token continues what it wants"));
+  }
+  report.add("tokens", reply.tokens);
+  report.add("seed", seed);
+  add_model_facts(report, options.text.run, session.model().facts());
+  report.add("prompt_tokens", reply.stats.prompt_tokens);
+  report.add("reply_tokens", reply.stats.reply_tokens);
+  report.add("prompt_tokens_per_s",
+             static_cast<double>(reply.stats.prompt_tokens) / reply.stats.prompt_seconds);
+  report.add("reply_tokens_per_s", reply.stats.reply_tokens_per_s());
+  add_run_facts(report, seconds);
+  report.print(true);
+}
+
+void run_run(const RunCommand& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::string prompt = read_prompt(options);
+  TextSession session = open_session(options.text);
+  const ReplyOptions reply_opts = reply_options(options.text, session);
+
+  Progress progress("prompt", 1, "tokens");
+  bool is_reasoning_shown = false;
+  const bool is_streaming = !options.text.run.json;
+  const ReplyHooks hooks = {
+      .on_prompt =
+          [&](Index done, Index total) {
+            progress.set_total(total);
+            progress.update(done);
+            if (done == total) {
+              progress.finish();
+            }
+          },
+      .on_event =
+          [&](const text::ReplyEvent& event) {
+            if (!is_streaming) {
+              return;
+            }
+            if (event.kind == text::ReplyEvent::Kind::Content) {
+              if (is_reasoning_shown) {
+                std::fputs("\n\n", stderr);
+                is_reasoning_shown = false;
+              }
+              print_out(event.text);
+            } else if (event.kind == text::ReplyEvent::Kind::Reasoning) {
+              std::fputs(event.text.c_str(), stderr);
+              is_reasoning_shown = true;
+            }
+          },
+  };
+  const ChatReply reply = options.is_chat
+                              ? session.reply(conversation_of(options.text, prompt),
+                                              render_options(options.text), reply_opts, hooks)
+                              : session.complete(prompt, reply_opts, hooks);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  if (options.text.run.json) {
+    print_report(options, session, reply, reply_opts.sampling.seed, seconds.count());
+    return;
+  }
+  print_out("\n");
+  if (reply.is_constraint_released) {
+    std::fputs("fathom: the constraint was released: no token continues what it wants\n", stderr);
+  }
+}
+
+}  // namespace
+
+Command add_run(CLI::App& program) {
+  auto options = std::make_shared<RunCommand>();
+  CLI::App* command = program.add_subcommand(
+      "run",
+      "Continue a text, or answer it with --chat. The reply goes to stdout, reasoning and "
+      "progress\n"
+      "to stderr. Example: fathom run MODEL \"Once upon a time\" --max-tokens 50");
+  options->text.run.numerics = "fast";
+  add_model_options(*command, options->text.run);
+  command
+      ->add_option_function<std::string>(
+          "prompt",
+          [options](const std::string& prompt) {
+            options->prompt = prompt;
+            options->has_prompt = true;
+          },
+          "The text; - or absent: standard input")
+      ->type_name("PROMPT");
+  command->add_flag("--chat", options->is_chat,
+                    "The text is what a user says, the reply an answer");
+  add_text_options(*command, options->text);
+  return {command, [options](InterruptWatch&) { run_run(*options); }};
+}
+
+}  // namespace fathom::app
