@@ -277,7 +277,6 @@ class Dialogue {
 
 Command add_chat(CLI::App& program) {
   auto options = std::make_shared<TextOptions>();
-  options->run.numerics = "fast";
   CLI::App* command = program.add_subcommand(
       "chat",
       "Talk with a model. Ctrl-C stops a reply, Alt-Enter begins a new line, /help lists "

@@ -133,7 +133,6 @@ Command add_run(CLI::App& program) {
       "Continue a text, or answer it with --chat. The reply goes to stdout, reasoning and "
       "progress\n"
       "to stderr. Example: fathom run MODEL \"Once upon a time\" --max-tokens 50");
-  options->text.run.numerics = "fast";
   add_model_options(*command, options->text.run);
   command
       ->add_option_function<std::string>(
