@@ -1,0 +1,150 @@
+#include "fathom/model/sampling/generation.h"
+
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/expect_error.h"
+
+namespace fathom::sampling {
+namespace {
+
+constexpr Index kVocab = 6;
+constexpr TokenId kStop = 0;
+constexpr TokenId kEndOfThink = 5;
+
+// "", "a", "b", "c", "ab", and a control token.
+ConstraintVocabularyPtr vocabulary() {
+  static const auto kVocabulary = std::make_shared<const ConstraintVocabulary>(
+      std::vector<std::string>{"", "a", "b", "c", "ab", ""}, std::vector<TokenId>{kStop});
+  return kVocabulary;
+}
+
+GenerationOptions greedy(Index max_tokens) {
+  GenerationOptions options;
+  options.sampling.temperature = 0;
+  options.max_tokens = max_tokens;
+  options.stop_ids = {kStop};
+  return options;
+}
+
+// Logits that like `best` most, then the others by their id, the highest first.
+std::vector<float> liking(TokenId best) {
+  std::vector<float> logits = {0, 1, 2, 3, 4, 5};
+  logits[static_cast<std::size_t>(best)] = 10;
+  return logits;
+}
+
+std::vector<TokenId> run(Generation& generation, const std::vector<TokenId>& likes) {
+  std::vector<TokenId> ids;
+  for (const TokenId best : likes) {
+    ids.push_back(generation.next(liking(best)).id);
+    if (generation.finish_reason()) {
+      break;
+    }
+  }
+  return ids;
+}
+
+TEST(Generation, AStopTokenEndsTheReply) {
+  Generation generation(greedy(10), kVocab, {});
+  EXPECT_EQ(run(generation, {3, 1, kStop, 2}), (std::vector<TokenId>{3, 1, kStop}));
+  EXPECT_EQ(generation.finish_reason(), FinishReason::Stop);
+  EXPECT_EQ(generation.num_tokens(), 3);
+}
+
+TEST(Generation, TheLimitOfTokensEndsTheReply) {
+  Generation generation(greedy(2), kVocab, {});
+  EXPECT_EQ(run(generation, {3, 1, 2}), (std::vector<TokenId>{3, 1}));
+  EXPECT_EQ(generation.finish_reason(), FinishReason::Length);
+}
+
+TEST(Generation, AStopTokenAtTheLimitIsAStop) {
+  Generation generation(greedy(1), kVocab, {});
+  run(generation, {kStop});
+  EXPECT_EQ(generation.finish_reason(), FinishReason::Stop);
+}
+
+TEST(Generation, BannedTokensAreNeverChosen) {
+  GenerationOptions options = greedy(5);
+  options.banned_ids = {kEndOfThink, 4};
+  Generation generation(options, kVocab, {});
+  EXPECT_EQ(run(generation, {4, 5}), (std::vector<TokenId>{3, 3}));
+}
+
+TEST(Generation, AConstraintHoldsFromTheBeginning) {
+  GenerationOptions options = greedy(10);
+  options.constraint = compile_regex("(ab|c)c", vocabulary());
+  Generation generation(options, kVocab, {});
+  // b is not allowed at first: the best allowed one is "ab"; then only c, then only the end.
+  EXPECT_EQ(run(generation, {2, 1, 1}), (std::vector<TokenId>{4, 3, kStop}));
+  EXPECT_FALSE(generation.is_constraint_released());
+}
+
+TEST(Generation, AConstraintWaitsForTheEndOfReasoning) {
+  GenerationOptions options = greedy(10);
+  options.constraint = compile_regex("ca", vocabulary());
+  options.constraint_begins_after = kEndOfThink;
+  Generation generation(options, kVocab, {});
+  EXPECT_EQ(run(generation, {2, 2, kEndOfThink, 2, 2, 2}),
+            (std::vector<TokenId>{2, 2, kEndOfThink, 3, 1, kStop}));
+}
+
+TEST(Generation, ADeadEndReleasesTheConstraintAndSaysSo) {
+  GenerationOptions options = greedy(3);
+  options.constraint = compile_regex("cx", vocabulary());  // no token spells x
+  Generation generation(options, kVocab, {});
+  EXPECT_EQ(run(generation, {2, 2, 1}), (std::vector<TokenId>{3, 2, 1}));
+  EXPECT_TRUE(generation.is_constraint_released());
+}
+
+TEST(Generation, LogitsBeyondTheVocabularyOfAConstraintAreNotAllowed) {
+  GenerationOptions options = greedy(1);
+  options.constraint = compile_regex("a", vocabulary());
+  Generation generation(options, 40, {});
+  std::vector<float> logits(40, 0.0F);
+  logits[33] = 9;
+  EXPECT_EQ(generation.next(logits).id, 1);
+}
+
+TEST(Generation, TheSameSeedGivesTheSameReply) {
+  GenerationOptions options = greedy(50);
+  options.sampling.temperature = 2;
+  options.sampling.seed = 7;
+  options.stop_ids = {};
+  Generation first(options, kVocab, {});
+  Generation second(options, kVocab, {});
+  const std::vector<TokenId> likes(50, 3);
+  const std::vector<TokenId> ids = run(first, likes);
+  EXPECT_EQ(ids, run(second, likes));
+  options.sampling.seed = 8;
+  Generation third(options, kVocab, {});
+  EXPECT_NE(ids, run(third, likes));
+}
+
+TEST(Generation, LogprobsAreThoseOfTheModel) {
+  GenerationOptions options = greedy(1);
+  options.sampling.num_top_logprobs = 2;
+  options.banned_ids = {3};
+  Generation generation(options, kVocab, {});
+  const Picked& picked = generation.next(liking(3));
+  ASSERT_EQ(picked.logprobs.top.size(), 2U);
+  EXPECT_EQ(picked.logprobs.top[0].id, 3);
+  EXPECT_EQ(picked.logprobs.top[1].id, picked.id);
+  EXPECT_EQ(picked.logprobs.top[1].logprob, picked.logprobs.logprob);
+}
+
+TEST(Generation, NoTokensAndNoNumbersAreRefused) {
+  EXPECT_TRUE(testing::fails_with(ErrorCode::InvalidArgument, "max_tokens",
+                                  [] { Generation generation(greedy(0), kVocab, {}); }));
+  Generation generation(greedy(1), kVocab, {});
+  std::vector<float> logits = liking(1);
+  logits[2] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "logit", [&] { generation.next(logits); }));
+}
+
+}  // namespace
+}  // namespace fathom::sampling
