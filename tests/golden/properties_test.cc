@@ -28,6 +28,8 @@ std::vector<Case> cases() {
       all.push_back({checkpoint, "cpu", numerics});
     }
   }
+  all.push_back({"flash-tiny", "cpu", "fast"});
+  all.push_back({"pro-tiny", "cpu", "fast"});
   all.push_back({"flash-tiny", "reference", "official"});
   for (const char* checkpoint : {"llama-tiny", "llama-tied", "llama-tiny.gguf"}) {
     all.push_back({checkpoint, "cpu", "high", true});

@@ -1,0 +1,58 @@
+// The numerics `fast` may only be as far from `high` as `official` is, on every golden checkpoint.
+#include <iostream>
+
+#include <gtest/gtest.h>
+
+#include "tests/golden/golden_model.h"
+#include "tests/support/compare.h"
+
+namespace fathom::testing {
+namespace {
+
+struct Errors {
+  double kl;
+  double rms;
+};
+
+std::vector<double> logits_of(const std::string& checkpoint, ops::Numerics numerics) {
+  GoldenModel model(checkpoint, "cpu", numerics);
+  kv::SequenceCache cache = model.cache();
+  return model.logits(model.prompt(), 0, cache);
+}
+
+Errors error_against(const std::vector<double>& high,
+                     const std::vector<double>& found,
+                     Index vocab_size) {
+  double squares = 0;
+  for (std::size_t i = 0; i < high.size(); ++i) {
+    squares += (found[i] - high[i]) * (found[i] - high[i]);
+  }
+  return {mean_kl(found, high, to_size(vocab_size)),
+          std::sqrt(squares / static_cast<double>(high.size()))};
+}
+
+class Fast : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Fast, IsNoFurtherFromHighThanOfficialIs) {
+  const std::vector<double> high = logits_of(GetParam(), ops::Numerics::High);
+  const auto vocab_size = GoldenModel(GetParam(), "cpu", ops::Numerics::High).config().vocab_size;
+  const Errors official =
+      error_against(high, logits_of(GetParam(), ops::Numerics::Official), vocab_size);
+  const Errors fast = error_against(high, logits_of(GetParam(), ops::Numerics::Fast), vocab_size);
+  std::cout << GetParam() << ": fast KL " << fast.kl << " rms " << fast.rms << ", official KL "
+            << official.kl << " rms " << official.rms << "\n";
+  EXPECT_TRUE(fast.kl <= official.kl);
+  EXPECT_TRUE(fast.rms <= official.rms);
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden,
+                         Fast,
+                         ::testing::ValuesIn(golden_checkpoints()),
+                         [](const auto& item) {
+                           std::string name = item.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace fathom::testing
