@@ -1,9 +1,9 @@
-# Installation: the program, the static libraries, the headers that fathom.h and chat.h reach, and the package
+# Installation: the program, the static libraries, the headers that fathom.h reaches, and the package
 # that find_package(fathom) reads. One target for consumers: fathom::fathom.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-# A header and every header of ours that it includes, transitively.
+# The header and every header of ours that it includes, transitively.
 function(fathom_reachable_headers variable header)
   set(found)
   set(queue ${header})
@@ -45,7 +45,7 @@ function(fathom_third_party prefix)
   set(${prefix}_LINK "${link}" PARENT_SCOPE)
 endfunction()
 
-fathom_reachable_headers(headers fathom/chat.h)  # which includes fathom/fathom.h
+fathom_reachable_headers(headers fathom/fathom.h)
 fathom_third_party(FATHOM_THIRD_PARTY)
 
 # A room links only rooms before it, so the reverse of their order is one that linkers take.

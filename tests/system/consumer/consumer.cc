@@ -1,8 +1,6 @@
-// Continues the tokens 1, 2, 3 greedily and prints what the model chose, one token a line; and asks
-// for a chat format, which is in the other public header.
+// Continues the tokens 1, 2, 3 greedily and prints what the model chose, one token a line.
 #include <iostream>
 
-#include <fathom/chat.h>
 #include <fathom/fathom.h>
 
 int main(int argc, char** argv) {
@@ -11,9 +9,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    if (fathom::open_chat_format("", "preview")->name() != "preview") {
-      return 1;
-    }
     const auto model = fathom::Model::open(argv[1]);
     fathom::Session session = model->start();
     const std::vector<fathom::TokenId> prompt = {1, 2, 3};
