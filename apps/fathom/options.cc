@@ -138,6 +138,19 @@ void Report::add(const std::string& key, const std::vector<double>& values) {
   entries_->values[key] = values;
 }
 
+void Report::add(const std::string& key,
+                 const std::vector<std::vector<sampling::TokenLogprob>>& best_of_tokens) {
+  auto rows = nlohmann::ordered_json::array();
+  for (const auto& best : best_of_tokens) {
+    auto row = nlohmann::ordered_json::array();
+    for (const sampling::TokenLogprob& token : best) {
+      row.push_back({{"id", token.id}, {"logprob", token.logprob}});
+    }
+    rows.push_back(std::move(row));
+  }
+  entries_->values[key] = std::move(rows);
+}
+
 void Report::print(bool json) const {
   using Json = nlohmann::ordered_json;
   if (json) {

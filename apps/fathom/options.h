@@ -9,6 +9,7 @@
 
 #include "fathom/base/core/index.h"
 #include "fathom/fathom.h"
+#include "fathom/model/sampling/sampler.h"
 
 namespace CLI {
 class App;
@@ -83,6 +84,9 @@ class Report {
   void add(const std::string& key, const std::vector<std::string>& values);
   void add(const std::string& key, const std::vector<TokenId>& values);
   void add(const std::string& key, const std::vector<double>& values);
+  // Of each token the n best: [[{"id": ..., "logprob": ...}, ...], ...].
+  void add(const std::string& key,
+           const std::vector<std::vector<sampling::TokenLogprob>>& best_of_tokens);
   void print(bool json) const;
 
  private:

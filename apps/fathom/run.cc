@@ -48,9 +48,16 @@ text::Conversation conversation_of(const TextOptions& options, const std::string
   return conversation;
 }
 
+// Log-probabilities of the tokens of a reply, by the model's own distribution.
+struct Logprobs {
+  std::vector<double> chosen;
+  std::vector<std::vector<sampling::TokenLogprob>> best;  // empty unless asked for
+};
+
 void print_report(const RunCommand& options,
                   const TextSession& session,
                   const ChatReply& reply,
+                  const Logprobs& logprobs,
                   std::uint64_t seed,
                   double seconds) {
   Report report;
@@ -63,6 +70,10 @@ void print_report(const RunCommand& options,
     report.add("constraint", std::string("released: no token continues what it wants"));
   }
   report.add("tokens", reply.tokens);
+  report.add("logprobs", logprobs.chosen);
+  if (!logprobs.best.empty()) {
+    report.add("top_logprobs", logprobs.best);
+  }
   report.add("seed", seed);
   add_model_facts(report, options.text.run, session.model().facts());
   report.add("prompt_tokens", reply.stats.prompt_tokens);
@@ -81,6 +92,7 @@ void run_run(const RunCommand& options) {
   const ReplyOptions reply_opts = reply_options(options.text, session);
 
   Progress progress("prompt", 1, "tokens");
+  Logprobs logprobs;
   bool is_reasoning_shown = false;
   const bool is_streaming = !options.text.run.json;
   const ReplyHooks hooks = {
@@ -108,6 +120,13 @@ void run_run(const RunCommand& options) {
               is_reasoning_shown = true;
             }
           },
+      .on_token =
+          [&](const sampling::Picked& picked) {
+            logprobs.chosen.push_back(picked.logprobs.logprob);
+            if (!picked.logprobs.top.empty()) {
+              logprobs.best.push_back(picked.logprobs.top);
+            }
+          },
   };
   const ChatReply reply = options.is_chat
                               ? session.reply(conversation_of(options.text, prompt),
@@ -115,7 +134,7 @@ void run_run(const RunCommand& options) {
                               : session.complete(prompt, reply_opts, hooks);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   if (options.text.run.json) {
-    print_report(options, session, reply, reply_opts.sampling.seed, seconds.count());
+    print_report(options, session, reply, logprobs, reply_opts.sampling.seed, seconds.count());
     return;
   }
   print_out("\n");

@@ -47,6 +47,10 @@ void add_sampling_options(CLI::App& command, TextOptions& options) {
   number("--presence-penalty", sampling.presence_penalty, "Once per token the reply holds");
   number("--frequency-penalty", sampling.frequency_penalty, "Per occurrence in the reply");
   command
+      .add_option("--logprobs", sampling.num_top_logprobs,
+                  "Report the N most probable tokens at every place (run --json)")
+      ->type_name("N");
+  command
       .add_option("--logit-bias", options.logit_bias, "Added to the logit of a token; repeatable")
       ->type_name("ID:BIAS");
   command

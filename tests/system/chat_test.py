@@ -60,6 +60,17 @@ class RunTest(ModelTest):
         again = self.report("hello", "--max-tokens", "12", "--seed", first["seed"])
         self.assertEqual(first["tokens"], again["tokens"])
 
+    def test_log_probabilities_are_of_every_token_and_the_best_come_first(self):
+        report = self.report("hello", "--max-tokens", "6", "--seed", "2", "--logprobs", "3")
+        self.assertEqual(len(report["logprobs"]), len(report["tokens"]))
+        for token, logprob, top in zip(report["tokens"], report["logprobs"], report["top_logprobs"], strict=True):
+            values = [entry["logprob"] for entry in top]
+            self.assertEqual(values, sorted(values, reverse=True))
+            self.assertLessEqual(sum(map(math.exp, values)), 1.0001)
+            self.assertLessEqual(logprob, values[0])
+            for entry in top:
+                self.assertTrue(entry["id"] != token or entry["logprob"] == logprob)
+
     def test_stdout_is_the_reply_and_a_newline(self):
         arguments = ("run", self.model, "hello", "--seed", "5", "--max-tokens", "9")
         result = run(*arguments)
