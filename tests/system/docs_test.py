@@ -56,7 +56,7 @@ class DocsTest(unittest.TestCase):
                         self.assertEqual(script_error(words), "")
                         continue
                     num_run += 1
-                    text = line.replace(PROGRAM, shlex.quote(FATHOM)).replace("/tmp/", f"{folder}/")
+                    text = line.replace("/tmp/", f"{folder}/").replace(PROGRAM, shlex.quote(FATHOM))
                     result = subprocess.run(["bash", "-c", text], cwd=folder, stdin=subprocess.DEVNULL,
                                             capture_output=True, text=True, timeout=120, check=False)
                     self.assertEqual(result.returncode, 0, result.stderr)
