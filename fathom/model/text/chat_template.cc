@@ -364,8 +364,9 @@ bool is_space(std::uint32_t code_point) {
 // How many bytes of white space a text begins with, one character at most.
 std::size_t leading_space(std::string_view text) {
   const Utf8Step step = utf8_step(text);
-  return step.kind == Utf8Step::Kind::Character && is_space(utf8_code(text.data())) ? step.num_bytes
-                                                                                    : 0;
+  return step.kind == Utf8Step::Kind::Character && is_space(utf8_code(&text.front()))
+             ? step.num_bytes
+             : 0;
 }
 
 std::string_view trim_end(std::string_view text) {
