@@ -89,8 +89,10 @@ class ReplyPrinter {
 
 std::filesystem::path history_file() {
   // Documented in --help: where the desktop's convention has such files.
+  // NOLINTBEGIN(concurrency-mt-unsafe): nothing here changes the environment
   const char* state = std::getenv("XDG_STATE_HOME");
   const char* home = std::getenv("HOME");
+  // NOLINTEND(concurrency-mt-unsafe)
   if (state != nullptr && *state != '\0') {
     return std::filesystem::path(state) / "fathom/chat_history";
   }
@@ -169,19 +171,8 @@ class Dialogue {
         continue;
       }
       try {
-        if (line->front() == '/') {
-          const CommandOutcome outcome = run_chat_command(*line, state_, session_);
-          if (outcome.quits) {
-            return;
-          }
-          note(outcome.message);
-          if (outcome.replies) {
-            reply();
-          }
-        } else {
-          state_.conversation.messages.push_back(
-              {.role = text::Role::User, .content = {{.text = *line}}});
-          reply();
+        if (!take(*line)) {
+          return;
         }
       } catch (const Error& error) {
         // This turn is over; the conversation is as it was before it.
@@ -192,6 +183,25 @@ class Dialogue {
   }
 
  private:
+  // A command, or what the user says. False when the chat is to end.
+  bool take(const std::string& line) {
+    if (line.front() != '/') {
+      state_.conversation.messages.push_back(
+          {.role = text::Role::User, .content = {{.text = line}}});
+      reply();
+      return true;
+    }
+    const CommandOutcome outcome = run_chat_command(line, state_, session_);
+    if (outcome.quits) {
+      return false;
+    }
+    note(outcome.message);
+    if (outcome.replies) {
+      reply();
+    }
+    return true;
+  }
+
   // What is bold must not count as columns: between two \1.
   std::string prompt(const std::string& text) const {
     return style_.is_on ? fmt::format("\1{}\1{}\1{}\1", style_.bold(), text, style_.plain()) : text;

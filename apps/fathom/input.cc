@@ -1,8 +1,10 @@
 #include "apps/fathom/input.h"
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <memory>
+#include <system_error>
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
@@ -20,23 +22,46 @@ std::string bytes_of(const platform::MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
-std::string read_stdin() {
-  std::string bytes;
-  char block[1 << 16];
-  std::size_t size = 0;
-  while ((size = std::fread(block, 1, sizeof block, stdin)) > 0) {
-    bytes.append(block, size);
-  }
-  if (std::ferror(stdin) != 0) {
-    fail(ErrorCode::Io, "read standard input: ", std::strerror(errno));
-  }
-  return bytes;
+using FileCloser = int (*)(std::FILE*);
+using File = std::unique_ptr<std::FILE, FileCloser>;
+
+// Standard input stays open.
+File open_input(const std::string& file) {
+  const auto leave_open = [](std::FILE*) { return 0; };
+  return is_stdin(file) ? File(stdin, leave_open)
+                        : File(std::fopen(file.c_str(), "rb"), &std::fclose);
+}
+
+[[noreturn]] void fail_to_read(const std::string& file) {
+  // std::strerror may not be called by two threads at once.
+  fail(ErrorCode::Io, "read ", is_stdin(file) ? "standard input" : file, ": ",
+       std::generic_category().message(errno));
 }
 
 }  // namespace
 
+void read_pieces(const std::string& file, const std::function<void(std::string_view)>& take) {
+  const File input = open_input(file);
+  if (input == nullptr) {
+    fail_to_read(file);
+  }
+  std::array<char, 65536> piece;
+  while (std::feof(input.get()) == 0) {
+    const std::size_t size = std::fread(piece.data(), 1, piece.size(), input.get());
+    if (std::ferror(input.get()) != 0) {
+      fail_to_read(file);
+    }
+    take(std::string_view(piece.data(), size));
+  }
+}
+
 std::string read_input(const std::string& file) {
-  return is_stdin(file) ? read_stdin() : bytes_of(platform::MappedFile(file));
+  if (!is_stdin(file)) {
+    return bytes_of(platform::MappedFile(file));
+  }
+  std::string bytes;
+  read_pieces(file, [&](std::string_view piece) { bytes += piece; });
+  return bytes;
 }
 
 std::string read_text_input(const std::string& file) {

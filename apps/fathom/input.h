@@ -1,9 +1,15 @@
 // Bytes and texts that a person hands over in a file or on standard input.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
 
 namespace fathom::app {
+
+// Hands the bytes of a file, which may be a pipe, or of standard input for "" and "-", on as they
+// come. Throws Io.
+void read_pieces(const std::string& file, const std::function<void(std::string_view)>& take);
 
 // The bytes of a file, or of standard input for "" and "-". Throws Io.
 std::string read_input(const std::string& file);

@@ -1,19 +1,16 @@
 // fathom parse-reply: what a model's reply says, apart from its markup.
-#include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <nlohmann/json.hpp>
 
-#include "fathom/base/core/error.h"
 #include "fathom/model/text/reply_parser.h"
 
+#include "apps/fathom/input.h"
 #include "apps/fathom/options.h"
 
 namespace fathom::app {
@@ -27,29 +24,6 @@ struct ParseReplyCommand {
   std::string start = "content";
   std::string end = "stop";
 };
-
-using FileCloser = int (*)(std::FILE*);
-using File = std::unique_ptr<std::FILE, FileCloser>;
-
-// Hands the bytes of a file, or of stdin for "-", on as they come.
-template <typename Take>
-void read_pieces(const std::string& path, const Take& take) {
-  const auto leave_open = [](std::FILE*) { return 0; };
-  const File file =
-      path == "-" ? File(stdin, leave_open) : File(std::fopen(path.c_str(), "rb"), &std::fclose);
-  const auto check = [&](bool is_well) {
-    if (!is_well) {
-      fail(ErrorCode::Io, "read ", path == "-" ? "stdin" : path, ": ", std::strerror(errno));
-    }
-  };
-  check(file != nullptr);
-  std::array<char, 65536> buffer;
-  std::size_t num_bytes = 0;
-  while ((num_bytes = std::fread(buffer.data(), 1, buffer.size(), file.get())) > 0) {
-    take(std::string_view(buffer.data(), num_bytes));
-  }
-  check(std::ferror(file.get()) == 0);
-}
 
 text::ReplyRules rules_of(const ParseReplyCommand& options) {
   text::ReplyRules rules;

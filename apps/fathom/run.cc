@@ -153,19 +153,16 @@ Command add_run(CLI::App& program) {
       "progress\n"
       "to stderr. Example: fathom run MODEL \"Once upon a time\" --max-tokens 50");
   add_model_options(*command, options->text.run);
-  command
-      ->add_option_function<std::string>(
-          "prompt",
-          [options](const std::string& prompt) {
-            options->prompt = prompt;
-            options->has_prompt = true;
-          },
-          "The text; - or absent: standard input")
-      ->type_name("PROMPT");
+  const CLI::Option* prompt =
+      command->add_option("prompt", options->prompt, "The text; - or absent: standard input")
+          ->type_name("PROMPT");
   command->add_flag("--chat", options->is_chat,
                     "The text is what a user says, the reply an answer");
   add_text_options(*command, options->text);
-  return {command, [options](InterruptWatch&) { run_run(*options); }};
+  return {command, [options, prompt](InterruptWatch&) {
+            options->has_prompt = prompt->count() > 0;
+            run_run(*options);
+          }};
 }
 
 }  // namespace fathom::app

@@ -24,7 +24,7 @@ constexpr auto kRatios = std::to_array<RatioRow>({
 
 const std::vector<IntegerFact>& deepseek_v4_integers() {
   using M = ModelConfig;
-  static const std::vector<IntegerFact> facts = {
+  static const std::vector<IntegerFact> kFacts = {
       {&M::vocab_size, {"vocab_size", "vocab_size", "vocab_size"}, kVocabRange, {}},
       {&M::hidden_size, {"hidden_size", "dim", "embedding_length"}, kWidthRange, {}},
       {&M::max_context,
@@ -90,12 +90,12 @@ const std::vector<IntegerFact>& deepseek_v4_integers() {
        kTokenRange,
        1},
   };
-  return facts;
+  return kFacts;
 }
 
 const std::vector<NumberFact>& deepseek_v4_numbers() {
   using M = ModelConfig;
-  static const std::vector<NumberFact> facts = {
+  static const std::vector<NumberFact> kFacts = {
       {&M::route_scale,
        {"routed_scaling_factor", "route_scale", "expert_weights_scale"},
        {1e-6, 1e6},
@@ -106,7 +106,7 @@ const std::vector<NumberFact>& deepseek_v4_numbers() {
        kEpsilonRange,
        1e-6},
   };
-  return facts;
+  return kFacts;
 }
 
 std::vector<RouterKind> leading_hash_routers(Index num_hash_layers, Index num_layers) {

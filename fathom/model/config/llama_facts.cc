@@ -20,7 +20,7 @@ std::string_view name(Index M::*member, Dialect dialect) {
 }  // namespace
 
 const std::vector<IntegerFact>& llama_integers() {
-  static const std::vector<IntegerFact> facts = {
+  static const std::vector<IntegerFact> kFacts = {
       {&M::vocab_size, {"vocab_size", "", "vocab_size"}, kVocabRange, {}},
       {&M::hidden_size, {"hidden_size", "", "embedding_length"}, kWidthRange, {}},
       {&M::max_context, {"max_position_embeddings", "", "context_length"}, kContextRange, {}},
@@ -34,17 +34,17 @@ const std::vector<IntegerFact>& llama_integers() {
       {&M::bos_token, {"bos_token_id", "", "tokenizer.ggml.bos_token_id"}, kTokenRange, {}},
       {&M::eos_token, {"eos_token_id", "", "tokenizer.ggml.eos_token_id"}, kTokenRange, {}},
   };
-  return facts;
+  return kFacts;
 }
 
 const std::vector<NumberFact>& llama_numbers() {
-  static const std::vector<NumberFact> facts = {
+  static const std::vector<NumberFact> kFacts = {
       {&M::norm_epsilon,
        {"rms_norm_eps", "", "attention.layer_norm_rms_epsilon"},
        kEpsilonRange,
        {}},
   };
-  return facts;
+  return kFacts;
 }
 
 void set_llama_layers(ModelConfig& config, Index num_layers, const RopeConfig& rope) {

@@ -96,8 +96,8 @@ class WeightNames final : public weights::NameMap {
 }  // namespace
 
 const weights::NameMap& weight_names() {
-  static const WeightNames names;
-  return names;
+  static const WeightNames kNames;
+  return kNames;
 }
 
 }  // namespace fathom::llama

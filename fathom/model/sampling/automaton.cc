@@ -95,20 +95,24 @@ Automaton::StateId Automaton::add_state(State state) {
   return static_cast<StateId>(states_.size() - 1);
 }
 
+std::int32_t Automaton::set_of(const ByteSet& bytes) {
+  const auto [set, is_first] =
+      set_ids_.try_emplace(bytes.to_string(), static_cast<std::int32_t>(sets_.size()));
+  if (is_first) {
+    sets_.emplace_back();
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+      sets_.back().set(class_of_byte_[byte], bytes.test(byte));
+    }
+  }
+  return set->second;
+}
+
 Automaton::StateId Automaton::build(const Grammar& grammar, ExprId expr_id, StateId next) {
   const Grammar::Expr& expr = grammar.exprs[static_cast<std::size_t>(expr_id)];
   switch (expr.kind) {
-    case Grammar::Kind::Byte: {
-      const auto [set, is_first] =
-          set_ids_.try_emplace(expr.bytes.to_string(), static_cast<std::int32_t>(sets_.size()));
-      if (is_first) {
-        sets_.emplace_back();
-        for (std::size_t byte = 0; byte < 256; ++byte) {
-          sets_.back().set(class_of_byte_[byte], expr.bytes.test(byte));
-        }
-      }
-      return add_state({.kind = StateKind::Match, .set = set->second, .next = next, .targets = {}});
-    }
+    case Grammar::Kind::Byte:
+      return add_state(
+          {.kind = StateKind::Match, .set = set_of(expr.bytes), .next = next, .targets = {}});
     case Grammar::Kind::Sequence:
       for (auto part = expr.parts.rbegin(); part != expr.parts.rend(); ++part) {
         next = build(grammar, *part, next);
@@ -167,6 +171,26 @@ Automaton::StackId Automaton::push(Frame frame) {
   return found->second;
 }
 
+// Goes back to where the topmost frame of `stack` came from, or round again in a repetition.
+template <typename Visit>
+void Automaton::leave(StackId stack, const Visit& visit) {
+  const Frame frame = frames_[static_cast<std::size_t>(stack)];
+  const State& caller = states_[static_cast<std::size_t>(frame.state)];
+  if (caller.kind != StateKind::Repeat || frame.count == 0) {
+    visit(frame.state, frame.below);
+    return;
+  }
+  if (frame.count >= caller.min) {
+    visit(caller.next, frame.below);
+  }
+  if (caller.max < 0 || frame.count < caller.max) {
+    // Without a limit, counting ends where it no longer matters: configurations stay finite.
+    const std::int32_t count =
+        caller.max < 0 ? std::min(frame.count + 1, std::max(caller.min, 1)) : frame.count + 1;
+    visit(caller.entry, push({.state = frame.state, .count = count, .below = frame.below}));
+  }
+}
+
 // Follows everything that needs no byte. `items` gets the Match states that are reached, and a
 // Return with the empty stack where the text may end.
 void Automaton::close(std::vector<Item> open, std::vector<Item>& items) {
@@ -201,28 +225,13 @@ void Automaton::close(std::vector<Item> open, std::vector<Item>& items) {
         }
         visit(state.entry, push({.state = item.state, .count = 1, .below = item.stack}));
         break;
-      case StateKind::Return: {
+      case StateKind::Return:
         if (item.stack == kEmptyStack) {
           items.push_back(item);
-          break;
-        }
-        const Frame frame = frames_[static_cast<std::size_t>(item.stack)];
-        const State& caller = states_[static_cast<std::size_t>(frame.state)];
-        if (caller.kind != StateKind::Repeat || frame.count == 0) {
-          visit(frame.state, frame.below);
-          break;
-        }
-        if (frame.count >= caller.min) {
-          visit(caller.next, frame.below);
-        }
-        if (caller.max < 0 || frame.count < caller.max) {
-          // Without a limit, counting ends where it no longer matters: configurations stay finite.
-          const std::int32_t count =
-              caller.max < 0 ? std::min(frame.count + 1, std::max(caller.min, 1)) : frame.count + 1;
-          visit(caller.entry, push({.state = frame.state, .count = count, .below = frame.below}));
+        } else {
+          leave(item.stack, visit);
         }
         break;
-      }
     }
   }
 }

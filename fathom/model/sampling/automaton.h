@@ -82,9 +82,12 @@ class Automaton {
 
   void number_bytes(const Grammar& grammar);
   StateId add_state(State state);
+  std::int32_t set_of(const ByteSet& bytes);
   StateId build(const Grammar& grammar, ExprId expr_id, StateId next);
   StateId build_repeat(const Grammar& grammar, ExprId expr_id, StateId next);
   StackId push(Frame frame);
+  template <typename Visit>
+  void leave(StackId stack, const Visit& visit);
   void close(std::vector<Item> open, std::vector<Item>& items);
   ConfigId config_of(std::vector<Item> open);
   ConfigId step_class(ConfigId config, std::int32_t byte_class);

@@ -117,9 +117,31 @@ std::vector<bool> exprs_with(const Grammar& grammar, const BytesHaveIt& bytes_ha
   return has;
 }
 
+// Rules that an expr can begin with.
+std::vector<RuleId> first_rules(const Grammar& grammar,
+                                const std::vector<bool>& nullable,
+                                ExprId root) {
+  std::vector<RuleId> found;
+  std::vector<ExprId> open = {root};
+  while (!open.empty()) {
+    const Grammar::Expr& expr = grammar.exprs[static_cast<std::size_t>(open.back())];
+    open.pop_back();
+    if (expr.kind == Grammar::Kind::Rule) {
+      found.push_back(expr.rule);
+    }
+    for (const ExprId part : expr.parts) {
+      open.push_back(part);
+      if (expr.kind == Grammar::Kind::Sequence && !nullable[static_cast<std::size_t>(part)]) {
+        break;
+      }
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
-std::vector<CodePointRange> normalised(std::vector<CodePointRange> ranges) {
+std::vector<CodePointRange> normalised(const std::vector<CodePointRange>& ranges) {
   std::vector<CodePointRange> pieces;
   for (const CodePointRange& range : ranges) {
     if (range.low < kSurrogates.low) {
@@ -156,7 +178,7 @@ std::vector<CodePointRange> complement(const std::vector<CodePointRange>& ranges
   if (next <= kLastCodePoint) {
     result.push_back({next, kLastCodePoint});
   }
-  return normalised(std::move(result));
+  return normalised(result);
 }
 
 std::string utf8_of(std::uint32_t code_point) {
@@ -273,23 +295,9 @@ bool prune(Grammar& grammar) {
 
 void refuse_left_recursion(const Grammar& grammar) {
   const std::vector<bool> nullable = nullable_exprs(grammar);
-  // Rules that a rule can begin with.
   std::vector<std::vector<RuleId>> begins(grammar.rules.size());
   for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
-    std::vector<ExprId> open = {grammar.rules[rule].expr};
-    while (!open.empty()) {
-      const Grammar::Expr& expr = grammar.exprs[static_cast<std::size_t>(open.back())];
-      open.pop_back();
-      if (expr.kind == Grammar::Kind::Rule) {
-        begins[rule].push_back(expr.rule);
-      }
-      for (const ExprId part : expr.parts) {
-        open.push_back(part);
-        if (expr.kind == Grammar::Kind::Sequence && !nullable[static_cast<std::size_t>(part)]) {
-          break;
-        }
-      }
-    }
+    begins[rule] = first_rules(grammar, nullable, grammar.rules[rule].expr);
   }
   // Removes rules without unremoved ones to begin with, until none or only cycles are left.
   std::vector<std::vector<RuleId>> used_by(grammar.rules.size());

@@ -26,7 +26,7 @@ struct CodePointRange {
 inline constexpr std::uint32_t kLastCodePoint = 0x10FFFF;
 
 // Sorted, joined where they touch, without surrogates.
-std::vector<CodePointRange> normalised(std::vector<CodePointRange> ranges);
+std::vector<CodePointRange> normalised(const std::vector<CodePointRange>& ranges);
 // Everything else.
 std::vector<CodePointRange> complement(const std::vector<CodePointRange>& ranges);
 std::string utf8_of(std::uint32_t code_point);

@@ -498,8 +498,9 @@ class SchemaCompiler {
       return std::find(required.begin(), required.end(), name) != required.end();
     };
     std::vector<Member> list;
+    const std::string prefix = where + "/properties/";
     for (const auto& [name, property] : properties.items()) {
-      const ExprId value = schema_expr(property, where + "/properties/" + name);
+      const ExprId value = schema_expr(property, prefix + name);
       list.push_back({pair(grammar_.literal(SchemaJson(name).dump()), value), is_required(name)});
     }
     const ExprId extra = extra_pair(schema, properties, where);

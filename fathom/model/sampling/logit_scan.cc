@@ -171,11 +171,12 @@ void collect_largest(std::span<const float> logits,
     for (std::size_t id = begin; id < end; ++id) {
       // An equal one that comes later has the higher id and cannot displace what is kept, unless
       // fewer than k are; cutting back sorts that out.
-      if (logits[id] >= threshold) {
-        found.push_back({.id = static_cast<TokenId>(id), .logit = logits[id]});
-        if (found.size() >= limit && found.size() > to_size(k)) {
-          cut_back();
-        }
+      if (!(logits[id] >= threshold)) {
+        continue;
+      }
+      found.push_back({.id = static_cast<TokenId>(id), .logit = logits[id]});
+      if (found.size() >= limit && found.size() > to_size(k)) {
+        cut_back();
       }
     }
   }

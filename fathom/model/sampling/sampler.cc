@@ -28,6 +28,44 @@ bool is_greedy(const SamplingOptions& options) {
   return options.temperature < 1e-5;
 }
 
+void penalise(const TokenHistory& history,
+              const SamplingOptions& options,
+              std::vector<float>& logits) {
+  const auto repetition = static_cast<float>(options.repetition_penalty);
+  for (const TokenHistory::Entry& entry : history.entries()) {
+    FATHOM_CHECK(entry.id >= 0 && to_size(entry.id) < logits.size());
+    float& logit = logits[to_size(entry.id)];
+    if (entry.is_in_prompt || entry.num_in_reply > 0) {
+      logit = logit > 0 ? logit / repetition : logit * repetition;
+    }
+    if (entry.num_in_reply > 0) {
+      logit -=
+          static_cast<float>(options.frequency_penalty * static_cast<double>(entry.num_in_reply) +
+                             options.presence_penalty);
+    }
+  }
+}
+
+// `allowed` has a bit for every token, 32 in a word.
+void mask(std::span<const std::uint32_t> allowed, std::vector<float>& logits) {
+  constexpr std::size_t kBits = 32;
+  FATHOM_CHECK(allowed.size() * kBits >= logits.size());
+  for (std::size_t begin = 0; begin < logits.size(); begin += kBits) {
+    const std::uint32_t word = allowed[begin / kBits];
+    if (word == ~std::uint32_t{0}) {
+      continue;
+    }
+    const std::size_t count = std::min(kBits, logits.size() - begin);
+    if (word == 0) {
+      std::fill_n(logits.begin() + static_cast<std::ptrdiff_t>(begin), count, kMinusInfinity);
+      continue;
+    }
+    for (std::size_t bit = 0; bit < count; ++bit) {
+      logits[begin + bit] = ((word >> bit) & 1U) != 0 ? logits[begin + bit] : kMinusInfinity;
+    }
+  }
+}
+
 }  // namespace
 
 void Sampler::adjust(const SamplingInput& input, const SamplingOptions& options) {
@@ -36,37 +74,10 @@ void Sampler::adjust(const SamplingInput& input, const SamplingOptions& options)
     logits_[to_size(entry.id)] += static_cast<float>(entry.bias);
   }
   if (input.history != nullptr) {
-    const auto repetition = static_cast<float>(options.repetition_penalty);
-    for (const TokenHistory::Entry& entry : input.history->entries()) {
-      FATHOM_CHECK(entry.id >= 0 && to_size(entry.id) < logits_.size());
-      float& logit = logits_[to_size(entry.id)];
-      if (entry.is_in_prompt || entry.num_in_reply > 0) {
-        logit = logit > 0 ? logit / repetition : logit * repetition;
-      }
-      if (entry.num_in_reply > 0) {
-        logit -=
-            static_cast<float>(options.frequency_penalty * static_cast<double>(entry.num_in_reply) +
-                               options.presence_penalty);
-      }
-    }
+    penalise(*input.history, options, logits_);
   }
   if (!input.allowed_tokens.empty()) {
-    constexpr std::size_t kBits = 32;
-    FATHOM_CHECK(input.allowed_tokens.size() * kBits >= logits_.size());
-    for (std::size_t begin = 0; begin < logits_.size(); begin += kBits) {
-      const std::uint32_t word = input.allowed_tokens[begin / kBits];
-      if (word == ~std::uint32_t{0}) {
-        continue;
-      }
-      const std::size_t count = std::min(kBits, logits_.size() - begin);
-      if (word == 0) {
-        std::fill_n(logits_.begin() + static_cast<std::ptrdiff_t>(begin), count, kMinusInfinity);
-        continue;
-      }
-      for (std::size_t bit = 0; bit < count; ++bit) {
-        logits_[begin + bit] = ((word >> bit) & 1U) != 0 ? logits_[begin + bit] : kMinusInfinity;
-      }
-    }
+    mask(input.allowed_tokens, logits_);
   }
 }
 
@@ -134,8 +145,9 @@ void Sampler::collect_top_p(double top_p, float scale) {
   const double sum = sum_exp(logits_, maxima_.of_all, scale, block_sums_);
   const double wanted = top_p * sum * static_cast<double>(kWeightOfMaximum);
   // Beyond a depth of 87 weights are 0.
-  for (float depth = 4; depth <= 128; depth *= 2) {
-    collect_at_least(logits_, maxima_, maxima_.of_all - depth / scale, candidates_);
+  for (int depth = 4; depth <= 128; depth *= 2) {
+    collect_at_least(logits_, maxima_, maxima_.of_all - static_cast<float>(depth) / scale,
+                     candidates_);
     weigh(candidates_, maxima_.of_all, scale);
     if (total_weight(candidates_) >= wanted) {
       break;

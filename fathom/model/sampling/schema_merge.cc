@@ -427,6 +427,7 @@ SchemaJson parse_schema_document(std::string_view text) {
 }
 
 void check_keywords(const SchemaJson& schema, const std::string& where) {
+  const std::string prefix = where + "/";
   for (const auto& [name, value] : schema.items()) {
     const Keyword* keyword = find_keyword(name);
     if (keyword == nullptr) {
@@ -434,7 +435,7 @@ void check_keywords(const SchemaJson& schema, const std::string& where) {
                   "keyword " + formats::quote(name) + " is not supported");
     }
     if (!has_shape(value, keyword->shape)) {
-      fail_schema(ErrorCode::InvalidArgument, where + "/" + name,
+      fail_schema(ErrorCode::InvalidArgument, prefix + name,
                   "expected " + std::string(expectation(keyword->shape)));
     }
   }

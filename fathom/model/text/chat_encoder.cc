@@ -95,6 +95,18 @@ std::vector<Turn> make_turns(const std::vector<Message>& messages) {
 
 using CallOrder = std::map<std::string, Index, std::less<>>;
 
+CallOrder order_of(const std::vector<ToolCall>& calls) {
+  CallOrder order;
+  Index call_idx = 0;
+  for (const ToolCall& call : calls) {
+    if (!call.id.empty()) {
+      order[call.id] = call_idx;
+    }
+    ++call_idx;
+  }
+  return order;
+}
+
 void sort_blocks(std::vector<Block>& blocks, const CallOrder& order) {
   std::vector<Block> results;
   for (const Block& block : blocks) {
@@ -124,14 +136,7 @@ void sort_results(std::vector<Turn>& turns, CallOrder& order) {
     if (turn.role == Role::User) {
       sort_blocks(turn.blocks, order);
     } else if (turn.role == Role::Assistant && !turn.message->tool_calls.empty()) {
-      order.clear();
-      Index call_idx = 0;
-      for (const ToolCall& call : turn.message->tool_calls) {
-        if (!call.id.empty()) {
-          order[call.id] = call_idx;
-        }
-        ++call_idx;
-      }
+      order = order_of(turn.message->tool_calls);
     }
   }
 }

@@ -214,6 +214,12 @@ std::vector<KnownTemplate> llama_templates() {
       "'tool' or 'tool_calls' in message) %}\n        {{- '<|start_header_id|>' + message['role'] "
       "+ "
       "'<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}\n";
+  const std::string llama31_dates =
+      "{{- \"Cutting Knowledge Date: December 2023\n\" }}\n{{- \"Today Date: \" + date_string + "
+      "\"\n\n\" }}\n{%- if tools is not none and not tools_in_user_message %}\n";
+  const std::string llama31_open =
+      "{%- if add_generation_prompt %}\n    {{- "
+      "'<|start_header_id|>assistant<|end_header_id|>\n\n' }}\n{%- endif %}";
   const std::string alternation(kAlternation);
   return {
       {&kLlama3, {llama3 + open}},
@@ -221,13 +227,8 @@ std::vector<KnownTemplate> llama_templates() {
       {&kLlama31,
        {"{{- bos_token }}\n{%- if custom_tools is defined %}\n",
         "date_string = \"26 Jul 2024\" %}\n",
-        "{{- \"<|start_header_id|>system<|end_header_id|>\n\n\" }}\n",
-        "{{- \"Cutting Knowledge Date: December 2023\n\" }}\n{{- \"Today Date: \" + date_string + "
-        "\"\n\n\" }}\n{%- if tools is not none and not tools_in_user_message %}\n",
-        "{{- system_message }}\n{{- \"<|eot_id|>\" }}\n", llama31_turn,
-        "{%- if add_generation_prompt %}\n    {{- "
-        "'<|start_header_id|>assistant<|end_header_id|>\n\n' "
-        "}}\n{%- endif %}"}},
+        "{{- \"<|start_header_id|>system<|end_header_id|>\n\n\" }}\n", llama31_dates,
+        "{{- system_message }}\n{{- \"<|eot_id|>\" }}\n", llama31_turn, llama31_open}},
       {&kLlama2LaterSystem,
        {llama2_system + alternation + llama2_content + llama2_nested + llama2_assistant}},
       {&kLlama2, {llama2_system + alternation + llama2_content + llama2_assistant}},
@@ -363,8 +364,9 @@ bool is_space(std::uint32_t code_point) {
 // How many bytes of white space a text begins with, one character at most.
 std::size_t leading_space(std::string_view text) {
   const Utf8Step step = utf8_step(text);
-  return step.kind == Utf8Step::Kind::Character && is_space(utf8_code(text.data())) ? step.num_bytes
-                                                                                    : 0;
+  return step.kind == Utf8Step::Kind::Character && is_space(utf8_code(&text.front()))
+             ? step.num_bytes
+             : 0;
 }
 
 std::string_view trim_end(std::string_view text) {

@@ -42,8 +42,9 @@ std::string_view name_of(const Table& table, Value value) {
   fail(ErrorCode::Internal, "an enumerator without a name");
 }
 
-template <typename Value, std::size_t N>
-std::optional<Value> find_by_name(const std::array<Named<Value>, N>& table, std::string_view name) {
+template <typename Value, std::size_t kNumRows>
+std::optional<Value> find_by_name(const std::array<Named<Value>, kNumRows>& table,
+                                  std::string_view name) {
   for (const auto& row : table) {
     if (row.name == name) {
       return row.value;

@@ -356,6 +356,22 @@ void print_string(const std::string& text, std::string& out) {
   out += '"';
 }
 
+void print_value(const JsonValue& value, std::string& out);
+
+void print_items(const JsonValue& value, std::string& out) {
+  const bool is_object = value.kind == JsonValue::Kind::Object;
+  out += is_object ? '{' : '[';
+  for (std::size_t i = 0; i < value.items.size(); ++i) {
+    out += i == 0 ? "" : ", ";
+    if (is_object) {
+      print_string(value.keys[i], out);
+      out += ": ";
+    }
+    print_value(value.items[i], out);
+  }
+  out += is_object ? '}' : ']';
+}
+
 void print_value(const JsonValue& value, std::string& out) {
   switch (value.kind) {
     case JsonValue::Kind::Null:
@@ -371,20 +387,9 @@ void print_value(const JsonValue& value, std::string& out) {
       print_string(value.text, out);
       break;
     case JsonValue::Kind::Array:
-    case JsonValue::Kind::Object: {
-      const bool is_object = value.kind == JsonValue::Kind::Object;
-      out += is_object ? '{' : '[';
-      for (std::size_t i = 0; i < value.items.size(); ++i) {
-        out += i == 0 ? "" : ", ";
-        if (is_object) {
-          print_string(value.keys[i], out);
-          out += ": ";
-        }
-        print_value(value.items[i], out);
-      }
-      out += is_object ? '}' : ']';
+    case JsonValue::Kind::Object:
+      print_items(value, out);
       break;
-    }
   }
 }
 

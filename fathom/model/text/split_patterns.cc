@@ -84,10 +84,10 @@ bool is_within(std::uint32_t code, std::span<const std::uint32_t> bounds) {
   return (after - bounds.begin()) % 2 == 1 || (after != bounds.begin() && *(after - 1) == code);
 }
 
-template <unsigned classes, std::size_t most>
+template <unsigned kClasses, std::size_t kMost>
 struct ClassRun {
   static std::size_t match(const Text& text, std::size_t begin) {
-    return text.run_of(begin, classes, most);
+    return text.run_of(begin, kClasses, kMost);
   }
 };
 
@@ -137,15 +137,15 @@ struct Ideographs {
   }
 };
 
-template <unsigned classes>
+template <unsigned kClasses>
 struct OfClass {
-  static bool contains(const Code& code) { return (code.classes & classes) != 0; }
+  static bool contains(const Code& code) { return (code.classes & kClasses) != 0; }
 };
 
-template <bool has_tick>
+template <bool kHasTick>
 struct PunctuationSet {
   static bool contains(const Code& code) {
-    constexpr std::string_view kMore = has_tick ? "$+<=>^~|`" : "$+<=>^~|";
+    constexpr std::string_view kMore = kHasTick ? "$+<=>^~|`" : "$+<=>^~|";
     return (code.classes & kPunctuation) != 0 ||
            (code.code < 0x80 && kMore.find(static_cast<char>(code.code)) != kMore.npos);
   }
@@ -210,8 +210,8 @@ Found find_trailing_spaces(std::string_view bytes, std::size_t begin) {
   return {begin, begin};
 }
 
-// The ends of most patterns: \s*[\r\n]+|\s+(?!\S)|\s+, the first of them if `newlines_end`.
-template <bool newlines_end>
+// The ends of most patterns: \s*[\r\n]+|\s+(?!\S)|\s+, the first of them if `kNewlinesEnd`.
+template <bool kNewlinesEnd>
 std::size_t match_spaces(const Text& text, std::size_t begin) {
   std::size_t last = begin;        // where the last space of the run begins
   std::size_t newline = kNoLimit;  // where the text after the last newline begins
@@ -225,7 +225,7 @@ std::size_t match_spaces(const Text& text, std::size_t begin) {
     end = code.next;
     newline = (code.classes & kNewline) != 0 ? end : newline;
   }
-  if (newlines_end && newline != kNoLimit) {
+  if (kNewlinesEnd && newline != kNoLimit) {
     return newline;
   }
   // A run before a word gives up its last space to the word, unless it is the only one.
@@ -233,7 +233,7 @@ std::size_t match_spaces(const Text& text, std::size_t begin) {
 }
 
 // 's|'t|'re|'ve|'m|'ll|'d; without regard to case also U+017F, whose capital is S.
-template <bool ignores_case>
+template <bool kIgnoresCase>
 std::size_t match_contraction(const Text& text, std::size_t begin) {
   if (text.byte(begin) != '\'') {
     return begin;
@@ -243,7 +243,7 @@ std::size_t match_contraction(const Text& text, std::size_t begin) {
       return '\0';
     }
     const char letter = text.byte(position);
-    return ignores_case && letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 'a' - 'A')
+    return kIgnoresCase && letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 'a' - 'A')
                                                           : letter;
   };
   const char first = letter_at(begin + 1);
@@ -255,7 +255,7 @@ std::size_t match_contraction(const Text& text, std::size_t begin) {
       (first == 'l' && second == 'l')) {
     return begin + 3;
   }
-  if (ignores_case && begin + 2 < text.size() && text.at(begin + 1).code == 0x17f) {
+  if (kIgnoresCase && begin + 2 < text.size() && text.at(begin + 1).code == 0x17f) {
     return begin + 3;
   }
   return begin;
@@ -294,27 +294,28 @@ struct Gpt2Words {
   }
 };
 
-// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,most}| ?[^\s\p{L}\p{N}]+[\r\n]*|
-// \s*[\r\n]+|\s+(?!\S)|\s+, with `letters` for the class of words (the optional code point before
-// them is never \p{L} or \p{N}).
-template <unsigned letters, std::size_t most_numbers>
+// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,m}| ?[^\s\p{L}\p{N}]+[\r\n]*|
+// \s*[\r\n]+|\s+(?!\S)|\s+, where m is kMostNumbers, and with kWordClasses for the class of words
+// (the optional code point before them is never \p{L} or \p{N}).
+template <unsigned kWordClasses, std::size_t kMostNumbers>
 struct ModernWords {
   static std::size_t match(const Text& text, std::size_t begin) {
     if (const std::size_t end = match_contraction<true>(text, begin); end > begin) {
       return end;
     }
     const Code first = text.at(begin);
-    if ((first.classes & (kNewline | kLetter | kNumber)) == 0 && text.is_at(first.next, letters)) {
-      return text.run_of(first.next, letters);
+    if ((first.classes & (kNewline | kLetter | kNumber)) == 0 &&
+        text.is_at(first.next, kWordClasses)) {
+      return text.run_of(first.next, kWordClasses);
     }
-    if ((first.classes & letters) != 0) {
-      return text.run_of(begin, letters);
+    if ((first.classes & kWordClasses) != 0) {
+      return text.run_of(begin, kWordClasses);
     }
     if ((first.classes & kNumber) != 0) {
-      return text.run_of(begin, kNumber, most_numbers);
+      return text.run_of(begin, kNumber, kMostNumbers);
     }
     const auto is_other = [](const Code& code) {
-      return (code.classes & (kSpace | letters | kLetter | kNumber)) == 0;
+      return (code.classes & (kSpace | kWordClasses | kLetter | kNumber)) == 0;
     };
     if (const std::size_t end = match_blank_run(text, begin, is_other); end > begin) {
       return text.run_of(end, kNewline);

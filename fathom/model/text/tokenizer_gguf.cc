@@ -247,8 +247,8 @@ class Reader {
   void add_halves(TokenId word, std::uint32_t rank) {
     const TokenTable& tokens = parts_.bpe.tokens;
     const std::string_view text = tokens.bytes(word);
-    for (std::size_t i = utf8_length(text.data()); i < text.size();
-         i += utf8_length(text.data() + i)) {
+    const auto length_at = [text](std::size_t i) { return utf8_length(text.data() + i); };
+    for (std::size_t i = length_at(0); i < text.size(); i += length_at(i)) {
       const TokenId left = tokens.find(text.substr(0, i));
       const TokenId right = tokens.find(text.substr(i));
       if (left != kNoToken && right != kNoToken) {

@@ -77,7 +77,7 @@ struct NormalCodes {
   std::array<std::uint8_t, 4096> int8;
 };
 const NormalCodes& normal_codes() {
-  static const NormalCodes codes = [] {
+  static const NormalCodes kCodes = [] {
     NormalCodes made{};
     for (int range = 0; range < 4096; ++range) {
       const double normal = (range * 64 + 31.5 - kSumMean) / kSumDeviation;
@@ -88,7 +88,7 @@ const NormalCodes& normal_codes() {
     }
     return made;
   }();
-  return codes;
+  return kCodes;
 }
 
 void fill_fp4_codes(Random& random, std::byte* out, Index num_bytes) {

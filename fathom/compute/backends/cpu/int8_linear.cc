@@ -44,6 +44,7 @@ using Sums = float[kMicroPanels][kTileTokens][kPanelRows];
 
 // sum += integer sums of the panel's blocks, scaled, for kPanels panels and kTokens tokens.
 template <Index kPanels, Index kTokens>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void micro(const Panel* panels,
                       const TokenRow* tokens,
                       Index first_block,
@@ -101,6 +102,7 @@ HWY_INLINE void micro(const Panel* panels,
 #elif HWY_TARGET == HWY_SCALAR
 
 template <Index kPanels, Index kTokens>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void micro(const Panel* panels,
                       const TokenRow* tokens,
                       Index first_block,
@@ -141,6 +143,7 @@ struct IntegerLanes {
 };
 
 template <Index kPanels, Index kTokens>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void micro(const Panel* panels,
                       const TokenRow* tokens,
                       Index first_block,
@@ -194,6 +197,7 @@ HWY_INLINE void micro(const Panel* panels,
 #endif
 
 template <Index kPanels>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void multiply_panels(const Panel* panels,
                                 const TokenRow* tokens,
                                 Index num_tokens,

@@ -265,6 +265,7 @@ HWY_INLINE bool pack_pair(const numeric::WeightView& view,
 // last row repeat it; their sums are thrown away. `ahead` (may be null) points at memory that will
 // be read later, as much of it as this call reads: it is brought into the cache in one sweep,
 // because 16 rows read in turn are too many streams for the hardware's own prefetching.
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void pack_panel(const numeric::WeightView& view,
                            Index first_row,
                            Index first_block,
