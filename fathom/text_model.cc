@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
-#include <regex>
 #include <string_view>
 #include <system_error>
 
@@ -38,14 +37,26 @@ std::string_view view_of(const platform::MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
-// The part of a split set that holds the metadata.
+// The part of a split set that holds the metadata: NAME-00001-of-0000N.gguf for any part of it.
 std::filesystem::path first_part(const std::filesystem::path& path) {
-  static const std::regex kPart(R"((.*-)\d{5}(-of-\d{5}\.gguf))");
-  std::smatch match;
+  constexpr std::string_view kFirst = "-00001-of-";
+  constexpr std::size_t kTail = std::string_view("-00002-of-00003.gguf").size();
   const std::string name = path.filename().string();
-  return std::regex_match(name, match, kPart)
-             ? path.parent_path() / (match[1].str() + "00001" + match[2].str())
-             : path;
+  if (name.size() <= kTail) {
+    return path;
+  }
+  const std::string head = name.substr(0, name.size() - kTail);
+  std::string tail = name.substr(head.size());
+  const auto is_digits = [&](std::size_t first) {
+    return std::all_of(tail.begin() + static_cast<std::ptrdiff_t>(first),
+                       tail.begin() + static_cast<std::ptrdiff_t>(first + 5),
+                       [](char letter) { return letter >= '0' && letter <= '9'; });
+  };
+  if (tail[0] != '-' || !is_digits(1) || tail.substr(6, 4) != "-of-" || !is_digits(10)) {
+    return path;
+  }
+  tail.replace(0, kFirst.size(), kFirst);
+  return path.parent_path() / (head + tail);
 }
 
 std::string read_text(const std::filesystem::path& path) {
