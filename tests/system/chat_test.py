@@ -108,7 +108,7 @@ class RunTest(ModelTest):
                      arguments=("run", self.model, "hello hello hello", "--ctx", "4"))
 
     def test_a_reply_ends_where_the_context_does(self):
-        report = self.report("hello", "--ctx", "20", "--seed", "1", "--logit-bias", "2:-100")
+        report = self.report("hello", "--ctx", "20", "--seed", "1", "--regex", "[a-z]{50000}")
         self.assertEqual(report["prompt_tokens"] + report["reply_tokens"], 20)
         self.assertEqual(report["finish"], "length")
 
@@ -239,8 +239,9 @@ class TerminalTest(ModelTest):
         self.wait_for("left 0")
 
     def test_ctrl_c_stops_the_reply_and_not_the_program(self):
-        self.start("--logit-bias", "2:-100")
+        self.start("--regex", "'[a-z]{50000}'")  # a reply that does not end by itself
         self.keys("hello", "Enter")
+        self.wait_for("> hello\n")
         time.sleep(0.5)
         self.keys("C-c")
         self.wait_for("; stopped]")
