@@ -11,6 +11,7 @@
 #include "fathom/base/formats/text.h"
 #include "fathom/base/platform/mapped_file.h"
 #include "fathom/model/text/json_value.h"
+#include "fathom/model/weights/checkpoint.h"
 
 namespace fathom {
 namespace {
@@ -37,31 +38,8 @@ std::string_view view_of(const platform::MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
-// The part of a split set that holds the metadata: NAME-00001-of-0000N.gguf for any part of it.
-std::filesystem::path first_part(const std::filesystem::path& path) {
-  constexpr std::string_view kFirst = "-00001-of-";
-  constexpr std::size_t kTail = std::string_view("-00002-of-00003.gguf").size();
-  const std::string name = path.filename().string();
-  if (name.size() <= kTail) {
-    return path;
-  }
-  const std::string head = name.substr(0, name.size() - kTail);
-  std::string tail = name.substr(head.size());
-  const auto is_digits = [&](std::size_t first) {
-    return std::all_of(tail.begin() + static_cast<std::ptrdiff_t>(first),
-                       tail.begin() + static_cast<std::ptrdiff_t>(first + 5),
-                       [](char letter) { return letter >= '0' && letter <= '9'; });
-  };
-  if (tail[0] != '-' || !is_digits(1) || tail.substr(6, 4) != "-of-" || !is_digits(10)) {
-    return path;
-  }
-  tail.replace(0, kFirst.size(), kFirst);
-  return path.parent_path() / (head + tail);
-}
-
 std::string read_text(const std::filesystem::path& path) {
-  const platform::MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+  return std::string(view_of(platform::MappedFile(path)));
 }
 
 std::string token_text(const formats::GgufHeader& header,
@@ -162,7 +140,7 @@ void add_control_ids(const text::Tokenizer& tokenizer,
 std::shared_ptr<const text::Tokenizer> open_tokenizer(const std::string& name) {
   std::filesystem::path path = name;
   if (path.extension() == ".gguf") {
-    path = first_part(path);
+    path = weights::first_part(path);
     const platform::MappedFile file(path);
     return text::Tokenizer::from_gguf(formats::parse_gguf_header(file.bytes(), path.string()),
                                       path.string());

@@ -92,6 +92,11 @@ std::optional<SplitFile> parse_split_name(std::string_view name) {
 
 }  // namespace
 
+std::filesystem::path first_part(const std::filesystem::path& path) {
+  const std::optional<SplitFile> split = parse_split_name(path.filename().string());
+  return split ? path.parent_path() / split->name(1) : path;
+}
+
 // Fills a Checkpoint, file by file.
 class CheckpointOpener {
  public:

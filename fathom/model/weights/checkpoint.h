@@ -31,6 +31,10 @@ struct StoredTensor {
 
 enum class Container { Safetensors, Gguf };
 
+// The first file of the split set (NAME-00002-of-00005.gguf) that a file is part of, which holds
+// the metadata of all; any other path as it is.
+std::filesystem::path first_part(const std::filesystem::path& path);
+
 class Checkpoint {
  public:
   // Opens headers only. Throws Io or InvalidCheckpoint naming the file: a missing shard, an index

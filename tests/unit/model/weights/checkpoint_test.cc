@@ -185,5 +185,14 @@ TEST(Checkpoint, AGapInASplitSetIsAnErrorThatNamesThePart) {
                 ": split.no 0 of split.count 3, expected 0 of 1 (its name says so)");
 }
 
+TEST(FirstPart, IsFoundFromAnyPartOfASplitSetAndNoOtherNameIsChanged) {
+  EXPECT_EQ(first_part("/m/v4-00003-of-00012.gguf"), "/m/v4-00001-of-00012.gguf");
+  EXPECT_EQ(first_part("v4-00001-of-00002.gguf"), "v4-00001-of-00002.gguf");
+  for (const char* name : {"v4.gguf", "-00003-of-00012.gguf", "v4-00003-of-0012.gguf",
+                           "v4-00a03-of-00012.gguf", "v4-00003-of-00012.safetensors"}) {
+    EXPECT_EQ(first_part(name), name);
+  }
+}
+
 }  // namespace
 }  // namespace fathom::weights
