@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <optional>
 
+#include "fathom/model/text/utf8.h"
+
 namespace fathom::text {
 
 void CallArguments::begin_parameter(std::string_view key, bool is_string, std::string& json) {
-  const std::string clean_key = clean_utf8(key);
+  const std::string clean_key = repair_utf8(key);
   if (!keys_.insert(clean_key).second) {
     value_ = Value::Dropped;
     return;
@@ -45,7 +47,7 @@ void CallArguments::end_parameter(std::string& json) {
     cleaner_.finish(json);
     json.push_back('"');
   } else if (value_ == Value::Buffered) {
-    buffer_ = clean_utf8(buffer_);
+    buffer_ = repair_utf8(buffer_);
     if (!is_candidate_) {
       json += buffered_value(is_string_);
     }

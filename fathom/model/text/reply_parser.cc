@@ -8,6 +8,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
+#include "fathom/model/text/utf8.h"
 
 namespace fathom::text {
 namespace {
@@ -453,7 +454,7 @@ void ReplyParser::end_reply() {
 }
 
 void ReplyParser::begin_call(const std::string& name) {
-  const std::string clean_name = clean_utf8(without_dsml(name));
+  const std::string clean_name = repair_utf8(without_dsml(name));
   reply_.calls.push_back({.id = {}, .name = clean_name, .arguments = {}});
   emit(ReplyEvent::Kind::CallBegin, clean_name);
   arguments_ = CallArguments(syntax_->find_tool(clean_name));

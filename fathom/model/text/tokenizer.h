@@ -14,6 +14,7 @@
 
 #include "fathom/base/core/index.h"
 #include "fathom/base/formats/gguf.h"
+#include "fathom/model/text/utf8_cleaner.h"
 
 namespace fathom::text {
 
@@ -76,7 +77,7 @@ class TextStream {
 
  private:
   const Tokenizer* tokenizer_;
-  std::string held_;
+  Utf8Cleaner cleaner_;
 };
 
 std::string decode(const Tokenizer& tokenizer, const std::vector<TokenId>& ids);

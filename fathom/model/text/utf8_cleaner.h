@@ -1,7 +1,6 @@
 // Bytes in any pieces to well-formed UTF-8: each maximal bad sequence becomes one U+FFFD.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,18 +13,10 @@ class Utf8Cleaner {
   // Appends U+FFFD for what is held back. The cleaner may be used again.
   void finish(std::string& text);
   // Forgets what is held back.
-  void clear();
+  void clear() { held_.clear(); }
 
  private:
-  void push_byte(char letter, std::string& text);
-
-  std::string held_;
-  int num_missing_ = 0;
-  // Bounds of the next byte: what excludes overlong forms, surrogates and numbers above U+10FFFF.
-  std::uint8_t low_ = 0x80;
-  std::uint8_t high_ = 0xbf;
+  std::string held_;  // the beginning of one character
 };
-
-std::string clean_utf8(std::string_view bytes);
 
 }  // namespace fathom::text

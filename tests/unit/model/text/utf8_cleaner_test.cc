@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "fathom/base/formats/text.h"
+#include "fathom/model/text/utf8.h"
 
 namespace fathom::text {
 namespace {
@@ -14,18 +15,18 @@ namespace {
 TEST(Utf8Cleaner, WellFormedTextIsKept) {
   for (const std::string_view text :
        {"", "abc", "é你🙂", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf", "\x7f"}) {
-    EXPECT_EQ(clean_utf8(text), text);
+    EXPECT_EQ(repair_utf8(text), text);
   }
 }
 
 TEST(Utf8Cleaner, EachMaximalBadSequenceIsOneReplacement) {
-  EXPECT_EQ(clean_utf8("\x80"), "\xef\xbf\xbd");
-  EXPECT_EQ(clean_utf8("a\xe4\xbdz"), "a\xef\xbf\xbdz");
-  EXPECT_EQ(clean_utf8("\xf0\x9f\x99"), "\xef\xbf\xbd");
-  EXPECT_EQ(clean_utf8("\xc0\xaf"), "\xef\xbf\xbd\xef\xbf\xbd");
-  EXPECT_EQ(clean_utf8("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
-  EXPECT_EQ(clean_utf8("\xf4\x90\x80\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
-  EXPECT_EQ(clean_utf8("\xe4\xe4\xbd\xa0"), "\xef\xbf\xbd你");
+  EXPECT_EQ(repair_utf8("\x80"), "\xef\xbf\xbd");
+  EXPECT_EQ(repair_utf8("a\xe4\xbdz"), "a\xef\xbf\xbdz");
+  EXPECT_EQ(repair_utf8("\xf0\x9f\x99"), "\xef\xbf\xbd");
+  EXPECT_EQ(repair_utf8("\xc0\xaf"), "\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(repair_utf8("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(repair_utf8("\xf4\x90\x80\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(repair_utf8("\xe4\xe4\xbd\xa0"), "\xef\xbf\xbd你");
 }
 
 TEST(Utf8Cleaner, CharacterIsHeldBackUntilItIsWhole) {
@@ -63,7 +64,7 @@ TEST(Utf8Cleaner, AnyBytesBecomeUtf8WhateverTheSplit) {
     cleaner.push(std::string_view(bytes).substr(cut), text);
     cleaner.finish(text);
     EXPECT_TRUE(formats::is_utf8(text));
-    EXPECT_EQ(text, clean_utf8(bytes));
+    EXPECT_EQ(text, repair_utf8(bytes));
   }
 }
 
