@@ -16,7 +16,6 @@
 #include <fmt/format.h>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/formats/text.h"
 #include "fathom/model/text/utf8.h"
 
 #include "apps/fathom/chat_commands.h"
@@ -103,13 +102,18 @@ std::filesystem::path history_file() {
 // Lines from a person at a terminal, or from a pipe.
 class Input {
  public:
-  explicit Input(InterruptWatch& interrupts) {
+  explicit Input(InterruptWatch& interrupts) : interrupts_(interrupts) {
     if (isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0) {
       editor_.emplace(history_file());
       interrupts.set_answer(InterruptWatch::Answer::FlagInterrupt);
       interrupts.set_farewell([this] { editor_->restore_terminal(); });
     }
   }
+
+  // A signal that comes later finds no editor any more.
+  ~Input() { interrupts_.set_farewell({}); }
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
 
   bool is_terminal() const { return editor_.has_value(); }
 
@@ -120,7 +124,7 @@ class Input {
       if (!std::getline(std::cin, line)) {
         return std::nullopt;
       }
-      return formats::is_utf8(line) ? line : text::repair_utf8(line);
+      return text::repair_utf8(line);
     }
     while (true) {
       LineEditor::Input input = editor_->read(prompt);
@@ -136,6 +140,7 @@ class Input {
   }
 
  private:
+  InterruptWatch& interrupts_;
   std::optional<LineEditor> editor_;
 };
 
@@ -153,9 +158,7 @@ class Dialogue {
     if (session_.text_model().format == nullptr) {
       fail(ErrorCode::Unsupported, session_.text_model().no_format);
     }
-    if (!options.system.empty()) {
-      set_system_message(state_.conversation, options.system);
-    }
+    set_system_message(state_.conversation, options.system);
   }
 
   void run() {
@@ -236,14 +239,7 @@ class Dialogue {
     ++state_.reply.sampling.seed;  // every reply draws its own numbers
     ChatReply reply =
         session_.reply(state_.conversation, state_.render, state_.reply,
-                       {.on_prompt =
-                            [&](Index done, Index total) {
-                              progress.set_total(total);
-                              progress.update(done);
-                              if (done == total) {
-                                progress.finish();
-                              }
-                            },
+                       {.on_prompt = show_prompt(progress),
                         .on_event = [&](const text::ReplyEvent& event) { printer.show(event); },
                         .on_token = {},
                         .is_stopped = [&] { return interrupts_.is_interrupted(); }});

@@ -64,14 +64,17 @@ std::string read_input(const std::string& file) {
   return bytes;
 }
 
-std::string read_text_input(const std::string& file) {
-  std::string bytes = read_input(file);
+std::string repaired_text(const std::string& bytes, const std::string& source) {
   if (formats::is_utf8(bytes)) {
     return bytes;
   }
   std::fprintf(stderr, "fathom: %s: not UTF-8 throughout; U+FFFD stands for each bad sequence\n",
-               is_stdin(file) ? "standard input" : file.c_str());
+               source.c_str());
   return text::repair_utf8(bytes);
+}
+
+std::string read_text_input(const std::string& file) {
+  return repaired_text(read_input(file), is_stdin(file) ? "standard input" : file);
 }
 
 }  // namespace fathom::app

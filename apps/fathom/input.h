@@ -14,8 +14,11 @@ void read_pieces(const std::string& file, const std::function<void(std::string_v
 // The bytes of a file, or of standard input for "" and "-". Throws Io.
 std::string read_input(const std::string& file);
 
-// The same as text: bytes that are not UTF-8 become U+FFFD, one per maximal bad sequence, and
-// standard error says so once.
+// The bytes as text: what is not UTF-8 becomes U+FFFD, one per maximal bad sequence, and standard
+// error says so once, naming the source.
+std::string repaired_text(const std::string& bytes, const std::string& source);
+
+// read_input as text, repaired.
 std::string read_text_input(const std::string& file);
 
 }  // namespace fathom::app

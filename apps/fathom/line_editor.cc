@@ -144,7 +144,7 @@ struct LineEditor::State {
 
   void load_history() {
     history = history_init();
-    history_call(H_SETSIZE, kHistoryLines);
+    ::history(history, &event, H_SETSIZE, kHistoryLines);
     ::history(history, &event, H_SETUNIQUE, 1);
     if (!history_file.empty()) {
       std::error_code ignored;
@@ -153,7 +153,6 @@ struct LineEditor::State {
     }
     el_set(editor, EL_HIST, &::history, history);
   }
-  void history_call(int what, int value) { ::history(history, &event, what, value); }
 
   void remember(const std::string& line) {
     if (line.find_first_not_of(" \t\n") == std::string::npos) {

@@ -8,9 +8,8 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/formats/text.h"
-#include "fathom/model/text/utf8.h"
 
+#include "apps/fathom/chat_commands.h"
 #include "apps/fathom/input.h"
 #include "apps/fathom/options.h"
 #include "apps/fathom/progress.h"
@@ -30,20 +29,12 @@ std::string read_prompt(const RunCommand& options) {
   if (!options.has_prompt || options.prompt == "-") {
     return read_text_input("");
   }
-  if (!formats::is_utf8(options.prompt)) {
-    std::fprintf(stderr,
-                 "fathom: prompt: not UTF-8 throughout; U+FFFD stands for each bad sequence\n");
-    return text::repair_utf8(options.prompt);
-  }
-  return options.prompt;
+  return repaired_text(options.prompt, "prompt");
 }
 
 text::Conversation conversation_of(const TextOptions& options, const std::string& prompt) {
   text::Conversation conversation;
-  if (!options.system.empty()) {
-    conversation.messages.push_back(
-        {.role = text::Role::System, .content = {{.text = options.system}}});
-  }
+  set_system_message(conversation, options.system);
   conversation.messages.push_back({.role = text::Role::User, .content = {{.text = prompt}}});
   return conversation;
 }
@@ -96,14 +87,7 @@ void run_run(const RunCommand& options) {
   bool is_reasoning_shown = false;
   const bool is_streaming = !options.text.run.json;
   const ReplyHooks hooks = {
-      .on_prompt =
-          [&](Index done, Index total) {
-            progress.set_total(total);
-            progress.update(done);
-            if (done == total) {
-              progress.finish();
-            }
-          },
+      .on_prompt = show_prompt(progress),
       .on_event =
           [&](const text::ReplyEvent& event) {
             if (!is_streaming) {

@@ -138,4 +138,14 @@ text::RenderOptions render_options(const TextOptions& options) {
   return render;
 }
 
+std::function<void(Index done, Index total)> show_prompt(Progress& progress) {
+  return [&progress](Index done, Index total) {
+    progress.set_total(total);
+    progress.update(done);
+    if (done == total) {
+      progress.finish();
+    }
+  };
+}
+
 }  // namespace fathom::app

@@ -1,12 +1,14 @@
 // Options that run and chat share: how a reply is chosen, and what it must look like.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "fathom/chat.h"
 
 #include "apps/fathom/options.h"
+#include "apps/fathom/progress.h"
 
 namespace fathom::app {
 
@@ -36,5 +38,8 @@ TextSession open_session(const TextOptions& options);
 ReplyOptions reply_options(const TextOptions& options, TextSession& session);
 
 text::RenderOptions render_options(const TextOptions& options);
+
+// Shows how far the prompt is; ends the line with the prompt.
+std::function<void(Index done, Index total)> show_prompt(Progress& progress);
 
 }  // namespace fathom::app
