@@ -10,6 +10,7 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 
 #include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/backends/cpu/expert_tiles.h"
 #include "fathom/compute/backends/cpu/int8_panel-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
@@ -304,38 +305,18 @@ void int8_linear(const ops::Int8LinearArgs<float>& args, platform::ThreadPool& p
 }
 
 void expert_int8_linear(const ops::ExpertInt8LinearArgs<float>& args, platform::ThreadPool& pool) {
-  const Index num_experts = to_index(args.weights.size());
-  const Index num_slots = args.out.rows;
-  const Index rows = tile_rows(args.out.columns);
-  const Index num_row_tiles = ceil_div(args.out.columns, rows);
-  // One group of tiles per expert or, for a few tokens, per slot: the first slot of an expert
-  // stands for all of its slots.
-  const bool by_slot = num_slots < num_experts;
-  pool.parallel_for(
-      (by_slot ? num_slots : num_experts) * num_row_tiles, [&](Index tile, int /*thread*/) {
-        Index expert = tile / num_row_tiles;
-        if (by_slot) {
-          const Index slot = expert;
-          expert = std::upper_bound(args.offsets.begin(), args.offsets.end(), slot) -
-                   args.offsets.begin() - 1;
-          if (args.offsets[to_size(expert)] != slot) {
-            return;
-          }
-        }
-        const Index end_slot = args.offsets[to_size(expert) + 1];
-        const Index first_row = tile % num_row_tiles * rows;
-        for (Index first = args.offsets[to_size(expert)]; first < end_slot; first += kTileTokens) {
-          const Index count = std::min(kTileTokens, end_slot - first);
-          TokenRow tokens[kTileTokens];
-          for (Index t = 0; t < count; ++t) {
-            const Index slot = first + t;
-            const Index source = args.source.empty() ? slot : Index{args.source[to_size(slot)]};
-            tokens[t] = token_row(args.x, source, args.out.row(slot));
-          }
-          compute_tile(args.weights[to_size(expert)], first_row,
-                       std::min(first_row + rows, args.out.columns), tokens, count);
-        }
-      });
+  const auto compute = [&](const ExpertTile& tile) {
+    TokenRow tokens[kTileTokens];
+    for (Index t = 0; t < tile.num_slots; ++t) {
+      const Index slot = tile.first_slot + t;
+      const Index source = args.source.empty() ? slot : Index{args.source[to_size(slot)]};
+      tokens[t] = token_row(args.x, source, args.out.row(slot));
+    }
+    compute_tile(args.weights[to_size(tile.expert)], tile.first_row, tile.end_row, tokens,
+                 tile.num_slots);
+  };
+  for_each_expert_tile(pool, args.offsets, args.out.columns, tile_rows(args.out.columns),
+                       kTileTokens, compute);
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

@@ -12,6 +12,7 @@
 
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/backends/cpu/decode-inl.h"
+#include "fathom/compute/backends/cpu/expert_tiles.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
@@ -154,39 +155,18 @@ void linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) {
 }
 
 void expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
-  const Index num_experts = to_index(args.weights.size());
-  const Index num_slots = args.out.rows;
-  const Index num_row_tiles = ceil_div(args.out.columns, kTileRows);
-  // One group of tiles per expert or, for a few tokens, per slot: the first slot of an expert
-  // stands for all of its slots.
-  const bool by_slot = num_slots < num_experts;
-  pool.parallel_for(
-      (by_slot ? num_slots : num_experts) * num_row_tiles, [&](Index tile, int /*thread*/) {
-        Index expert = tile / num_row_tiles;
-        if (by_slot) {
-          const Index slot = expert;
-          expert = std::upper_bound(args.offsets.begin(), args.offsets.end(), slot) -
-                   args.offsets.begin() - 1;
-          if (args.offsets[to_size(expert)] != slot) {
-            return;
-          }
-        }
-        const Index end_slot = args.offsets[to_size(expert) + 1];
-        const Index first_row = tile % num_row_tiles * kTileRows;
-        for (Index first = args.offsets[to_size(expert)]; first < end_slot; first += kTileTokens) {
-          const Index num_tokens = std::min(kTileTokens, end_slot - first);
-          const float* x[kTileTokens];
-          float* out[kTileTokens];
-          for (Index t = 0; t < num_tokens; ++t) {
-            const Index slot = first + t;
-            x[t] = args.x.row(args.source.empty() ? slot : Index{args.source[to_size(slot)]});
-            out[t] = args.out.row(slot);
-          }
-          compute_tile(args.weights[to_size(expert)], first_row,
-                       std::min(first_row + kTileRows, args.out.columns), x, num_tokens,
-                       args.rounding, out);
-        }
-      });
+  const auto compute = [&](const ExpertTile& tile) {
+    const float* x[kTileTokens];
+    float* out[kTileTokens];
+    for (Index t = 0; t < tile.num_slots; ++t) {
+      const Index slot = tile.first_slot + t;
+      x[t] = args.x.row(args.source.empty() ? slot : Index{args.source[to_size(slot)]});
+      out[t] = args.out.row(slot);
+    }
+    compute_tile(args.weights[to_size(tile.expert)], tile.first_row, tile.end_row, x,
+                 tile.num_slots, args.rounding, out);
+  };
+  for_each_expert_tile(pool, args.offsets, args.out.columns, kTileRows, kTileTokens, compute);
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
