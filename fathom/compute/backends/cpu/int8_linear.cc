@@ -139,6 +139,7 @@ HWY_INLINE void micro(const Panel* panels,
 struct IntegerLanes {
   using D32 = hn::RebindToSigned<D>;
   using D16 = hn::Repartition<std::int16_t, D32>;
+  HWY_INLINE IntegerLanes() {}  // NOLINT(modernize-use-equals-default): as LaneSet
   hn::Vec<D32> even[kRegisters];
   hn::Vec<D32> odd[kRegisters];
 };
