@@ -258,9 +258,8 @@ std::optional<PeakLoop> find_loop(PeakNumber number) {
 
 // Registers 0 and 1 hold the factors, 16 to 27 the sums; the words are 1 in their format, 1/2 for
 // fp32, whose sums approach 1.
-void sdot(Index iterations) {
+__attribute__((target("arch=armv8.2-a+dotprod"))) void sdot(Index iterations) {
   asm volatile(
-      ".arch_extension dotprod\n\t"
       "movi v0.16b, #1\n\t"
       "movi v1.16b, #1\n\t"
       ".irp r,16,17,18,19,20,21,22,23,24,25,26,27\n\t"
@@ -299,9 +298,8 @@ void smull_sadalp(Index iterations) {
         "v25", "v26", "v27");
 }
 
-void bfdot(Index iterations) {
+__attribute__((target("arch=armv8.2-a+bf16"))) void bfdot(Index iterations) {
   asm volatile(
-      ".arch_extension bf16\n\t"
       "movi v0.8h, #0x3f, lsl #8\n\t"
       "movi v1.8h, #0x3f, lsl #8\n\t"
       ".irp r,16,17,18,19,20,21,22,23,24,25,26,27\n\t"
