@@ -1,5 +1,7 @@
 #include "fathom/base/platform/process_memory.h"
 
+#include <malloc.h>
+
 #include <fstream>
 #include <string>
 
@@ -36,6 +38,12 @@ bool reset_peak_resident() {
   constexpr char kResetPeak = '5';
   references << kResetPeak << std::flush;
   return references.good();
+}
+
+void give_back_free_memory() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 std::optional<ResidentBytes> resident_bytes() {

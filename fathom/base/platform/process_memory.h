@@ -13,6 +13,9 @@ std::optional<Index> peak_resident_bytes();
 // The peak counts from here on; says whether the system does that.
 bool reset_peak_resident();
 
+// Memory that was freed and that the allocator keeps for later goes back to the system.
+void give_back_free_memory();
+
 // What is resident at the moment: memory of the process's own, and pages of mapped files.
 struct ResidentBytes {
   Index anonymous = 0;

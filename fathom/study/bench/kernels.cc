@@ -110,36 +110,41 @@ Index set_bytes(const std::vector<WeightView>& set) {
 class ColdWeights {
  public:
   ColdWeights(WeightSets sets, Index working_set_bytes) : sets_(std::move(sets)) {
+    const std::size_t num_own = sets_.size();
     Index total = 0;
     for (const auto& set : sets_) {
       total += set_bytes(set);
     }
-    const std::size_t num_own = sets_.size();
-    for (std::size_t idx = 0; total < working_set_bytes; ++idx) {
-      std::vector<WeightView> copy = sets_[idx % num_own];
-      std::vector<std::byte> bytes(to_size(set_bytes(copy)));
-      Index at = 0;
-      for (WeightView& view : copy) {
-        const Index row_bytes = numeric::row_bytes(view.format, view.columns);
-        for (Index row = 0; row < view.rows; ++row) {
-          std::copy_n(view.data + row * view.row_stride_bytes, row_bytes,
-                      bytes.data() + at + row * row_bytes);
-        }
-        // Separate scales stay where they are: they are a small part.
-        view.data = bytes.data() + at;
-        view.row_stride_bytes = row_bytes;
-        at += data_bytes(view);
+    Index num_copied_bytes = 0;
+    for (std::size_t idx = 0; total + num_copied_bytes < working_set_bytes; ++idx) {
+      sets_.push_back(sets_[idx % num_own]);
+      num_copied_bytes += set_bytes(sets_.back());
+    }
+    copies_.resize(to_size(num_copied_bytes));
+    std::byte* to = copies_.data();
+    for (std::size_t idx = num_own; idx < sets_.size(); ++idx) {
+      for (WeightView& view : sets_[idx]) {
+        to = move_to(to, view);
       }
-      total += at;
-      copies_.push_back(std::move(bytes));
-      sets_.push_back(std::move(copy));
     }
   }
   const std::vector<WeightView>& set(Index idx) const { return sets_[to_size(idx) % sets_.size()]; }
 
  private:
+  // Separate scales stay where they are: they are a small part. Returns the end of the copy.
+  static std::byte* move_to(std::byte* to, WeightView& view) {
+    const Index row_bytes = numeric::row_bytes(view.format, view.columns);
+    std::byte* const begin = to;
+    for (Index row = 0; row < view.rows; ++row) {
+      to = std::copy_n(view.data + row * view.row_stride_bytes, row_bytes, to);
+    }
+    view.data = begin;
+    view.row_stride_bytes = row_bytes;
+    return to;
+  }
+
   WeightSets sets_;
-  std::vector<std::vector<std::byte>> copies_;
+  std::vector<std::byte> copies_;
 };
 
 // Numbers between -1 and 1, in the step's memory.
