@@ -246,7 +246,11 @@ void add_list(CLI::App& command,
               const std::string& name,
               std::vector<Index>& numbers,
               const std::string& help) {
-  command.add_option(name, numbers, help)->delimiter(',')->capture_default_str()->type_name("N,..");
+  command.add_option(name, numbers, help)
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->capture_default_str()
+      ->type_name("N,..");
 }
 
 }  // namespace
