@@ -199,7 +199,7 @@ void run_bench(const BenchCommand& options, InterruptWatch& interrupts) {
     return;
   }
   // Whatever is wrong with the request shows before anything is measured.
-  runtime::Runtime({.num_threads = 1, .backend = options.run.backend});
+  const runtime::Runtime known_backend({.num_threads = 1, .backend = options.run.backend});
   std::optional<OpenedModel> opened;
   bench::Plan plan;
   if (!options.is_probe_only) {

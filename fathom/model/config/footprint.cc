@@ -210,6 +210,7 @@ double decode_weight_bytes_per_step(const ModelConfig& config,
                                     const BytesOf& bytes_of,
                                     Index batch,
                                     std::span<const double> distinct_experts) {
+  FATHOM_CHECK(config.num_experts == 0 || to_index(distinct_experts.size()) == config.num_layers());
   double bytes = 0;
   for (const WeightSpec& spec : weight_table(config)) {
     if (spec.key.block == Block::Mtp) {
@@ -217,7 +218,6 @@ double decode_weight_bytes_per_step(const ModelConfig& config,
     }
     const auto whole = static_cast<double>(bytes_of(spec));
     if (spec.num_experts > 0) {
-      FATHOM_CHECK(to_size(spec.key.layer_idx) < distinct_experts.size());
       bytes += whole / static_cast<double>(spec.num_experts) *
                distinct_experts[to_size(spec.key.layer_idx)];
     } else if (is_looked_up(config, spec)) {
