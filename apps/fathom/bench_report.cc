@@ -27,6 +27,11 @@ Json integer(std::optional<Index> value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
+// A number of things, which may be a mean.
+Json rounded(std::optional<double> value) {
+  return value && std::isfinite(*value) ? Json(Index{std::llround(*value)}) : Json(nullptr);
+}
+
 Json peak(const std::optional<runtime::PeakRate>& rate) {
   return rate ? number(rate->operations_per_s, kTera) : Json(nullptr);
 }
@@ -84,7 +89,7 @@ Json cell_json(const ModelBench& model, const CellResult& result) {
           {"limit", limit_name(model, result.cell)},
           {"fraction_of_limit", number(result.fraction_of_limit)},
           {"no_fraction", missing.empty() ? Json(nullptr) : Json(missing)},
-          {"bytes_per_token", number(bytes_per_token(model, result.cell))},
+          {"bytes_per_token", rounded(bytes_per_token(model, result.cell))},
           {"samples", result.samples}};
 }
 
@@ -107,8 +112,8 @@ void add_model(Json& out, const ModelBench& model) {
   out["reference_kernels"] = model.facts.fallbacks;
   out["weights"] = model.is_random ? "random" : "as in the file";
   out["file_bytes"] = model.file_bytes;
-  out["bytes_per_token"] = number(model.costs->bytes_per_token());
-  out["macs_per_token"] = number(model.costs->multiply_adds_per_token());
+  out["bytes_per_token"] = rounded(model.costs->bytes_per_token());
+  out["macs_per_token"] = rounded(model.costs->multiply_adds_per_token());
   out["load_s"] = number(model.load_s);
   out["peak_rss_bytes"] = integer(model.memory.resident_bytes);
   out["peak_anonymous_bytes"] = integer(model.memory.anonymous_bytes);

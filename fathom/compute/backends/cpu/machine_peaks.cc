@@ -47,7 +47,13 @@ std::uint64_t sum_words(const std::byte* data, Index num_bytes) {
   }
   const auto all = hn::Add(hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3)),
                            hn::Add(hn::Add(sum4, sum5), hn::Add(sum6, sum7)));
-  std::uint64_t total = hn::GetLane(hn::SumOfLanes(d, all));
+  // Lane by lane: some compilers' sum over a register counts a carry as an overflow.
+  std::uint64_t lanes[hn::MaxLanes(d)];
+  hn::StoreU(all, d, lanes);
+  std::uint64_t total = 0;
+  for (std::size_t lane = 0; lane < hn::Lanes(d); ++lane) {
+    total += lanes[lane];
+  }
   for (; at < num_bytes; ++at) {
     total += static_cast<std::uint64_t>(data[at]);
   }
