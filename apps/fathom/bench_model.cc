@@ -20,6 +20,8 @@ constexpr int kProbePasses = 5;
 constexpr Index kProbeIterations = Index{1} << 20;
 constexpr Index kCountedSteps = 8;
 constexpr Index kWarmUpTokens = 512;
+// A longer decode run pauses, so that no part of it is far from a measured limit.
+constexpr double kLongestPartSeconds = 4;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -172,28 +174,28 @@ void ModelSubject::prepare(const bench::Cell& cell) {
   memory_.end();
 }
 
-double ModelSubject::run(const bench::Cell& cell) {
+bench::Run ModelSubject::run(const bench::Cell& cell) {
   MemoryPeak::begin();
-  double seconds = 0;
-  if (cell.phase == bench::Phase::Prefill) {
-    const std::vector<TokenId> tokens = random_tokens(cell.tokens);
-    Session session = model_->start();
-    const auto start = Clock::now();
-    session.append(tokens);
-    seconds = seconds_since(start);
-    memory_.end();
-  } else {
-    seconds = decode(cell);
-  }
-  return seconds;
+  return cell.phase == bench::Phase::Prefill ? prefill(cell) : decode(cell);
 }
 
-double ModelSubject::decode(const bench::Cell& cell) {
+bench::Run ModelSubject::prefill(const bench::Cell& cell) {
+  const std::vector<TokenId> tokens = random_tokens(cell.tokens);
+  Session session = model_->start();
+  const auto start = Clock::now();
+  session.append(tokens);
+  const double seconds = seconds_since(start);
+  memory_.end();
+  return {.seconds = seconds};
+}
+
+bench::Run ModelSubject::decode(const bench::Cell& cell) {
   std::vector<Session> sessions = fork_batch(filled_.at(bench::tokens_before(cell)), cell.batch);
   const std::vector<Session*> pointers = pointers_to(sessions);
   const std::vector<TokenId> tokens = random_tokens(cell.num_computed_tokens());
   const std::span<const TokenId> all(tokens);
-  const auto start = Clock::now();
+  bench::Run run;
+  auto start = Clock::now();
   for (Index step = 0; step < cell.tokens; ++step) {
     const auto next = all.subspan(to_size(step * cell.batch), to_size(cell.batch));
     if (cell.batch == 1) {
@@ -201,10 +203,20 @@ double ModelSubject::decode(const bench::Cell& cell) {
     } else {
       Session::append_each(pointers, next, [](Index, Index, const float*) {});
     }
+    const double part_s = seconds_since(start);
+    if (part_s > kLongestPartSeconds && step + 1 < cell.tokens) {
+      run.seconds += part_s;
+      memory_.end();
+      if (const auto now = limit(cell.phase)) {
+        run.limits.push_back(*now);
+      }
+      MemoryPeak::begin();
+      start = Clock::now();
+    }
   }
-  const double seconds = seconds_since(start);
+  run.seconds += seconds_since(start);
   memory_.end();
-  return seconds;
+  return run;
 }
 
 std::optional<double> ModelSubject::limit(bench::Phase phase) {

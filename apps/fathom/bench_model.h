@@ -70,7 +70,7 @@ class ModelSubject final : public bench::Subject {
   void warm_up();
 
   void prepare(const bench::Cell& cell) override;
-  double run(const bench::Cell& cell) override;
+  bench::Run run(const bench::Cell& cell) override;
   std::optional<double> limit(bench::Phase phase) override;
   std::optional<double> cost_per_token(const bench::Cell& cell) override;
 
@@ -78,7 +78,8 @@ class ModelSubject final : public bench::Subject {
 
  private:
   std::vector<TokenId> random_tokens(Index count);
-  double decode(const bench::Cell& cell);
+  bench::Run prefill(const bench::Cell& cell);
+  bench::Run decode(const bench::Cell& cell);
 
   std::shared_ptr<Model> model_;
   const ModelCosts& costs_;

@@ -1,6 +1,7 @@
 #include "fathom/study/bench/measure.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "fathom/base/core/error.h"
@@ -31,22 +32,22 @@ double preparation_weight(std::span<const Cell> cells, std::size_t idx) {
   return is_first_with_context(cells, idx) ? static_cast<double>(tokens_before(cells[idx])) : 0;
 }
 
-std::optional<double> mean_of(std::optional<double> first, std::optional<double> second) {
-  return first && second ? std::optional((*first + *second) / 2) : std::nullopt;
-}
-
 // Runs one cell once.
 void sample(Subject& subject, CellResult& result, std::vector<double>& fractions) {
   const Cell& cell = result.cell;
   const std::optional<double> cost = subject.cost_per_token(cell);
   const std::optional<double> before = cost ? subject.limit(cell.phase) : std::nullopt;
-  const double seconds = subject.run(cell);
-  const std::optional<double> limit =
-      mean_of(before, before ? subject.limit(cell.phase) : std::nullopt);
-  FATHOM_CHECK(seconds > 0);
-  result.samples.push_back(static_cast<double>(cell.num_computed_tokens()) / seconds);
-  if (limit && *limit > 0) {
-    fractions.push_back(*cost * result.samples.back() / *limit);
+  const Run run = subject.run(cell);
+  const std::optional<double> after = before ? subject.limit(cell.phase) : std::nullopt;
+  FATHOM_CHECK(run.seconds > 0);
+  result.samples.push_back(static_cast<double>(cell.num_computed_tokens()) / run.seconds);
+  if (!after) {
+    return;
+  }
+  const double sum = std::accumulate(run.limits.begin(), run.limits.end(), *before + *after);
+  const double limit = sum / static_cast<double>(run.limits.size() + 2);
+  if (limit > 0) {
+    fractions.push_back(*cost * result.samples.back() / limit);
   }
 }
 

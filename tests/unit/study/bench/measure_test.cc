@@ -13,11 +13,11 @@ namespace {
 class FakeSubject : public Subject {
  public:
   void prepare(const Cell& cell) override { calls.push_back("prepare " + describe(cell)); }
-  double run(const Cell& cell) override {
+  Run run(const Cell& cell) override {
     calls.push_back("run " + describe(cell));
     const double seconds = next_seconds;
     next_seconds *= slowdown;
-    return seconds;
+    return {seconds, limits_within};
   }
   std::optional<double> limit(Phase phase) override {
     calls.push_back(phase == Phase::Prefill ? "limit prefill" : "limit decode");
@@ -34,6 +34,7 @@ class FakeSubject : public Subject {
   double next_seconds = 1;
   double slowdown = 1;
   std::vector<double> limits;
+  std::vector<double> limits_within;
   std::optional<double> cost = 10;
 };
 
@@ -67,6 +68,18 @@ TEST(Measure, LimitIsTakenJustBeforeAndJustAfterEachRun) {
   // 4 sequences, 20 steps, 1 second; 10 a token, of 2000.
   EXPECT_EQ(results[0].tokens_per_s, 80);
   EXPECT_DOUBLE_EQ(results[0].fraction_of_limit.value(), 0.4);
+}
+
+TEST(Measure, LimitsInThePausesOfARunCountAsMuchAsThoseAroundIt) {
+  FakeSubject subject;
+  subject.limits = {1000, 3000};
+  subject.limits_within = {500, 3500};
+  const auto results = measure_cells(subject, std::vector<Cell>{kDecode}, 1);
+  EXPECT_DOUBLE_EQ(results[0].fraction_of_limit.value(), 0.4);
+  subject.limits = {1000, 3000};
+  subject.limits_within = {8000, 4000};
+  EXPECT_DOUBLE_EQ(
+      measure_cells(subject, std::vector<Cell>{kDecode}, 1)[0].fraction_of_limit.value(), 0.2);
 }
 
 TEST(Measure, MediansAreOverRunsAndOverTheirOwnFractions) {
