@@ -38,15 +38,7 @@ class LoadedModel final : public Model {
                .num_threads = runtime_.pool().num_threads(),
                .fallbacks = runtime_.fallbacks()} {
     check_numerics(opened_.config.model.family, runtime_.context().numerics);
-    if (options.on_layer) {
-      runtime_.context().probe = [on_layer = options.on_layer](std::string_view name,
-                                                               Index layer_idx,
-                                                               const tensor::Tensor&) {
-        if (name == "hidden") {  // the last that a decoder layer shows
-          on_layer(layer_idx);
-        }
-      };
-    }
+    runtime_.context().probe = probe_of(options);
   }
 
   const ModelFacts& facts() const override { return facts_; }
@@ -79,6 +71,22 @@ class LoadedModel final : public Model {
             .pin_to_cores = options.pin_threads,
             .backend = options.backend,
             .numerics = *numerics};
+  }
+
+  // Shows a caller of the door what it asked to be told; nothing where it did not.
+  static ops::Probe probe_of(const ModelOptions& options) {
+    if (!options.on_layer && !options.on_experts) {
+      return {};
+    }
+    return [on_layer = options.on_layer, on_experts = options.on_experts](
+               std::string_view name, Index layer_idx, const tensor::Tensor& value) {
+      if (on_layer && name == "hidden") {  // the last that a decoder layer shows
+        on_layer(layer_idx);
+      }
+      if (on_experts && name == "route_ids") {
+        on_experts(layer_idx, {value.data<std::int32_t>(), to_size(value.num_elements())});
+      }
+    };
   }
 
   // As many raw rows as the cache's budget leaves room for.
@@ -244,6 +252,72 @@ void Session::append(std::span<const TokenId> tokens, const LogitsSink& sink) {
       return state_->model->lm().logits(context, rows);
     });
   });
+}
+
+void Session::append_each(std::span<Session* const> sessions,
+                          std::span<const TokenId> tokens,
+                          const LogitsSink& sink) {
+  const std::vector<State*> states = states_of(sessions, tokens);
+  try {
+    const Index total = to_index(states.size());
+    for (Index first = 0; first < total; first += states.front()->model->step_tokens()) {
+      const Index count = std::min(states.front()->model->step_tokens(), total - first);
+      compute_each(std::span(states).subspan(to_size(first), to_size(count)),
+                   tokens.subspan(to_size(first), to_size(count)), first, sink);
+    }
+    for (State* state : states) {
+      state->tokens.reserve(state->tokens.size() + 1);
+    }
+  } catch (...) {
+    for (State* state : states) {
+      state->replay(to_index(state->tokens.size()));
+    }
+    throw;
+  }
+  for (std::size_t idx = 0; idx < states.size(); ++idx) {
+    states[idx]->tokens.push_back(tokens[idx]);
+  }
+}
+
+// What append_each was given, checked.
+std::vector<Session::State*> Session::states_of(std::span<Session* const> sessions,
+                                                std::span<const TokenId> tokens) {
+  if (sessions.empty() || sessions.size() != tokens.size()) {
+    fail(ErrorCode::InvalidArgument, "append_each: ", sessions.size(), " sessions and ",
+         tokens.size(), " tokens, expected as many of both, and at least one");
+  }
+  std::vector<State*> states;
+  for (Session* session : sessions) {
+    State* state = session->state_.get();
+    if (!states.empty() && state->model != states.front()->model) {
+      fail(ErrorCode::InvalidArgument, "append_each: sessions of different models");
+    }
+    if (std::find(states.begin(), states.end(), state) != states.end()) {
+      fail(ErrorCode::InvalidArgument, "append_each: a session is listed twice");
+    }
+    state->check_room(1);
+    states.push_back(state);
+  }
+  return states;
+}
+
+// One step of one token each; the sink's rows begin at `first_row`.
+void Session::compute_each(std::span<State* const> states,
+                           std::span<const TokenId> tokens,
+                           Index first_row,
+                           const LogitsSink& sink) {
+  LoadedModel& model = *states.front()->model;
+  ops::Context& context = model.context();
+  std::vector<kv::KvStore*> caches;
+  for (State* state : states) {
+    caches.push_back(&state->cache);
+  }
+  const std::vector<Index> counts(states.size(), 1);
+  const tensor::Arena::Scope scope(context.arena);
+  const tensor::Tensor hidden =
+      layers::run_step(model.lm(), context, layers::TokenBatch::of(tokens, counts, caches));
+  emit_logits(context, hidden, first_row, sink,
+              [&](const tensor::Tensor& rows) { return model.lm().logits(context, rows); });
 }
 
 void Session::append_for_draft(std::span<const TokenId> tokens, const LogitsSink& sink) {

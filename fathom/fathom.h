@@ -20,7 +20,7 @@
 namespace fathom {
 
 // Raised when a caller of this header must change.
-inline constexpr int kApiVersion = 2;
+inline constexpr int kApiVersion = 3;
 
 using TokenId = std::int32_t;
 
@@ -39,6 +39,9 @@ struct ModelOptions {
   std::int64_t step_tokens = 512;
   // Told of every layer that a step has computed, from the thread that runs it: for progress.
   std::function<void(std::int64_t layer_idx)> on_layer = {};
+  // Told of the experts that a layer's router chose for the tokens of a step, K for each token.
+  std::function<void(std::int64_t layer_idx, std::span<const std::int32_t> expert_ids)> on_experts =
+      {};
 };
 
 struct ModelFacts {
@@ -99,6 +102,13 @@ class Session {
   // token i + 1, so there is one row less than tokens. Only on a session that has no tokens yet.
   void append_for_draft(std::span<const TokenId> tokens, const LogitsSink& sink);
 
+  // Computes one token for each of several different sessions of one model, together: tokens[i]
+  // goes to sessions[i], and row i of the logits is what sessions[i]->append would have given, bit
+  // for bit. If it throws, all sessions are as they were before.
+  static void append_each(std::span<Session* const> sessions,
+                          std::span<const TokenId> tokens,
+                          const LogitsSink& sink);
+
   // Goes back to the first `num_tokens` tokens. What follows is computed with bitwise the same
   // logits as in a fresh session. Returns how many tokens had to be computed again.
   std::int64_t truncate(std::int64_t num_tokens);
@@ -113,6 +123,13 @@ class Session {
   std::int64_t cache_bytes() const;
 
  private:
+  static std::vector<State*> states_of(std::span<Session* const> sessions,
+                                       std::span<const TokenId> tokens);
+  static void compute_each(std::span<State* const> states,
+                           std::span<const TokenId> tokens,
+                           std::int64_t first_row,
+                           const LogitsSink& sink);
+
   std::unique_ptr<State> state_;
 };
 

@@ -31,6 +31,8 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
                           "model/layers"},
     "model/llama": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv", "model/layers"},
     "study/eval": set(),
+    "study/bench": {"compute/numeric", "compute/tensor", "compute/ops", "compute/runtime", "model/config",
+                    "model/weights"},
 }
 ANYTHING = {""}  # fathom/fathom.{h,cc}: the door sees every floor
 

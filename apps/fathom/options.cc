@@ -41,6 +41,10 @@ void add_model_options(CLI::App& command, RunOptions& options) {
   command.add_option("model", options.model, "Checkpoint: a folder, .safetensors or .gguf")
       ->required()
       ->type_name("MODEL");
+  add_backend_options(command, options);
+}
+
+void add_backend_options(CLI::App& command, RunOptions& options) {
   add_threads_option(command, options.num_threads);
   command.add_option("--backend", options.backend, "What computes")
       ->capture_default_str()

@@ -53,10 +53,13 @@ Command add_render(CLI::App& program);
 Command add_run(CLI::App& program);
 Command add_chat(CLI::App& program);
 Command add_perplexity(CLI::App& program);
+Command add_bench(CLI::App& program);
 
 void add_json_option(CLI::App& command, bool& json);
 void add_threads_option(CLI::App& command, int& num_threads);
-// Model, threads, backend, numerics, --json.
+// Threads, backend, numerics, --json.
+void add_backend_options(CLI::App& command, RunOptions& options);
+// The model and these.
 void add_model_options(CLI::App& command, RunOptions& options);
 // These and --tokens.
 void add_run_options(CLI::App& command, RunOptions& options);

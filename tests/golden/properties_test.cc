@@ -244,6 +244,101 @@ TEST_P(Properties, FailedAppendLeavesTheSessionAsItWas) {
   EXPECT_TRUE(is_same(append(session, part(tokens(), 133, 17)), rows(whole_, 133, 17), vocab_));
 }
 
+TEST_P(Properties, SessionsAppendedTogetherGiveWhatEachGivesAlone) {
+  // Steps of two sessions: three do not fit into one.
+  ModelOptions options;
+  options.num_threads = 2;
+  options.backend = GetParam().backend;
+  options.numerics = GetParam().numerics;
+  options.step_tokens = 2;
+  const auto model = Model::open(golden_folder(GetParam().checkpoint).string(), options);
+  std::vector<Session> together;
+  std::vector<Session*> pointers;
+  for (const Index before : {0, 61, 130}) {
+    together.push_back(model->start());
+    if (before > 0) {
+      append(together.back(), tokens(before, static_cast<unsigned>(before)));
+    }
+  }
+  std::vector<Session> alone;
+  for (Session& session : together) {
+    pointers.push_back(&session);
+    alone.push_back(session.fork());
+  }
+  for (const TokenId step : {7, 11, 13, 17}) {
+    const std::vector<TokenId> next = {step, step + 1, step + 2};
+    Logits found;
+    Session::append_each(pointers, next, [&](Index first, Index count, const float* logits) {
+      EXPECT_EQ(first * vocab_, to_index(found.size()));
+      found.insert(found.end(), logits, logits + count * vocab_);
+    });
+    Logits expected;
+    for (std::size_t idx = 0; idx < alone.size(); ++idx) {
+      const Logits logits = alone[idx].append({&next[idx], 1});
+      expected.insert(expected.end(), logits.begin(), logits.end());
+      EXPECT_EQ(together[idx].tokens(), alone[idx].tokens());
+    }
+    EXPECT_TRUE(is_same(found, expected, vocab_)) << "step of " << step;
+  }
+}
+
+TEST_P(Properties, FailedAppendTogetherLeavesEverySessionAsItWas) {
+  std::vector<Session> sessions;
+  std::vector<Session*> pointers;
+  for (const Index before : {133, 20}) {
+    sessions.push_back(model_->start());
+    append(sessions.back(), part(tokens(), 0, before));
+  }
+  for (Session& session : sessions) {
+    pointers.push_back(&session);
+  }
+  const std::vector<TokenId> good = {tokens()[133], tokens()[20]};
+  const LogitsSink ignore = [](Index, Index, const float*) {};
+  const auto refused = [&](std::vector<Session*> which, std::vector<TokenId> what) {
+    EXPECT_THROW(Session::append_each(which, what, ignore), Error);
+  };
+  refused({}, {});
+  refused({pointers[0]}, good);
+  refused({pointers[0], pointers[0]}, good);
+  refused(pointers, {1, static_cast<TokenId>(vocab_)});
+  Session foreign = open()->start();
+  refused({pointers[0], &foreign}, good);
+  EXPECT_THROW(
+      Session::append_each(pointers, good,
+                           [](Index, Index, const float*) { throw std::runtime_error("sink"); }),
+      std::runtime_error);
+  EXPECT_EQ(sessions[0].num_tokens(), 133);
+  EXPECT_EQ(sessions[1].num_tokens(), 20);
+  Session::append_each(pointers, good, [&](Index first, Index count, const float* logits) {
+    ASSERT_EQ(first, 0);
+    ASSERT_EQ(count, 2);
+    const Logits both(logits, logits + 2 * vocab_);
+    EXPECT_TRUE(is_same(rows(both, 0, 1), rows(whole_, 133, 1), vocab_));
+    EXPECT_TRUE(is_same(rows(both, 1, 1), rows(whole_, 20, 1), vocab_));
+  });
+}
+
+TEST_P(Properties, ChosenExpertsAreToldLayerByLayer) {
+  ModelOptions options;
+  options.num_threads = 2;
+  options.backend = GetParam().backend;
+  options.numerics = GetParam().numerics;
+  std::vector<Index> layers;
+  options.on_experts = [&](Index layer_idx, std::span<const std::int32_t> ids) {
+    layers.push_back(layer_idx);
+    EXPECT_EQ(ids.size() % 3, 0U);
+    EXPECT_TRUE(std::all_of(ids.begin(), ids.end(), [](std::int32_t id) { return id >= 0; }));
+  };
+  const auto model = Model::open(golden_folder(GetParam().checkpoint).string(), options);
+  Session session = model->start();
+  append(session, part(tokens(), 0, 3));
+  const bool has_experts = model->facts().family == "deepseek_v4";
+  ASSERT_EQ(to_index(layers.size()), has_experts ? model->facts().num_layers : 0);
+  for (std::size_t idx = 0; idx < layers.size(); ++idx) {
+    EXPECT_EQ(layers[idx], to_index(idx));
+  }
+}
+
 // The batch that an engine makes: sequences of different lengths and positions in one step.
 TEST_P(Properties, SequencesOfOneStepDoNotSeeEachOther) {
   const auto numerics = *ops::numerics_from_name(GetParam().numerics);

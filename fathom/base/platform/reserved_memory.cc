@@ -15,6 +15,12 @@ ReservedMemory reserve_memory(Index wanted_bytes, Index minimum_bytes) {
   return {};
 }
 
+void ask_for_huge_pages(const ReservedMemory& memory) {
+  if (memory.data != nullptr) {
+    ::madvise(memory.data, to_size(memory.num_bytes), MADV_HUGEPAGE);
+  }
+}
+
 void release_memory(const ReservedMemory& memory) {
   if (memory.data != nullptr) {
     ::munmap(memory.data, to_size(memory.num_bytes));

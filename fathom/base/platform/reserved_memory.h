@@ -14,6 +14,8 @@ struct ReservedMemory {
   Index num_bytes = 0;
 };
 ReservedMemory reserve_memory(Index wanted_bytes, Index minimum_bytes);
+// A hint, before the range is touched.
+void ask_for_huge_pages(const ReservedMemory& memory);
 void release_memory(const ReservedMemory& memory);
 
 }  // namespace fathom::platform

@@ -68,15 +68,23 @@ Index WeightBytes::*group_of(const WeightSpec& spec) {
   return &WeightBytes::attention;
 }
 
-// The part of `whole`, spread over the rows or experts of the tensor, that one token touches.
-Index read_per_token(const ModelConfig& config, const WeightSpec& spec, Index whole) {
-  if (spec.num_experts > 0) {
-    return whole / spec.num_experts * config.num_experts_per_token;
-  }
+// Tables of which a token reads a row: it is looked up, not multiplied with.
+bool is_looked_up(const ModelConfig& config, const WeightSpec& spec) {
   // A tied embedding is read whole as the head, and the row on top of it is nothing.
   const bool is_embedding = spec.key.role == WeightRole::Embedding && !config.is_head_tied;
-  const bool is_looked_up = is_embedding || spec.storage == StorageClass::TokenIds;
-  return is_looked_up ? whole / spec.shape.front() : whole;
+  return is_embedding || spec.storage == StorageClass::TokenIds ||
+         spec.key.role == WeightRole::CompressorPositionBias ||
+         spec.key.role == WeightRole::IndexerPositionBias;
+}
+
+// The part of `whole`, spread over the experts of the tensor if it has any, that a token chooses.
+Index chosen_part(const ModelConfig& config, const WeightSpec& spec, Index whole) {
+  return spec.num_experts > 0 ? whole / spec.num_experts * config.num_experts_per_token : whole;
+}
+
+// The part of `whole`, spread over the rows or experts of the tensor, that one token touches.
+Index read_per_token(const ModelConfig& config, const WeightSpec& spec, Index whole) {
+  return is_looked_up(config, spec) ? whole / spec.shape.front() : chosen_part(config, spec, whole);
 }
 
 Index scale_bytes(WeightFormat format, ScaleFormat fp8_scale, Index rows, Index columns) {
@@ -148,7 +156,7 @@ ParameterCount count_parameters(const ModelConfig& config) {
     const bool is_head = spec.key.role == WeightRole::Head ||
                          (config.is_head_tied && spec.key.role == WeightRole::Embedding);
     if (spec.key.block == Block::Layer || is_head) {
-      count.active += read_per_token(config, spec, elements);
+      count.active += chosen_part(config, spec, elements);
     }
   }
   return count;
@@ -196,6 +204,41 @@ Index decode_weight_bytes_per_token(const ModelConfig& config, const BytesOf& by
 Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan& plan) {
   return decode_weight_bytes_per_token(
       config, [&](const WeightSpec& spec) { return stored_bytes(spec, plan); });
+}
+
+double decode_weight_bytes_per_step(const ModelConfig& config,
+                                    const BytesOf& bytes_of,
+                                    Index batch,
+                                    std::span<const double> distinct_experts) {
+  FATHOM_CHECK(config.num_experts == 0 || to_index(distinct_experts.size()) == config.num_layers());
+  double bytes = 0;
+  for (const WeightSpec& spec : weight_table(config)) {
+    if (spec.key.block == Block::Mtp) {
+      continue;
+    }
+    const auto whole = static_cast<double>(bytes_of(spec));
+    if (spec.num_experts > 0) {
+      bytes += whole / static_cast<double>(spec.num_experts) *
+               distinct_experts[to_size(spec.key.layer_idx)];
+    } else if (is_looked_up(config, spec)) {
+      const auto rows = static_cast<double>(spec.shape.front());
+      bytes += whole / rows * std::min(rows, static_cast<double>(batch));
+    } else {
+      bytes += whole;
+    }
+  }
+  return bytes;
+}
+
+Index multiply_adds_per_token(const ModelConfig& config) {
+  Index products = 0;
+  for (const WeightSpec& spec : weight_table(config)) {
+    const bool is_matrix = spec.shape.size() > 1 && !is_looked_up(config, spec);
+    if (is_matrix && spec.key.block != Block::Mtp) {
+      products += chosen_part(config, spec, spec.num_elements());
+    }
+  }
+  return products;
 }
 
 Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number) {

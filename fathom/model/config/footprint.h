@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 
 #include "fathom/base/core/index.h"
 #include "fathom/model/config/model_config.h"
@@ -40,9 +41,21 @@ WeightBytes weight_bytes(const ModelConfig& config, const BytesOf& bytes_of);
 WeightBytes weight_bytes(const ModelConfig& config, const StoragePlan& plan);
 
 // Weight bytes that decoding one token reads (batch 1, without MTP): every matrix once, of the
-// routed experts only the chosen ones, of the embedding and the token tables one row.
+// routed experts only the chosen ones, of the embedding, the token tables and the position biases
+// one row.
 Index decode_weight_bytes_per_token(const ModelConfig& config, const BytesOf& bytes_of);
 Index decode_weight_bytes_per_token(const ModelConfig& config, const StoragePlan& plan);
+
+// The same for a step of one token for each of `batch` sequences, whose tokens together chose
+// distinct_experts[l] of layer l's experts (a mean over steps need not be whole).
+double decode_weight_bytes_per_step(const ModelConfig& config,
+                                    const BytesOf& bytes_of,
+                                    Index batch,
+                                    std::span<const double> distinct_experts);
+
+// Products of a weight and an activation that computing one token takes, with its logits: every
+// matrix, of the routed experts the chosen ones. Attention over the cache is not among them.
+Index multiply_adds_per_token(const ModelConfig& config);
 
 // What this program's cache of the decoder layers holds for one sequence of `num_tokens`, without
 // the raw rows it keeps for going back (those are a budget of the session); bytes_per_number is 4,

@@ -177,5 +177,49 @@ TEST(Footprint, GroupedRowsAreHeldForEveryTokenAndNoneOfThemIsRaw) {
   EXPECT_EQ(packed_cache_bytes(config, 1000), 1000 * row * 2);
 }
 
+TEST(Footprint, StepOfOneSequenceReadsWhatOneTokenReads) {
+  const ModelConfig config = builtin("v4-flash");
+  const StoragePlan plan = storage_plan_from_name("fp4");
+  const auto bytes_of = [&](const WeightSpec& spec) { return stored_bytes(spec, plan); };
+  const std::vector<double> chosen(to_size(config.num_layers()),
+                                   static_cast<double>(config.num_experts_per_token));
+  const double one = decode_weight_bytes_per_step(config, bytes_of, 1, chosen);
+  expect_near_relative(one, static_cast<double>(decode_weight_bytes_per_token(config, plan)), 1e-9);
+  // Four sequences that chose the same experts read only more rows of tables.
+  const double four = decode_weight_bytes_per_step(config, bytes_of, 4, chosen);
+  EXPECT_GT(four, one);
+  expect_near_relative(four, one, 1e-4);
+  // Twice as many experts are so many bytes more.
+  std::vector<double> twice = chosen;
+  for (double& count : twice) {
+    count *= 2;
+  }
+  const auto per_expert = static_cast<double>(weight_bytes(config, plan).experts) /
+                          static_cast<double>(config.num_experts);
+  expect_near_relative(decode_weight_bytes_per_step(config, bytes_of, 1, twice),
+                       one + per_expert * static_cast<double>(config.num_experts_per_token), 1e-9);
+}
+
+TEST(Footprint, ProductsPerTokenAreTheActiveParametersOfMatrices) {
+  for (const char* name : {"v4-flash", "v4-pro"}) {
+    const ModelConfig config = builtin(name);
+    Index others = 0;    // norms, biases, sinks, position biases
+    Index head_mix = 0;  // a matrix outside of the layers, not the head itself
+    for (const WeightSpec& spec : weight_table(config)) {
+      const bool is_bias = spec.key.role == WeightRole::CompressorPositionBias ||
+                           spec.key.role == WeightRole::IndexerPositionBias;
+      if (spec.key.block == Block::Layer && spec.storage != StorageClass::TokenIds &&
+          (is_bias || spec.shape.size() == 1)) {
+        others += spec.num_elements();
+      }
+      head_mix += spec.key.block == Block::Model && spec.key.role == WeightRole::HeadMixFn
+                      ? spec.num_elements()
+                      : 0;
+    }
+    EXPECT_EQ(multiply_adds_per_token(config) - head_mix + others, count_parameters(config).active);
+    EXPECT_GT(others, 0);
+  }
+}
+
 }  // namespace
 }  // namespace fathom::config

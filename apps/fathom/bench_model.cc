@@ -1,0 +1,254 @@
+#include "apps/fathom/bench_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <utility>
+
+#include "fathom/base/core/error.h"
+#include "fathom/base/platform/process_memory.h"
+#include "fathom/compute/runtime/machine_profile.h"
+#include "fathom/model/config/footprint.h"
+
+namespace fathom::app {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Enough that the best of them met a quiet moment, and over in a fraction of a second.
+constexpr int kProbePasses = 5;
+constexpr Index kProbeIterations = Index{1} << 20;
+constexpr Index kCountedSteps = 8;
+constexpr Index kWarmUpTokens = 512;
+// A longer decode run pauses, so that no part of it is far from a measured limit.
+constexpr double kLongestPartSeconds = 4;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::vector<TokenId> draw_tokens(std::mt19937& random, Index vocab_size, Index count) {
+  std::uniform_int_distribution<TokenId> any(0, static_cast<TokenId>(vocab_size - 1));
+  std::vector<TokenId> tokens(to_size(count));
+  std::generate(tokens.begin(), tokens.end(), [&] { return any(random); });
+  return tokens;
+}
+
+std::vector<Session> fork_batch(const Session& base, Index batch) {
+  std::vector<Session> sessions;
+  for (Index idx = 0; idx < batch; ++idx) {
+    sessions.push_back(base.fork());
+  }
+  return sessions;
+}
+
+std::vector<Session*> pointers_to(std::vector<Session>& sessions) {
+  std::vector<Session*> pointers;
+  for (Session& session : sessions) {
+    pointers.push_back(&session);
+  }
+  return pointers;
+}
+
+void keep_larger(std::optional<Index>& largest, std::optional<Index> value) {
+  if (value) {
+    largest = std::max(largest.value_or(0), *value);
+  }
+}
+
+std::optional<double> rate_of(const std::optional<runtime::PeakRate>& peak) {
+  return peak ? std::optional(peak->operations_per_s) : std::nullopt;
+}
+
+}  // namespace
+
+ModelCosts::ModelCosts(const OpenedModel& opened) : config_(opened.config.model) {
+  for (const config::WeightSpec& spec : config::weight_table(config_)) {
+    stored_bytes_[spec.key] = opened.store->stored_bytes(spec.key);
+  }
+}
+
+double ModelCosts::bytes_per_token() const {
+  return static_cast<double>(config::decode_weight_bytes_per_token(
+      config_, [&](const config::WeightSpec& spec) { return stored_bytes_.at(spec.key); }));
+}
+
+double ModelCosts::multiply_adds_per_token() const {
+  return static_cast<double>(config::multiply_adds_per_token(config_));
+}
+
+std::optional<double> ModelCosts::bytes_per_token(Index batch) const {
+  if (batch == 1) {
+    return bytes_per_token();
+  }
+  std::vector<double> distinct;
+  if (has_experts()) {
+    const auto counted = distinct_experts_.find(batch);
+    if (counted == distinct_experts_.end()) {
+      return std::nullopt;
+    }
+    distinct = counted->second;
+  }
+  const auto bytes_of = [&](const config::WeightSpec& spec) { return stored_bytes_.at(spec.key); };
+  return config::decode_weight_bytes_per_step(config_, bytes_of, batch, distinct) /
+         static_cast<double>(batch);
+}
+
+void ModelCosts::set_distinct_experts(Index batch, std::vector<double> counts) {
+  distinct_experts_[batch] = std::move(counts);
+}
+
+std::vector<double> count_distinct_experts(const std::string& path,
+                                           ModelOptions options,
+                                           Index num_layers,
+                                           Index batch) {
+  bool is_counting = false;
+  std::vector<std::set<std::int32_t>> chosen(to_size(num_layers));
+  options.on_experts = [&](Index layer_idx, std::span<const std::int32_t> ids) {
+    if (is_counting) {
+      chosen[to_size(layer_idx)].insert(ids.begin(), ids.end());
+    }
+  };
+  const std::shared_ptr<Model> model = Model::open(path, options);
+  std::mt19937 random(static_cast<unsigned>(batch));
+  const Index vocab_size = model->facts().vocab_size;
+  Session base = model->start();
+  base.append(draw_tokens(random, vocab_size, bench::kSeedTokens));
+  std::vector<Session> sessions = fork_batch(base, batch);
+  const std::vector<Session*> pointers = pointers_to(sessions);
+  std::vector<double> sums(to_size(num_layers), 0);
+  const Index num_steps =
+      std::clamp<Index>(model->facts().max_context - bench::kSeedTokens, 1, kCountedSteps);
+  is_counting = true;
+  for (Index step = 0; step < num_steps; ++step) {
+    Session::append_each(pointers, draw_tokens(random, vocab_size, batch),
+                         [](Index, Index, const float*) {});
+    for (std::size_t layer = 0; layer < chosen.size(); ++layer) {
+      sums[layer] += static_cast<double>(chosen[layer].size()) / static_cast<double>(num_steps);
+      chosen[layer].clear();
+    }
+  }
+  return sums;
+}
+
+bool MemoryPeak::begin() {
+  return platform::reset_peak_resident();
+}
+
+void MemoryPeak::end() {
+  keep_larger(resident_bytes, platform::peak_resident_bytes());
+  if (const auto resident = platform::resident_bytes()) {
+    keep_larger(anonymous_bytes, resident->anonymous);
+    keep_larger(file_mapped_bytes, resident->file_mapped);
+  }
+}
+
+ModelSubject::ModelSubject(std::shared_ptr<Model> model,
+                           const ModelCosts& costs,
+                           const SubjectOptions& options)
+    : model_(std::move(model)),
+      costs_(costs),
+      options_(options),
+      pool_({.num_threads = model_->facts().num_threads}) {}
+
+std::vector<TokenId> ModelSubject::random_tokens(Index count) {
+  return draw_tokens(random_, model_->facts().vocab_size, count);
+}
+
+void ModelSubject::warm_up() {
+  MemoryPeak::begin();
+  Session session = model_->start();
+  session.append(random_tokens(std::min(kWarmUpTokens, model_->facts().max_context)));
+  memory_.end();
+}
+
+void ModelSubject::prepare(const bench::Cell& cell) {
+  const Index count = bench::tokens_before(cell);
+  if (count == 0 || filled_.count(count) != 0) {
+    return;
+  }
+  MemoryPeak::begin();
+  Session session = model_->start();
+  session.append(random_tokens(count));
+  filled_.emplace(count, std::move(session));
+  memory_.end();
+}
+
+bench::Run ModelSubject::run(const bench::Cell& cell) {
+  MemoryPeak::begin();
+  return cell.phase == bench::Phase::Prefill ? prefill(cell) : decode(cell);
+}
+
+bench::Run ModelSubject::prefill(const bench::Cell& cell) {
+  const std::vector<TokenId> tokens = random_tokens(cell.tokens);
+  Session session = model_->start();
+  const auto start = Clock::now();
+  session.append(tokens);
+  const double seconds = seconds_since(start);
+  memory_.end();
+  return {.seconds = seconds};
+}
+
+bench::Run ModelSubject::decode(const bench::Cell& cell) {
+  std::vector<Session> sessions = fork_batch(filled_.at(bench::tokens_before(cell)), cell.batch);
+  const std::vector<Session*> pointers = pointers_to(sessions);
+  const std::vector<TokenId> tokens = random_tokens(cell.num_computed_tokens());
+  const std::span<const TokenId> all(tokens);
+  bench::Run run;
+  auto start = Clock::now();
+  for (Index step = 0; step < cell.tokens; ++step) {
+    const auto next = all.subspan(to_size(step * cell.batch), to_size(cell.batch));
+    if (cell.batch == 1) {
+      sessions.front().append(next);
+    } else {
+      Session::append_each(pointers, next, [](Index, Index, const float*) {});
+    }
+    const double part_s = seconds_since(start);
+    if (part_s > kLongestPartSeconds && step + 1 < cell.tokens) {
+      run.seconds += part_s;
+      memory_.end();
+      if (const auto now = limit(cell.phase)) {
+        run.limits.push_back(*now);
+      }
+      MemoryPeak::begin();
+      start = Clock::now();
+    }
+  }
+  run.seconds += seconds_since(start);
+  memory_.end();
+  return run;
+}
+
+std::optional<double> ModelSubject::limit(bench::Phase phase) {
+  return measure_bound(pool_,
+                       phase == bench::Phase::Decode ? bench::Bound::Read : options_.prefill_bound,
+                       options_.buffer_bytes);
+}
+
+std::optional<double> ModelSubject::cost_per_token(const bench::Cell& cell) {
+  return cell.phase == bench::Phase::Decode ? costs_.bytes_per_token(cell.batch)
+                                            : 2 * costs_.multiply_adds_per_token();
+}
+
+std::optional<double> measure_bound(platform::ThreadPool& pool,
+                                    bench::Bound bound,
+                                    Index buffer_bytes) {
+  const auto peak = [&](runtime::Peak which) {
+    return rate_of(runtime::measure_peak(pool, which, kProbeIterations, kProbePasses));
+  };
+  switch (bound) {
+    case bench::Bound::Read:
+      return runtime::measure_read(pool, buffer_bytes, kProbePasses);
+    case bench::Bound::Int8:
+      return peak(runtime::Peak::Int8);
+    case bench::Bound::Bf16:
+      return peak(runtime::Peak::Bf16);
+    case bench::Bound::Fp32:
+      return peak(runtime::Peak::Fp32);
+    case bench::Bound::None:
+      break;
+  }
+  return std::nullopt;
+}
+
+}  // namespace fathom::app

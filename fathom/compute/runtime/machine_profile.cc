@@ -1,0 +1,204 @@
+#include "fathom/compute/runtime/machine_profile.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <limits>
+#include <thread>
+
+#include "fathom/base/core/error.h"
+#include "fathom/base/platform/process_memory.h"
+#include "fathom/base/platform/reserved_memory.h"
+#include "fathom/compute/backends/cpu/machine_peaks.h"
+
+namespace fathom::runtime {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Long enough for the processor to read ahead, short enough to share out.
+constexpr Index kReadTileBytes = Index{4} << 20;
+constexpr Index kSmallestBufferBytes = Index{1} << 20;
+constexpr int kLoopsPerPass = 1000;
+constexpr Index kHugePageBytes = Index{2} << 20;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Seconds of the fastest of several runs.
+template <typename Body>
+double best_of(int num_passes, const Body& body) {
+  double best_s = std::numeric_limits<double>::infinity();
+  for (int pass = 0; pass < std::max(1, num_passes); ++pass) {
+    best_s = std::min(best_s, body());
+  }
+  return best_s;
+}
+
+// Seconds from the moment when all threads of the pool are there until the last has run `body`.
+template <typename Body>
+double timed_together(platform::ThreadPool& pool, const Body& body) {
+  const Index count = pool.num_threads();
+  std::atomic<Index> num_arrived{0};
+  std::vector<Clock::time_point> starts(to_size(count));
+  pool.parallel_for(count, [&](Index tile, int /*thread*/) {
+    // As many tiles as threads, and none ends before all have begun: every thread has one.
+    num_arrived.fetch_add(1);
+    for (int spin = 0; num_arrived.load() < count; ++spin) {
+      if (spin > 1000) {
+        std::this_thread::yield();
+      }
+    }
+    starts[to_size(tile)] = Clock::now();
+    body();
+  });
+  return seconds_since(*std::min_element(starts.begin(), starts.end()));
+}
+
+// Anonymous memory with a page behind every address.
+class Buffer {
+ public:
+  Buffer(platform::ThreadPool& pool, Index num_bytes)
+      : memory_(platform::reserve_memory(num_bytes, kSmallestBufferBytes)) {
+    if (memory_.data == nullptr) {
+      fail(ErrorCode::OutOfMemory, "machine probe: no ", num_bytes, " bytes to read");
+    }
+    platform::ask_for_huge_pages(memory_);
+    const Index num_tiles = ceil_div(memory_.num_bytes, kHugePageBytes);
+    pool.parallel_for(num_tiles, [&](Index tile, int /*thread*/) {
+      const Index first = tile * kHugePageBytes;
+      // Not zero: the pages are memory of their own then, not one page of zeros.
+      std::fill_n(memory_.data + first, std::min(kHugePageBytes, memory_.num_bytes - first),
+                  std::byte{1});
+    });
+  }
+  ~Buffer() { platform::release_memory(memory_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  std::span<const std::byte> bytes() const { return {memory_.data, to_size(memory_.num_bytes)}; }
+
+ private:
+  platform::ReservedMemory memory_;
+};
+
+std::optional<PeakRate> rate_of(cpu::PeakNumber number,
+                                platform::ThreadPool& pool,
+                                Index iterations,
+                                int num_passes) {
+  const std::optional<cpu::PeakLoop> loop = cpu::peak_loop(number);
+  if (!loop) {
+    return std::nullopt;
+  }
+  const double seconds = best_of(num_passes, [&] {
+    return timed_together(pool, [&] { loop->run(std::max<Index>(1, iterations)); });
+  });
+  const auto operations = static_cast<double>(loop->operations) * static_cast<double>(iterations);
+  return PeakRate{std::string(loop->instruction), operations * pool.num_threads() / seconds};
+}
+
+std::optional<double> barrier_seconds(platform::ThreadPool& pool, int num_passes) {
+  if (pool.num_threads() == 1) {
+    return std::nullopt;
+  }
+  return best_of(num_passes, [&] {
+    const auto start = Clock::now();
+    for (int loop = 0; loop < kLoopsPerPass; ++loop) {
+      pool.parallel_for(pool.num_threads(), [](Index /*tile*/, int /*thread*/) {});
+    }
+    return seconds_since(start) / kLoopsPerPass;
+  });
+}
+
+// 1, 2, 4, ... and the number itself.
+std::vector<int> thread_counts(int num_threads) {
+  std::vector<int> counts;
+  for (int count = 1; count < num_threads; count *= 2) {
+    counts.push_back(count);
+  }
+  counts.push_back(num_threads);
+  return counts;
+}
+
+}  // namespace
+
+Index default_buffer_bytes() {
+  constexpr Index kWanted = Index{1} << 30;
+  const std::optional<Index> available = platform::available_memory_bytes();
+  return available ? std::clamp(*available / 8, kSmallestBufferBytes, kWanted) : kWanted;
+}
+
+double measure_read_of(platform::ThreadPool& pool,
+                       std::span<const std::byte> bytes,
+                       int num_passes) {
+  FATHOM_CHECK(!bytes.empty());
+  const Index num_bytes = to_index(bytes.size());
+  std::atomic<std::uint64_t> total{0};
+  const double seconds = best_of(num_passes, [&] {
+    const auto start = Clock::now();
+    pool.parallel_for(ceil_div(num_bytes, kReadTileBytes), [&](Index tile, int /*thread*/) {
+      const Index first = tile * kReadTileBytes;
+      total += cpu::sum_bytes(
+          bytes.subspan(to_size(first), to_size(std::min(kReadTileBytes, num_bytes - first))));
+    });
+    return seconds_since(start);
+  });
+  return static_cast<double>(num_bytes) / seconds;
+}
+
+double measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_passes) {
+  return measure_read_of(pool, Buffer(pool, buffer_bytes).bytes(), num_passes);
+}
+
+std::optional<PeakRate> measure_peak(platform::ThreadPool& pool,
+                                     Peak peak,
+                                     Index loop_iterations,
+                                     int num_passes) {
+  switch (peak) {
+    case Peak::Int8:
+      return rate_of(cpu::PeakNumber::Int8, pool, loop_iterations, num_passes);
+    case Peak::Bf16:
+      return rate_of(cpu::PeakNumber::Bf16, pool, loop_iterations, num_passes);
+    case Peak::Fp32:
+      return rate_of(cpu::PeakNumber::Fp32, pool, loop_iterations, num_passes);
+  }
+  return std::nullopt;
+}
+
+Index num_machine_figures(int num_threads) {
+  constexpr Index kPeaksAndBarrier = 4;
+  return to_index(thread_counts(num_threads).size()) + kPeaksAndBarrier;
+}
+
+MachineProfile measure_machine(const ProbeOptions& options) {
+  platform::ThreadPool pool({.num_threads = options.num_threads});
+  const auto told = [&] {
+    if (options.on_measured) {
+      options.on_measured();
+    }
+  };
+  MachineProfile profile;
+  profile.num_threads = pool.num_threads();
+  {
+    const Buffer buffer(pool, options.buffer_bytes);
+    for (const int count : thread_counts(pool.num_threads())) {
+      platform::ThreadPool some({.num_threads = count});
+      profile.reads.push_back({count, measure_read_of(some, buffer.bytes(), options.num_passes)});
+      told();
+    }
+  }
+  const auto peak_of = [&](Peak peak) {
+    auto rate = measure_peak(pool, peak, options.loop_iterations, options.num_passes);
+    told();
+    return rate;
+  };
+  profile.int8 = peak_of(Peak::Int8);
+  profile.bf16 = peak_of(Peak::Bf16);
+  profile.fp32 = peak_of(Peak::Fp32);
+  profile.barrier_s = barrier_seconds(pool, options.num_passes);
+  told();
+  return profile;
+}
+
+}  // namespace fathom::runtime

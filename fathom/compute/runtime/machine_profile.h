@@ -1,0 +1,72 @@
+// What this machine can do at most: reading memory, multiplying, starting a loop on all threads.
+//
+// Every figure is the best of a few short runs. A figure that the machine has no instruction or no
+// use for is absent, never guessed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fathom/base/core/index.h"
+#include "fathom/base/platform/thread_pool.h"
+
+namespace fathom::runtime {
+
+struct ProbeOptions {
+  int num_threads = 0;                     // 0: one per available processor
+  Index buffer_bytes = Index{1} << 30;     // anonymous memory that is read
+  int num_passes = 7;                      // the best counts
+  Index loop_iterations = Index{3} << 20;  // of one pass of a peak loop
+  std::function<void()> on_measured = {};  // told after every figure: for progress
+};
+
+struct ReadRate {
+  int num_threads;
+  double bytes_per_s;
+};
+
+struct PeakRate {
+  std::string instruction;
+  double operations_per_s;  // by all threads; a multiplication and an addition count as two
+};
+
+struct MachineProfile {
+  int num_threads = 0;
+  std::vector<ReadRate> reads;  // by 1, 2, 4, ... and num_threads threads
+  std::optional<PeakRate> int8;
+  std::optional<PeakRate> bf16;
+  std::optional<PeakRate> fp32;
+  std::optional<double> barrier_s;  // of an empty loop on all threads; absent with one thread
+
+  double read_bytes_per_s() const { return reads.back().bytes_per_s; }
+};
+
+enum class Peak { Int8, Bf16, Fp32 };
+
+// The number of figures that measure_machine() takes: for progress.
+Index num_machine_figures(int num_threads);
+
+// Throws OutOfMemory where the buffer cannot be had.
+MachineProfile measure_machine(const ProbeOptions& options);
+
+// Single figures, for measuring them close to what they are compared with.
+
+// Reading anonymous memory, under which huge pages are asked for, by all threads of the pool.
+double measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_passes);
+// Reading memory that is there, such as a mapped file, as its pages are.
+double measure_read_of(platform::ThreadPool& pool,
+                       std::span<const std::byte> bytes,
+                       int num_passes);
+std::optional<PeakRate> measure_peak(platform::ThreadPool& pool,
+                                     Peak peak,
+                                     Index loop_iterations,
+                                     int num_passes);
+
+// How much memory measure_read() should read: 1 GiB, or an eighth of what the machine has left.
+Index default_buffer_bytes();
+
+}  // namespace fathom::runtime

@@ -1,0 +1,479 @@
+#include "fathom/study/bench/kernels.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <tuple>
+#include <utility>
+
+#include "fathom/compute/ops/grouped_attention.h"
+#include "fathom/compute/ops/hyper_connection.h"
+#include "fathom/compute/ops/int8_linear.h"
+#include "fathom/compute/ops/linear.h"
+#include "fathom/compute/ops/rms_norm.h"
+#include "fathom/compute/ops/sink_attention.h"
+#include "fathom/study/bench/measure.h"
+
+namespace fathom::bench {
+namespace {
+
+using config::WeightRole;
+using numeric::WeightView;
+using tensor::Tensor;
+
+constexpr auto kBoundNames = std::to_array<std::pair<Bound, std::string_view>>({
+    {Bound::Read, "read"},
+    {Bound::Int8, "int8"},
+    {Bound::Bf16, "bf16"},
+    {Bound::Fp32, "fp32"},
+    {Bound::None, "none"},
+});
+
+// A kernel slower than this is run once.
+constexpr double kLongSeconds = 1;
+constexpr int kFewestRuns = 3;
+constexpr Index kFp32Bytes = 4;
+constexpr Index kAttentionRows = 512;  // of grouped attention
+
+// One op on one shape, ready to run.
+struct KernelCase {
+  KernelResult result;    // what and where
+  double work = 0;        // of one run: bytes or operations, as the bound counts
+  bool is_bytes = false;  // which of the two
+  std::function<void(Index run_idx)> run;
+};
+
+struct GroupKey {
+  bool is_experts;
+  bool is_head;
+  numeric::WeightFormat format;
+  Index rows;
+  Index columns;
+  friend auto operator<=>(const GroupKey&, const GroupKey&) = default;
+};
+
+// The matrices of one format and shape: one to a set, or all experts of a layer.
+using WeightSets = std::vector<std::vector<WeightView>>;
+
+bool is_multiplied(const config::ModelConfig& config, const config::WeightSpec& spec) {
+  switch (spec.key.role) {
+    case WeightRole::Embedding:
+      return config.is_head_tied;
+    case WeightRole::CompressorPositionBias:
+    case WeightRole::IndexerPositionBias:
+    case WeightRole::RouterTable:
+      return false;
+    default:
+      return spec.shape.size() > 1 && spec.key.block != config::Block::Mtp;
+  }
+}
+
+// In the order of the weight table.
+std::vector<std::pair<GroupKey, WeightSets>> collect_groups(const config::ModelConfig& config,
+                                                            const weights::Store& store) {
+  std::vector<std::pair<GroupKey, WeightSets>> groups;
+  for (const config::WeightSpec& spec : config::weight_table(config)) {
+    if (!is_multiplied(config, spec) || !store.has(spec.key)) {
+      continue;
+    }
+    std::vector<WeightView> set;
+    for (Index expert = 0; expert < std::max<Index>(1, spec.num_experts); ++expert) {
+      set.push_back(store.matrix(spec.key, expert).view);
+    }
+    const GroupKey key = {
+        spec.num_experts > 0,
+        spec.key.role == WeightRole::Head || spec.key.role == WeightRole::Embedding,
+        set.front().format, set.front().rows, set.front().columns};
+    auto found = std::find_if(groups.begin(), groups.end(),
+                              [&](const auto& group) { return group.first == key; });
+    if (found == groups.end()) {
+      found = groups.insert(groups.end(), {key, {}});
+    }
+    found->second.push_back(std::move(set));
+  }
+  return groups;
+}
+
+Index data_bytes(const WeightView& view) {
+  return view.rows * numeric::row_bytes(view.format, view.columns);
+}
+
+Index set_bytes(const std::vector<WeightView>& set) {
+  return std::accumulate(set.begin(), set.end(), Index{0},
+                         [](Index sum, const WeightView& view) { return sum + data_bytes(view); });
+}
+
+// Matrices that together are too many for a cache: the model's own, then copies of them.
+class ColdWeights {
+ public:
+  ColdWeights(WeightSets sets, Index working_set_bytes) : sets_(std::move(sets)) {
+    const std::size_t num_own = sets_.size();
+    Index total = 0;
+    for (const auto& set : sets_) {
+      total += set_bytes(set);
+    }
+    Index num_copied_bytes = 0;
+    for (std::size_t idx = 0; total + num_copied_bytes < working_set_bytes; ++idx) {
+      sets_.push_back(sets_[idx % num_own]);
+      num_copied_bytes += set_bytes(sets_.back());
+    }
+    copies_.resize(to_size(num_copied_bytes));
+    std::byte* to = copies_.data();
+    for (std::size_t idx = num_own; idx < sets_.size(); ++idx) {
+      for (WeightView& view : sets_[idx]) {
+        to = move_to(to, view);
+      }
+    }
+  }
+  const std::vector<WeightView>& set(Index idx) const { return sets_[to_size(idx) % sets_.size()]; }
+
+ private:
+  // Separate scales stay where they are: they are a small part. Returns the end of the copy.
+  static std::byte* move_to(std::byte* to, WeightView& view) {
+    const Index row_bytes = numeric::row_bytes(view.format, view.columns);
+    std::byte* const begin = to;
+    for (Index row = 0; row < view.rows; ++row) {
+      to = std::copy_n(view.data + row * view.row_stride_bytes, row_bytes, to);
+    }
+    view.data = begin;
+    view.row_stride_bytes = row_bytes;
+    return to;
+  }
+
+  WeightSets sets_;
+  std::vector<std::byte> copies_;
+};
+
+// Numbers between -1 and 1, in the step's memory.
+Tensor activations(ops::Context& context, const tensor::Shape& shape) {
+  const Tensor values = context.allocate(shape);
+  for (Index idx = 0; idx < values.num_elements(); ++idx) {
+    const double value = static_cast<double>(idx * 2654435761 % 2001) / 1000 - 1;
+    if (context.real == tensor::DType::F64) {
+      values.data<double>()[idx] = value;
+    } else {
+      values.data<float>()[idx] = static_cast<float>(value);
+    }
+  }
+  return values;
+}
+
+std::string shape_text(std::initializer_list<Index> dims) {
+  std::string text = "[";
+  for (const Index dim : dims) {
+    text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
+  }
+  return text + "]";
+}
+
+class KernelBench {
+ public:
+  KernelBench(runtime::Runtime& runtime,
+              const config::ModelConfig& config,
+              const KernelOptions& options)
+      : context_(runtime.context()), config_(config), options_(options) {}
+
+  std::vector<KernelResult> run(const weights::Store& store) {
+    auto groups = collect_groups(config_, store);
+    total_ = to_index(groups.size()) + 1;  // and the ops between the products
+    for (auto& [key, sets] : groups) {
+      const ColdWeights weights(std::move(sets), options_.working_set_bytes);
+      for (const Index tokens : {Index{1}, options_.many_tokens}) {
+        if (tokens > 1 && key.is_head) {
+          continue;  // a prompt needs the logits of its last token alone
+        }
+        const tensor::Arena::Scope scope(context_.arena);
+        measure(key.is_experts ? expert_case(key, weights, tokens)
+                               : linear_case(key, weights, tokens));
+      }
+      tell();
+    }
+    for (const Index tokens : {Index{1}, options_.many_tokens}) {
+      rms_norm(tokens);
+      hyper_connection(tokens);
+      sink_attention(tokens);
+      grouped_attention(tokens);
+    }
+    tell();
+    return std::move(results_);
+  }
+
+ private:
+  void tell() {
+    ++done_;
+    if (options_.progress) {
+      options_.progress(done_, total_);
+    }
+  }
+
+  void measure(const KernelCase& kernel) {
+    using Clock = std::chrono::steady_clock;
+    const auto run_once = [&](Index idx) {
+      const tensor::Arena::Scope scope(context_.arena);
+      const auto start = Clock::now();
+      kernel.run(idx);
+      return std::chrono::duration<double>(Clock::now() - start).count();
+    };
+    const bool has_limit = kernel.result.bound != Bound::None && options_.limit;
+    const double limit = has_limit ? options_.limit(kernel.result.bound).value_or(0) : 0;
+    std::vector<double> seconds;
+    double spent = run_once(0);  // touches what it needs
+    if (spent > kLongSeconds) {
+      seconds.push_back(spent);
+    } else {
+      for (spent = 0;
+           spent < options_.seconds_per_kernel || to_index(seconds.size()) < kFewestRuns;) {
+        seconds.push_back(run_once(to_index(seconds.size()) + 1));
+        spent += seconds.back();
+      }
+    }
+    KernelResult result = kernel.result;
+    const double rate = kernel.work / median(seconds);
+    (kernel.is_bytes ? result.bytes_per_s : result.operations_per_s) = rate;
+    if (limit > 0) {
+      result.fraction_of_limit = rate / limit;
+    }
+    results_.push_back(std::move(result));
+  }
+
+  Bound bound_of(const WeightView& weight) const {
+    if (context_.numerics == ops::Numerics::Fast && !ops::uses_int8(context_, weight)) {
+      return Bound::Fp32;
+    }
+    return product_bound(context_.numerics);
+  }
+
+  KernelCase linear_case(const GroupKey& key, const ColdWeights& weights, Index tokens) {
+    const WeightView& first = weights.set(0).front();
+    const Tensor x = activations(context_, {tokens, key.columns});
+    const bool is_one = tokens == 1;
+    return {.result = {.op = ops::uses_int8(context_, first) ? "int8_linear" : "linear",
+                       .format = std::string(numeric::to_string(key.format)),
+                       .shape = shape_text({key.rows, key.columns}),
+                       .tokens = tokens,
+                       .bytes_per_s = {},
+                       .operations_per_s = {},
+                       .bound = is_one ? Bound::Read : bound_of(first),
+                       .fraction_of_limit = {}},
+            .work = is_one ? static_cast<double>(data_bytes(first))
+                           : 2.0 * static_cast<double>(tokens * key.rows * key.columns),
+            .is_bytes = is_one,
+            .run = [this, x, &weights](Index idx) {
+              ops::linear(context_, weights.set(idx).front(), x, ops::Rounding::None);
+            }};
+  }
+
+  // Slots spread evenly over the experts; a single token chooses others in every run.
+  KernelCase expert_case(const GroupKey& key, const ColdWeights& weights, Index tokens) {
+    const Index num_experts = config_.num_experts;
+    const Index num_slots = tokens * config_.num_experts_per_token;
+    const Tensor x = activations(context_, {tokens, key.columns});
+    const WeightView& first = weights.set(0).front();
+    const bool is_one = tokens == 1;
+    const auto run = [this, x, &weights, num_experts, num_slots, tokens](Index idx) {
+      std::vector<std::int32_t> source(to_size(num_slots));
+      std::vector<std::int32_t> offsets(to_size(num_experts + 1));
+      std::vector<Index> counts(to_size(num_experts));
+      for (Index slot = 0; slot < num_slots; ++slot) {
+        ++counts[to_size((slot + idx * num_slots) % num_experts)];
+        source[to_size(slot)] = static_cast<std::int32_t>(slot % tokens);
+      }
+      for (std::size_t expert = 0; expert < counts.size(); ++expert) {
+        offsets[expert + 1] = offsets[expert] + static_cast<std::int32_t>(counts[expert]);
+      }
+      ops::expert_linear(context_, weights.set(idx), x, source, offsets, ops::Rounding::None);
+    };
+    return {
+        .result = {.op = ops::uses_int8(context_, first) ? "expert_int8_linear" : "expert_linear",
+                   .format = std::string(numeric::to_string(key.format)),
+                   .shape = shape_text({num_experts, key.rows, key.columns}),
+                   .tokens = tokens,
+                   .bytes_per_s = {},
+                   .operations_per_s = {},
+                   .bound = is_one ? Bound::Read : bound_of(first),
+                   .fraction_of_limit = {}},
+        .work = is_one ? static_cast<double>(num_slots * data_bytes(first))
+                       : 2.0 * static_cast<double>(num_slots * key.rows * key.columns),
+        .is_bytes = is_one,
+        .run = run};
+  }
+
+  // Of an op without weights; what it reads and writes lies in caches, so no limit is known.
+  KernelCase plain_case(const char* op, std::string shape, Index tokens, double bytes) const {
+    return {.result = {.op = op,
+                       .format = "-",
+                       .shape = std::move(shape),
+                       .tokens = tokens,
+                       .bytes_per_s = {},
+                       .operations_per_s = {},
+                       .bound = Bound::None,
+                       .fraction_of_limit = {}},
+            .work = bytes,
+            .is_bytes = true,
+            .run = {}};
+  }
+
+  void rms_norm(Index tokens) {
+    const tensor::Arena::Scope scope(context_.arena);
+    const Index width = config_.hidden_size;
+    const Tensor x = activations(context_, {tokens, width});
+    const std::vector<float> weight(to_size(width), 1);
+    KernelCase kernel = plain_case("rms_norm", shape_text({width}), tokens,
+                                   static_cast<double>(2 * tokens * width * kFp32Bytes));
+    kernel.run = [&](Index /*idx*/) { ops::rms_norm(context_, x, weight, config_.norm_epsilon); };
+    measure(kernel);
+  }
+
+  // Control numbers, collapse and merge of one sub-block, behind the product with its matrix.
+  void hyper_connection(Index tokens) {
+    const Index num_streams = config_.num_streams;
+    if (num_streams == 0) {
+      return;
+    }
+    const tensor::Arena::Scope scope(context_.arena);
+    const Index width = config_.hidden_size;
+    const Tensor streams = activations(context_, {tokens, num_streams, width});
+    const Tensor products = activations(context_, {tokens, config_.num_mixes()});
+    const Tensor y = activations(context_, {tokens, width});
+    const std::vector<float> scale(3, 0.1F);
+    const std::vector<float> base(to_size(config_.num_mixes()), 0);
+    // Streams are read three times and written once, their collapse is written, y is read.
+    const Index numbers = tokens * width * (4 * num_streams + 2);
+    KernelCase kernel = plain_case("hyper_connection", shape_text({num_streams, width}), tokens,
+                                   static_cast<double>(numbers * kFp32Bytes));
+    kernel.run = [&](Index /*idx*/) {
+      const ops::HyperControl control =
+          ops::hyper_control(context_, products, streams,
+                             {.scale = scale,
+                              .base = base,
+                              .epsilon = config_.hyper_epsilon,
+                              .norm_epsilon = config_.norm_epsilon,
+                              .iterations = config_.sinkhorn_iterations});
+      ops::hyper_collapse(context_, streams, control.pre);
+      ops::hyper_merge(context_, streams, control, y);
+    };
+    measure(kernel);
+  }
+
+  // Pages of rows as the cache keeps them.
+  struct Pages {
+    Tensor rows;
+    std::vector<const void*> pages;
+
+    Pages(ops::Context& context, Index num_rows, Index width)
+        : rows(activations(context, {ceil_div(num_rows, kPageRows) * kPageRows, width})) {
+      const Index page_bytes = rows.num_bytes() / rows.dim(0) * kPageRows;
+      for (Index first = 0; first < rows.num_bytes(); first += page_bytes) {
+        pages.push_back(static_cast<const std::byte*>(rows.raw()) + first);
+      }
+    }
+    tensor::PagedRows view() const {
+      return {rows.dtype(), pages.data(), rows.dim(0), rows.dim(1)};
+    }
+    static constexpr Index kPageRows = tensor::RowTable<float>::kRowsPerPage;
+  };
+
+  KernelCase attention_case(const char* op, Index rows, Index tokens) const {
+    KernelCase kernel =
+        plain_case(op, shape_text({config_.num_heads, config_.head_dim, rows}), tokens,
+                   4.0 * static_cast<double>(tokens * config_.num_heads * config_.head_dim * rows));
+    kernel.is_bytes = false;
+    kernel.result.bound = Bound::Fp32;
+    return kernel;
+  }
+
+  // A full window and as many compressed rows as the index chooses.
+  void sink_attention(Index tokens) {
+    if (config_.window == 0) {
+      return;
+    }
+    const tensor::Arena::Scope scope(context_.arena);
+    const Index width = config_.head_dim;
+    const Index chosen = config_.index_top_k;
+    const Tensor query = activations(context_, {tokens, config_.num_heads * width});
+    const Pages window(context_, config_.window, width);
+    const Pages compressed(context_, std::max<Index>(1, chosen), width);
+    const std::vector<ops::VisibleRows> visible(to_size(tokens), {0, config_.window, chosen});
+    const std::vector<float> sink(to_size(config_.num_heads), 0);
+    const Tensor out = context_.allocate(query.shape());
+    KernelCase kernel = attention_case("sink_attention", config_.window + chosen, tokens);
+    kernel.run = [&](Index /*idx*/) {
+      ops::sink_attention(context_, {.query = query,
+                                     .window = window.view(),
+                                     .compressed = compressed.view(),
+                                     .selected = {},
+                                     .visible = visible,
+                                     .sink = sink,
+                                     .scale = 1 / std::sqrt(static_cast<double>(width)),
+                                     .out = out});
+    };
+    measure(kernel);
+  }
+
+  void grouped_attention(Index tokens) {
+    if (config_.num_key_value_heads == 0) {
+      return;
+    }
+    const tensor::Arena::Scope scope(context_.arena);
+    const Index width = config_.num_key_value_heads * config_.head_dim;
+    const Tensor query = activations(context_, {tokens, config_.num_heads * config_.head_dim});
+    const Pages keys(context_, kAttentionRows, width);
+    const Pages values(context_, kAttentionRows, width);
+    const std::vector<Index> num_visible(to_size(tokens), kAttentionRows);
+    const Tensor out = context_.allocate(query.shape());
+    KernelCase kernel = attention_case("grouped_attention", kAttentionRows, tokens);
+    kernel.run = [&](Index /*idx*/) {
+      ops::grouped_attention(context_,
+                             {.query = query,
+                              .keys = keys.view(),
+                              .values = values.view(),
+                              .num_visible = num_visible,
+                              .head_dim = config_.head_dim,
+                              .scale = 1 / std::sqrt(static_cast<double>(config_.head_dim)),
+                              .out = out});
+    };
+    measure(kernel);
+  }
+
+  ops::Context& context_;
+  const config::ModelConfig& config_;
+  const KernelOptions& options_;
+  std::vector<KernelResult> results_;
+  Index done_ = 0;
+  Index total_ = 0;
+};
+
+}  // namespace
+
+std::string_view to_string(Bound bound) {
+  for (const auto& [value, name] : kBoundNames) {
+    if (value == bound) {
+      return name;
+    }
+  }
+  return "?";
+}
+
+Bound product_bound(ops::Numerics numerics) {
+  switch (numerics) {
+    case ops::Numerics::High:
+      return Bound::Fp32;
+    case ops::Numerics::Official:
+      return Bound::Bf16;
+    case ops::Numerics::Fast:
+      return Bound::Int8;
+  }
+  return Bound::None;
+}
+
+std::vector<KernelResult> measure_kernels(runtime::Runtime& runtime,
+                                          const config::ModelConfig& config,
+                                          const weights::Store& store,
+                                          const KernelOptions& options) {
+  return KernelBench(runtime, config, options).run(store);
+}
+
+}  // namespace fathom::bench

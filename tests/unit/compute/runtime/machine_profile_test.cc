@@ -1,0 +1,72 @@
+#include "fathom/compute/runtime/machine_profile.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "fathom/compute/backends/cpu/machine_peaks.h"
+
+namespace fathom::runtime {
+namespace {
+
+// Small enough for a sanitised build; the figures mean nothing.
+const ProbeOptions kSmall = {
+    .num_threads = 3, .buffer_bytes = Index{8} << 20, .num_passes = 1, .loop_iterations = 1000};
+
+bool is_rate(double value) {
+  return std::isfinite(value) && value > 0;
+}
+
+TEST(MachineProfile, ReadsAreMeasuredByOneTwoFourAndAllThreads) {
+  const MachineProfile profile = measure_machine(kSmall);
+  EXPECT_EQ(profile.num_threads, 3);
+  ASSERT_EQ(profile.reads.size(), 3U);
+  EXPECT_EQ(profile.reads[0].num_threads, 1);
+  EXPECT_EQ(profile.reads[1].num_threads, 2);
+  EXPECT_EQ(profile.reads[2].num_threads, 3);
+  for (const ReadRate& read : profile.reads) {
+    EXPECT_TRUE(is_rate(read.bytes_per_s));
+  }
+  EXPECT_EQ(profile.read_bytes_per_s(), profile.reads[2].bytes_per_s);
+}
+
+TEST(MachineProfile, PeaksAreThereWhereTheProcessorHasTheInstruction) {
+  const MachineProfile profile = measure_machine(kSmall);
+  EXPECT_EQ(profile.int8.has_value(), cpu::peak_loop(cpu::PeakNumber::Int8).has_value());
+  EXPECT_EQ(profile.bf16.has_value(), cpu::peak_loop(cpu::PeakNumber::Bf16).has_value());
+  EXPECT_EQ(profile.fp32.has_value(), cpu::peak_loop(cpu::PeakNumber::Fp32).has_value());
+  for (const auto& peak : {profile.int8, profile.bf16, profile.fp32}) {
+    if (peak) {
+      EXPECT_TRUE(is_rate(peak->operations_per_s));
+      EXPECT_FALSE(peak->instruction.empty());
+    }
+  }
+}
+
+TEST(MachineProfile, OneThreadHasNoBarrier) {
+  ProbeOptions options = kSmall;
+  EXPECT_TRUE(is_rate(measure_machine(options).barrier_s.value()));
+  options.num_threads = 1;
+  EXPECT_FALSE(measure_machine(options).barrier_s.has_value());
+}
+
+TEST(MachineProfile, EveryFigureIsTold) {
+  for (const int num_threads : {1, 2, 3, 4}) {
+    Index num_told = 0;
+    ProbeOptions options = kSmall;
+    options.num_threads = num_threads;
+    options.on_measured = [&] { ++num_told; };
+    measure_machine(options);
+    EXPECT_EQ(num_told, num_machine_figures(num_threads));
+  }
+}
+
+TEST(MachineProfile, MemoryThatIsThereIsReadAsItIs) {
+  platform::ThreadPool pool({.num_threads = 2});
+  const std::vector<std::byte> odd(12345, std::byte{3});
+  EXPECT_TRUE(is_rate(measure_read_of(pool, odd, 2)));
+  EXPECT_GT(default_buffer_bytes(), 0);
+}
+
+}  // namespace
+}  // namespace fathom::runtime
