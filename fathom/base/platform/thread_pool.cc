@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <utility>
+
 #include "fathom/base/core/error.h"
 
 namespace fathom::platform {
@@ -55,6 +57,7 @@ ThreadPool::ThreadPool(const ThreadPoolOptions& options) {
     fail(ErrorCode::InvalidArgument, "threads: expected 0 to 4096, found ", options.num_threads);
   }
   const int count = options.num_threads == 0 ? available_processors() : options.num_threads;
+  ranges_ = std::make_unique<Range[]>(static_cast<std::size_t>(count));
   workers_.reserve(static_cast<std::size_t>(count - 1));
   for (int idx = 1; idx < count; ++idx) {
     workers_.emplace_back([this, idx, pin = options.pin_to_cores] {
@@ -79,11 +82,14 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(Index num_tiles, Call call, const void* body) {
-  num_tiles_ = num_tiles;
   call_ = call;
   body_ = body;
   error_ = nullptr;
-  next_tile_.store(0, std::memory_order_relaxed);
+  for (int idx = 0; idx < num_threads(); ++idx) {
+    Range& range = ranges_[static_cast<std::size_t>(idx)];
+    range.next.store(num_tiles * idx / num_threads(), std::memory_order_relaxed);
+    range.end = num_tiles * (idx + 1) / num_threads();
+  }
   num_running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   {
     // Under the lock, so that a worker between its last look and its sleep cannot miss the loop.
@@ -125,20 +131,30 @@ void ThreadPool::work(int thread_idx) {
 }
 
 void ThreadPool::drain(int thread_idx) noexcept {
-  while (true) {
-    const Index tile = next_tile_.fetch_add(1, std::memory_order_relaxed);
-    if (tile >= num_tiles_) {
-      return;
-    }
-    try {
-      call_(body_, tile, thread_idx);
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!error_) {
-        error_ = std::current_exception();
+  for (int offset = 0; offset < num_threads(); ++offset) {
+    Range& range = ranges_[static_cast<std::size_t>((thread_idx + offset) % num_threads())];
+    while (true) {
+      const Index tile = range.next.fetch_add(1, std::memory_order_relaxed);
+      if (tile >= range.end) {
+        break;
       }
-      next_tile_.store(num_tiles_, std::memory_order_relaxed);
+      try {
+        call_(body_, tile, thread_idx);
+      } catch (...) {
+        stop_loop(std::current_exception());
+      }
     }
+  }
+}
+
+void ThreadPool::stop_loop(std::exception_ptr error) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!error_) {
+    error_ = std::move(error);
+  }
+  for (int idx = 0; idx < num_threads(); ++idx) {
+    Range& range = ranges_[static_cast<std::size_t>(idx)];
+    range.next.store(range.end, std::memory_order_relaxed);
   }
 }
 

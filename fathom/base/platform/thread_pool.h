@@ -2,7 +2,8 @@
 //
 // Which thread runs which tile is unspecified; a loop body must therefore write only what its tile
 // owns. Tiles are a property of the problem, never of the number of threads, so that results do not
-// depend on it.
+// depend on it. Each thread begins with a range of neighbouring tiles, so that memory which a tile
+// fetches ahead is its own next tile's, and then helps the others.
 #pragma once
 
 #include <atomic>
@@ -56,9 +57,15 @@ class ThreadPool {
   static void invoke(const void* body, Index tile, int thread_idx) {
     (*static_cast<const Body*>(body))(tile, thread_idx);
   }
+  // A thread's tiles that nobody has taken yet; next passes end by one for each look in vain.
+  struct alignas(64) Range {
+    std::atomic<Index> next{0};
+    Index end = 0;
+  };
   void run(Index num_tiles, Call call, const void* body);
   void work(int thread_idx);
   void drain(int thread_idx) noexcept;
+  void stop_loop(std::exception_ptr error) noexcept;
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
@@ -66,8 +73,7 @@ class ThreadPool {
   // One loop: its body, how far it is, and the first exception. `generation_` wakes the workers.
   std::atomic<std::uint64_t> generation_{0};
   std::atomic<int> num_running_{0};
-  std::atomic<Index> next_tile_{0};
-  Index num_tiles_ = 0;
+  std::unique_ptr<Range[]> ranges_;
   Call call_ = nullptr;
   const void* body_ = nullptr;
   std::exception_ptr error_;

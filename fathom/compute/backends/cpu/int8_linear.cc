@@ -1,17 +1,20 @@
-// Integer matrix products: panels of 16 rows of the weight times tokens in int8 blocks.
+// Integer matrix products: 16 rows of the weight at a time, times tokens in int8 blocks.
 //
-// One shape serves one token and many: a panel of 512 columns is packed into the first-level cache
-// and multiplied with every token of the tile. For one token the packing is the work, and it runs
-// at the speed of the memory; for many it is shared.
+// Two shapes with the same arithmetic, block by block. For one or two tokens, which wait for
+// memory, rows are read as they lie (int8_rows-inl.h). For more, a panel of 512 columns is packed
+// into the first-level cache and multiplied with every token of the tile (int8_panel-inl.h).
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/int8_linear.cc"
 #include <algorithm>
+#include <limits>
+#include <type_traits>
 
 #include <hwy/foreach_target.h>  // must come before highway.h
 
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/backends/cpu/expert_tiles.h"
 #include "fathom/compute/backends/cpu/int8_panel-inl.h"
+#include "fathom/compute/backends/cpu/int8_rows-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
@@ -26,17 +29,9 @@ constexpr Index kTileTokens = 256;
 // Panels that share one reading of the activations.
 constexpr Index kMicroPanels = HWY_TARGET == HWY_AVX3_DL ? 2 : 1;
 constexpr Index kMicroTokens = HWY_TARGET == HWY_AVX3_DL ? 6 : (kRegisters == 1 ? 6 : 3);
-// How far ahead of the packing memory is fetched, for tiles that wait for memory.
-constexpr Index kAheadBytes = 64 * 1024;
-constexpr Index kMostTokensThatWait = 8;
-
-// One token's activations and where its results go.
-struct TokenRow {
-  const std::int8_t* codes;
-  const float* scales;
-  const std::int32_t* sums;
-  float* out;
-};
+#if HWY_TARGET == HWY_AVX3_DL
+constexpr Index kMostTokensAsRows = 2;
+#endif
 
 // Sums of a tile between panels: [panel][token][row].
 using Sums = float[kMicroPanels][kTileTokens][kPanelRows];
@@ -54,8 +49,12 @@ HWY_INLINE void micro(const Panel* panels,
                       Index first_token,
                       Sums& sums) {
   const std::int8_t* x[to_size(kTokens)];
+  __m512 sum[to_size(kPanels)][to_size(kTokens)];
   for (Index t = 0; t < kTokens; ++t) {
     x[t] = tokens[t].codes + first_block * kBlock;
+    for (Index p = 0; p < kPanels; ++p) {
+      sum[p][t] = _mm512_load_ps(sums[p][first_token + t]);
+    }
   }
   for (Index block = 0; block < num_blocks; ++block) {
     __m512i whole[to_size(kPanels)][to_size(kTokens)];
@@ -83,19 +82,20 @@ HWY_INLINE void micro(const Panel* panels,
     }
 #pragma GCC unroll 8
     for (Index t = 0; t < kTokens; ++t) {
-      const __m512 x_scale = _mm512_set1_ps(tokens[t].scales[first_block + block]);
+      const float x_scale = tokens[t].scales[first_block + block];
       for (Index p = 0; p < kPanels; ++p) {
-        float* at = sums[p][first_token + t];
-        const __m512 scale = _mm512_mul_ps(_mm512_load_ps(panels[p].scales[block]), x_scale);
-        __m512 sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[p][t]), scale, _mm512_load_ps(at));
+        sum[p][t] =
+            add_block(sum[p][t], whole[p][t], _mm512_load_ps(panels[p].scales[block]), x_scale);
         if (has_minimum) {
-          const __m512 codes =
-              _mm512_set1_ps(static_cast<float>(tokens[t].sums[first_block + block]));
-          sum = _mm512_fmadd_ps(_mm512_load_ps(panels[p].minima[block]),
-                                _mm512_mul_ps(x_scale, codes), sum);
+          sum[p][t] = add_minimum(sum[p][t], _mm512_load_ps(panels[p].minima[block]), x_scale,
+                                  tokens[t].sums[first_block + block]);
         }
-        _mm512_store_ps(at, sum);
       }
+    }
+  }
+  for (Index t = 0; t < kTokens; ++t) {
+    for (Index p = 0; p < kPanels; ++p) {
+      _mm512_store_ps(sums[p][first_token + t], sum[p][t]);
     }
   }
 }
@@ -212,10 +212,132 @@ HWY_INLINE void multiply_panels(const Panel* panels,
     micro<kPanels, kMicroTokens>(panels, tokens + token, first_block, num_blocks, has_minimum,
                                  token, sums);
   }
-  for (; token < num_tokens; ++token) {
-    micro<kPanels, 1>(panels, tokens + token, first_block, num_blocks, has_minimum, token, sums);
+  const auto rest = [&](auto count) HWY_ATTR {
+    micro<kPanels, decltype(count)::value>(panels, tokens + token, first_block, num_blocks,
+                                           has_minimum, token, sums);
+    token += decltype(count)::value;
+  };
+  if (num_tokens - token >= 4) {
+    rest(std::integral_constant<Index, 4>());
+  }
+  if (num_tokens - token >= 2) {
+    rest(std::integral_constant<Index, 2>());
+  }
+  if (num_tokens > token) {
+    rest(std::integral_constant<Index, 1>());
   }
 }
+
+#if HWY_TARGET == HWY_AVX3_DL
+
+// Rows [first_row, end_row) times kTokens tokens, read as they lie.
+template <typename Codes, typename Scales, Index kTokens>
+void read_rows(const numeric::WeightView& weight,
+               const std::int8_t* table,
+               Index first_row,
+               Index end_row,
+               const TokenRow* tokens) {
+  const Codes codes(table);
+  const auto* data = reinterpret_cast<const std::uint8_t*>(weight.data);
+  const bool has_scales = weight.scales != nullptr;
+  for (Index row = first_row; row < end_row; row += kPanelRows) {
+    RowPointers rows;
+    RowPointers scale_rows;
+    for (Index lane = 0; lane < kPanelRows; ++lane) {
+      const Index at = std::min(row + lane, weight.rows - 1);
+      rows[lane] = data + at * weight.row_stride_bytes;
+      scale_rows[lane] = has_scales ? reinterpret_cast<const std::uint8_t*>(weight.scales) +
+                                          (weight.first_row + at) * weight.scale_row_stride_bytes
+                                    : rows[lane];
+    }
+    __m512 sums[to_size(kTokens)];
+    for (Index t = 0; t < kTokens; ++t) {
+      sums[t] = _mm512_setzero_ps();
+    }
+    multiply_rows<Codes, Scales, kTokens>(codes, rows, scale_rows,
+                                          has_scales ? 1 : Codes::kBlockBytes,
+                                          weight.columns / kBlock, tokens, sums);
+    const auto inside = static_cast<__mmask16>((1U << std::min(kPanelRows, end_row - row)) - 1);
+    for (Index t = 0; t < kTokens; ++t) {
+      _mm512_mask_storeu_ps(tokens[t].out + row, inside, sums[t]);
+    }
+  }
+}
+
+template <typename Codes, typename Scales>
+void read_rows(const numeric::WeightView& weight,
+               const std::int8_t* table,
+               Index first_row,
+               Index end_row,
+               const TokenRow* tokens,
+               Index num_tokens) {
+  if (num_tokens == 1) {
+    read_rows<Codes, Scales, 1>(weight, table, first_row, end_row, tokens);
+  } else {
+    read_rows<Codes, Scales, 2>(weight, table, first_row, end_row, tokens);
+  }
+}
+
+// One or two tokens, in the formats that models are mostly stored in; false for others.
+bool compute_few(const numeric::WeightView& weight,
+                 Index first_row,
+                 Index end_row,
+                 const TokenRow* tokens,
+                 Index num_tokens) {
+  using numeric::WeightFormat;
+  if (num_tokens > kMostTokensAsRows || weight.columns % (2 * kBlock) != 0) {
+    return false;
+  }
+  alignas(16) std::int8_t linear[16];
+  const auto count_from = [&](int first) {
+    for (int i = 0; i < 16; ++i) {
+      linear[i] = static_cast<std::int8_t>(first + i);
+    }
+    return linear;
+  };
+  switch (weight.format) {
+    case WeightFormat::Q8_0:
+      read_rows<ByteCodes, F16Scales>(weight, nullptr, first_row, end_row, tokens, num_tokens);
+      return true;
+    case WeightFormat::Q4_0:
+      read_rows<NibbleCodes<2, false>, F16Scales>(weight, count_from(-8), first_row, end_row,
+                                                  tokens, num_tokens);
+      return true;
+    case WeightFormat::Q4_1:
+      read_rows<NibbleCodes<4, false>, F16ScalesAndMinima>(weight, count_from(0), first_row,
+                                                           end_row, tokens, num_tokens);
+      return true;
+    case WeightFormat::IQ4_NL:
+      read_rows<NibbleCodes<2, false>, F16Scales>(weight, numeric::kIq4Codes.data(), first_row,
+                                                  end_row, tokens, num_tokens);
+      return true;
+    case WeightFormat::Mxfp4:
+      read_rows<NibbleCodes<1, false>, E8m0Scales>(weight, kTwiceE2m1, first_row, end_row, tokens,
+                                                   num_tokens);
+      return true;
+    case WeightFormat::Fp4:
+      if (weight.scale_format != numeric::ScaleFormat::E8M0) {
+        return false;
+      }
+      read_rows<NibbleCodes<0, true>, E8m0Scales>(weight, kTwiceE2m1, first_row, end_row, tokens,
+                                                  num_tokens);
+      return true;
+    default:
+      return false;
+  }
+}
+
+#else
+
+bool compute_few(const numeric::WeightView& /*weight*/,
+                 Index /*first_row*/,
+                 Index /*end_row*/,
+                 const TokenRow* /*tokens*/,
+                 Index /*num_tokens*/) {
+  return false;
+}
+
+#endif
 
 // Rows [first_row, end_row) of the weight times up to kTileTokens tokens.
 void compute_tile(const numeric::WeightView& weight,
@@ -223,15 +345,13 @@ void compute_tile(const numeric::WeightView& weight,
                   Index end_row,
                   const TokenRow* tokens,
                   Index num_tokens) {
+  if (compute_few(weight, first_row, end_row, tokens, num_tokens)) {
+    return;
+  }
   alignas(64) Panel panels[kMicroPanels];
   alignas(64) Sums sums;
   const Index num_blocks = weight.columns / kBlock;
-  const Index panel_bytes = kPanelRows * numeric::row_bytes(weight.format, weight.columns);
   const bool has_minimum = numeric::has_int8_minimum(weight.format);
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(weight.data);
-  const auto* end = bytes + weight.rows * weight.row_stride_bytes;
-  const bool waits =
-      num_tokens <= kMostTokensThatWait && weight.row_stride_bytes * kPanelRows == panel_bytes;
   for (Index row = first_row; row < end_row; row += kMicroPanels * kPanelRows) {
     const Index num_panels = std::min(kMicroPanels, ceil_div(end_row - row, kPanelRows));
     for (Index p = 0; p < num_panels; ++p) {
@@ -240,10 +360,7 @@ void compute_tile(const numeric::WeightView& weight,
     for (Index first = 0; first < num_blocks; first += kPanelBlocks) {
       const Index count = std::min(kPanelBlocks, num_blocks - first);
       for (Index p = 0; p < num_panels; ++p) {
-        const Index panel_row = row + p * kPanelRows;
-        const Index done = panel_row * weight.row_stride_bytes + first * panel_bytes / num_blocks;
-        pack_panel(weight, panel_row, first, count, waits ? bytes + done + kAheadBytes : nullptr,
-                   end, panels[p]);
+        pack_panel(weight, row + p * kPanelRows, first, count, panels[p]);
       }
       if (num_panels == 1) {
         multiply_panels<1>(panels, tokens, num_tokens, first, count, has_minimum, sums);
@@ -265,6 +382,35 @@ TokenRow token_row(const ops::Int8Rows& x, Index idx, float* out) {
   return {x.codes.row(idx), x.scales.row(idx), x.sums.row(idx), out};
 }
 
+// As numeric::round_to_int8_block, and the sum of the codes.
+HWY_INLINE void round_block(const float* x, std::int8_t* codes, float& scale, std::int32_t& sum) {
+  const hn::RebindToSigned<D> d32;
+  const hn::Rebind<std::int8_t, D> d8;
+  V most = hn::Zero(D());
+  bool is_finite = true;
+  for (Index i = 0; i < kBlock; i += kWidth) {
+    const V value = hn::LoadU(D(), x + i);
+    is_finite = is_finite && hn::AllTrue(D(), hn::IsFinite(value));
+    most = hn::Max(most, hn::Abs(value));
+  }
+  const float largest = hn::GetLane(hn::MaxOfLanes(D(), most));
+  sum = 0;
+  if (!is_finite || !(largest > numeric::kSmallestInt8Block)) {
+    std::fill_n(codes, kBlock, std::int8_t{0});
+    scale = is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN();
+    return;
+  }
+  const V factor = hn::Set(D(), 127.0F / largest);
+  auto total = hn::Zero(d32);
+  for (Index i = 0; i < kBlock; i += kWidth) {
+    const auto code = hn::NearestInt(hn::Mul(hn::LoadU(D(), x + i), factor));
+    total = hn::Add(total, code);
+    hn::StoreU(hn::DemoteTo(d8, code), d8, codes + i);
+  }
+  sum = hn::GetLane(hn::SumOfLanes(d32, total));
+  scale = largest / 127.0F;
+}
+
 // Rows of a tile: long enough for memory to be read in long sweeps, short enough to share out.
 constexpr Index tile_rows(Index num_rows) {
   return num_rows >= 2048 ? 128 : 32;
@@ -275,14 +421,8 @@ constexpr Index tile_rows(Index num_rows) {
 void round_to_int8(const ops::RoundToInt8Args<float>& args, platform::ThreadPool& pool) {
   pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
     for (Index idx = 0; idx < args.x.columns / kBlock; ++idx) {
-      std::int8_t* codes = args.out.codes.row(row) + idx * kBlock;
-      args.out.scales.row(row)[idx] =
-          numeric::round_to_int8_block(args.x.row(row) + idx * kBlock, codes);
-      std::int32_t sum = 0;
-      for (Index i = 0; i < kBlock; ++i) {
-        sum += codes[i];
-      }
-      args.out.sums.row(row)[idx] = sum;
+      round_block(args.x.row(row) + idx * kBlock, args.out.codes.row(row) + idx * kBlock,
+                  args.out.scales.row(row)[idx], args.out.sums.row(row)[idx]);
     }
   });
 }

@@ -12,8 +12,6 @@
 
 #include <cstring>
 
-#include <hwy/cache_control.h>
-
 #include "fathom/compute/backends/cpu/simd-inl.h"
 #include "fathom/compute/numeric/ggml_blocks.h"
 #include "fathom/compute/numeric/int8_blocks.h"
@@ -44,6 +42,14 @@ inline constexpr Index kStepColumns = 2;
 inline constexpr int kCodeOffset = 0;
 #endif
 inline constexpr Index kSteps = kBlock / kStepColumns;
+
+// One token's activations and where its results go.
+struct TokenRow {
+  const std::int8_t* codes;
+  const float* scales;
+  const std::int32_t* sums;
+  float* out;
+};
 
 struct Panel {
   // [block][step][row][column of the step]
@@ -178,9 +184,7 @@ HWY_INLINE void pack_f16(const std::uint8_t* const (&rows)[kPanelRows],
 }
 
 // Half of 2^(code - 127), as numeric::mxfp4_half_scale.
-HWY_INLINE __m512 half_of_e8m0(const std::uint8_t (&codes)[kPanelRows]) {
-  const __m512i wide =
-      _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(codes)));
+HWY_INLINE __m512 half_of_e8m0(__m512i wide) {
   const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(wide, _mm512_set1_epi32(1)), 23);
   const __m512i tiny = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), wide);
   const __mmask16 is_tiny = _mm512_cmplt_epu32_mask(wide, _mm512_set1_epi32(2));
@@ -236,7 +240,8 @@ HWY_INLINE bool pack_pair(const numeric::WeightView& view,
         for (Index i = 0; i < kPanelRows; ++i) {
           codes[i] = rows[i][(block + b) * 17];
         }
-        _mm512_store_ps(panel.scales[slot + b], half_of_e8m0(codes));
+        _mm512_store_ps(panel.scales[slot + b], half_of_e8m0(_mm512_cvtepu8_epi32(_mm_load_si128(
+                                                    reinterpret_cast<const __m128i*>(codes)))));
       }
       return true;
     case WeightFormat::Fp4:
@@ -251,7 +256,8 @@ HWY_INLINE bool pack_pair(const numeric::WeightView& view,
           codes[i] = static_cast<std::uint8_t>(
               view.scales[scale_row * view.scale_row_stride_bytes + block + b]);
         }
-        _mm512_store_ps(panel.scales[slot + b], half_of_e8m0(codes));
+        _mm512_store_ps(panel.scales[slot + b], half_of_e8m0(_mm512_cvtepu8_epi32(_mm_load_si128(
+                                                    reinterpret_cast<const __m128i*>(codes)))));
       }
       return true;
     default:
@@ -262,20 +268,13 @@ HWY_INLINE bool pack_pair(const numeric::WeightView& view,
 #endif  // HWY_AVX3_DL
 
 // Columns of `num_blocks` blocks from `first_block` on, of rows from first_row on. Lanes behind the
-// last row repeat it; their sums are thrown away. `ahead` (may be null) points at memory that will
-// be read later, as much of it as this call reads: it is brought into the cache in one sweep,
-// because 16 rows read in turn are too many streams for the hardware's own prefetching.
-// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
+// last row repeat it; their sums are thrown away.
 HWY_INLINE void pack_panel(const numeric::WeightView& view,
                            Index first_row,
                            Index first_block,
                            Index num_blocks,
-                           const std::uint8_t* ahead,
-                           const std::uint8_t* end_of_ahead,
                            Panel& panel) {
   const Index last_row = view.rows - 1;
-  const Index line_bytes = 64;
-  const Index row_bytes = numeric::row_bytes(view.format, kBlock);
   Index block = 0;
 #if HWY_TARGET == HWY_AVX3_DL
   const std::uint8_t* rows[kPanelRows];
@@ -284,18 +283,10 @@ HWY_INLINE void pack_panel(const numeric::WeightView& view,
               HWY_MIN(first_row + i, last_row) * view.row_stride_bytes;
   }
   for (; block + 2 <= num_blocks; block += 2) {
-    for (Index i = 0; ahead != nullptr && i < 2 * kPanelRows * row_bytes; i += line_bytes) {
-      if (ahead < end_of_ahead) {
-        hwy::Prefetch(ahead);
-      }
-      ahead += line_bytes;
-    }
     if (!pack_pair(view, rows, first_row, last_row, first_block + block, block, panel)) {
       break;
     }
   }
-#else
-  (void)ahead, (void)end_of_ahead, (void)line_bytes, (void)row_bytes;
 #endif
   for (; block < num_blocks; ++block) {
     for (Index lane = 0; lane < kPanelRows; ++lane) {

@@ -94,6 +94,100 @@ HWY_INLINE void multiply_rows(const float* weights,
   }
 }
 
+// 16 weights at a column as fp32, of formats that need no scale.
+struct FloatWeights {
+  static constexpr Index kBytes = 4;
+  static HWY_INLINE V read(const std::uint8_t* from) {
+    return hn::LoadU(D(), reinterpret_cast<const float*>(from));
+  }
+};
+struct HalfWeights {
+  static constexpr Index kBytes = 2;
+  static HWY_INLINE V read(const std::uint8_t* from) {
+    const hn::Rebind<hwy::float16_t, D> d16;
+    return hn::PromoteTo(D(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from)));
+  }
+};
+struct Bf16Weights {
+  static constexpr Index kBytes = 2;
+  static HWY_INLINE V read(const std::uint8_t* from) {
+    const hn::Rebind<std::uint16_t, D> d16;
+    const hn::RebindToUnsigned<D> d32;
+    const auto halves = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from));
+    return hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(d32, halves)));
+  }
+};
+
+// kRows rows times one token, read as they lie: what waits for memory needs no decoded copy.
+template <typename Weights, Index kRows>
+HWY_INLINE void read_rows(const numeric::WeightView& weight,
+                          Index row,
+                          const float* x,
+                          ops::Rounding rounding,
+                          float* out) {
+  const std::uint8_t* rows[to_size(kRows)];
+  LaneSet sums[to_size(kRows)];
+  for (Index r = 0; r < kRows; ++r) {
+    rows[r] = bytes_at(weight, row + r, 0);
+    sums[r] = zero_lanes();
+  }
+  for (Index k = 0; k < weight.columns; k += kLanes) {
+    const LaneSet column = load_lanes(x + k);
+    for (Index r = 0; r < kRows; ++r) {
+      LaneSet w;
+      for (Index i = 0; i < kRegisters; ++i) {
+        w.v[i] = Weights::read(rows[r] + (k + i * kWidth) * Weights::kBytes);
+      }
+      multiply_add(w, column, sums[r]);
+    }
+  }
+  for (Index r = 0; r < kRows; ++r) {
+    const float sum = sum_lanes(sums[r]);
+    out[row + r] = rounding == ops::Rounding::Bf16 ? numeric::round_bf16(sum) : sum;
+  }
+}
+
+template <typename Weights>
+void compute_one(const numeric::WeightView& weight,
+                 Index first_row,
+                 Index end_row,
+                 const float* x,
+                 ops::Rounding rounding,
+                 float* out) {
+  Index row = first_row;
+  for (; row + kMicroRows <= end_row; row += kMicroRows) {
+    read_rows<Weights, kMicroRows>(weight, row, x, rounding, out);
+  }
+  for (; row < end_row; ++row) {
+    read_rows<Weights, 1>(weight, row, x, rounding, out);
+  }
+}
+
+// One token in a format that needs no scale; false for others.
+bool compute_one(const numeric::WeightView& weight,
+                 Index first_row,
+                 Index end_row,
+                 const float* x,
+                 ops::Rounding rounding,
+                 float* out) {
+  if (weight.columns % kLanes != 0) {
+    return false;
+  }
+  switch (weight.format) {
+    case numeric::WeightFormat::F32:
+      compute_one<FloatWeights>(weight, first_row, end_row, x, rounding, out);
+      return true;
+    case numeric::WeightFormat::F16:
+      compute_one<HalfWeights>(weight, first_row, end_row, x, rounding, out);
+      return true;
+    case numeric::WeightFormat::BF16:
+      compute_one<Bf16Weights>(weight, first_row, end_row, x, rounding, out);
+      return true;
+    default:
+      return false;
+  }
+}
+
 // out[t][row] for rows [first_row, end_row) and up to kTileTokens tokens, row t of x at x[t].
 // NOLINTNEXTLINE(readability-function-size): what both callers share, which have no common Args
 void compute_tile(const numeric::WeightView& weight,
@@ -103,6 +197,9 @@ void compute_tile(const numeric::WeightView& weight,
                   Index num_tokens,
                   ops::Rounding rounding,
                   float* const* out) {
+  if (num_tokens == 1 && compute_one(weight, first_row, end_row, x[0], rounding, out[0])) {
+    return;
+  }
   HWY_ALIGN float decoded[kDecodedRows * kChunk];
   HWY_ALIGN Sums sums;
   for (Index row = first_row; row < end_row; row += kDecodedRows) {
