@@ -135,6 +135,15 @@ void add_control_ids(const text::Tokenizer& tokenizer,
   }
 }
 
+// Where a checkpoint says how it wants to be talked to: beside a .safetensors file, in the first
+// part of a split GGUF.
+std::filesystem::path home_of_format(const std::filesystem::path& checkpoint) {
+  if (checkpoint.extension() == ".safetensors") {
+    return checkpoint.has_parent_path() ? checkpoint.parent_path() : ".";
+  }
+  return checkpoint.extension() == ".gguf" ? weights::first_part(checkpoint) : checkpoint;
+}
+
 }  // namespace
 
 std::shared_ptr<const text::Tokenizer> open_tokenizer(const std::string& name) {
@@ -166,10 +175,10 @@ std::unique_ptr<const ChatFormat> open_chat_format(const std::string& model,
   if (model.empty()) {
     return text::make_v4_format(text::dialects().front());
   }
-  const std::filesystem::path path = model;
-  if (!std::filesystem::exists(path)) {
+  if (!std::filesystem::exists(model)) {
     fail(ErrorCode::Io, model, ": no such file or folder");
   }
+  const std::filesystem::path path = home_of_format(model);
   const std::optional<FoundTemplate> found =
       std::filesystem::is_directory(path) ? find_in_folder(path) : find_in_gguf(path);
   if (found) {

@@ -583,6 +583,9 @@ class Render(CliTest):
         self.assertIn("Absolute", self.render(self.USER, folder, "--effort", "high"))
         shutil.rmtree(folder / "encoding")
         self.assertEqual(self.succeed("render", folder, self.dir / "chat.json"), "<s>[INST] Hi [/INST]")
+        (folder / "model.safetensors").write_bytes(b"weights are not needed")
+        self.assertEqual(self.succeed("render", folder / "model.safetensors", self.dir / "chat.json"),
+                         "<s>[INST] Hi [/INST]")
         (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ odd }}"}))
         (self.dir / "empty").mkdir()
         self.refuse(2, "no chat format", "render", self.dir / "empty", self.dir / "chat.json")
