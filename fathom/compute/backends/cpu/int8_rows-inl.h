@@ -10,8 +10,6 @@
 #define FATHOM_CPU_INT8_ROWS_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
-
 #include "fathom/compute/backends/cpu/int8_panel-inl.h"
 
 #if HWY_TARGET == HWY_AVX3_DL
@@ -162,10 +160,6 @@ HWY_INLINE __m512 add_minimum(__m512 sum, __m512 minimum, float x_scale, std::in
   return _mm512_fmadd_ps(minimum, _mm512_mul_ps(_mm512_set1_ps(x_scale), codes), sum);
 }
 
-// How far ahead memory is fetched: 16 rows read in turn are too many streams for the hardware's own
-// prefetching, but together they are one long sweep. Found by measurement.
-inline constexpr Index kAheadBytes = 32 * 1024;
-
 // 16 rows times kTokens tokens. `scale_rows` and `scale_stride`: where the scale of a row's block 0
 // is, and how far the next.
 template <typename Codes, typename Scales, Index kTokens>
@@ -183,9 +177,7 @@ HWY_INLINE void multiply_rows(const Codes& codes,
     scales.gather(scale_rows, first, count, scale_stride);
     for (Index b = 0; b < count; b += 2) {
       const Index block = first + b;
-      for (Index line = 0; line < 2 * kPanelRows * Codes::kBlockBytes; line += 64) {
-        hwy::Prefetch(ahead + line);
-      }
+      fetch(ahead, 2 * kPanelRows * Codes::kBlockBytes);
       ahead += 2 * kPanelRows * Codes::kBlockBytes;
       __m512i products[to_size(kTokens)][kPanelRows];
       for (Index row = 0; row < kPanelRows; ++row) {
