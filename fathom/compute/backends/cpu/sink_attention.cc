@@ -19,7 +19,52 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-// scores[q][idx] = scale * (query q . row_of(idx)) for kCount queries, each row read once.
+// Rows that share one reading of the queries: as many sums as registers hold.
+constexpr Index kScoredRows = kRegisters == 1 ? 4 : 1;
+
+// scores[q][first + r] = scale * (query q . row_of(first + r)) for kCount queries and kRows rows.
+template <Index kCount, Index kRows, typename RowOf>
+HWY_INLINE void score_some_rows(const RowOf& row_of,
+                                const float* const* queries,
+                                Index width,
+                                float scale,
+                                Index first,
+                                float* const* scores) {
+  const float* rows[to_size(kRows)];
+  LaneSet sums[to_size(kRows)][to_size(kCount)];
+  for (Index r = 0; r < kRows; ++r) {
+    rows[r] = row_of(first + r);
+    for (Index q = 0; q < kCount; ++q) {
+      sums[r][q] = zero_lanes();
+    }
+  }
+  const auto add = [&](const auto& load) HWY_ATTR {
+    LaneSet parts[to_size(kRows)];
+    for (Index r = 0; r < kRows; ++r) {
+      parts[r] = load(rows[r]);
+    }
+    for (Index q = 0; q < kCount; ++q) {
+      const LaneSet query = load(queries[q]);
+      for (Index r = 0; r < kRows; ++r) {
+        multiply_add(query, parts[r], sums[r][q]);
+      }
+    }
+  };
+  Index k = 0;
+  for (; k + kLanes <= width; k += kLanes) {
+    add([k](const float* from) HWY_ATTR { return load_lanes(from + k); });
+  }
+  if (k < width) {
+    add([k, width](const float* from) HWY_ATTR { return load_tail(from + k, width - k); });
+  }
+  for (Index r = 0; r < kRows; ++r) {
+    for (Index q = 0; q < kCount; ++q) {
+      scores[q][first + r] = sum_lanes(sums[r][q]) * scale;
+    }
+  }
+}
+
+// As above for rows [0, num_rows).
 template <Index kCount, typename RowOf>
 HWY_INLINE void score_rows(const RowOf& row_of,
                            const float* const* queries,
@@ -27,28 +72,12 @@ HWY_INLINE void score_rows(const RowOf& row_of,
                            float scale,
                            Index num_rows,
                            float* const* scores) {
-  for (Index idx = 0; idx < num_rows; ++idx) {
-    const float* row = row_of(idx);
-    LaneSet sums[to_size(kCount)];
-    for (Index q = 0; q < kCount; ++q) {
-      sums[q] = zero_lanes();
-    }
-    Index k = 0;
-    for (; k + kLanes <= width; k += kLanes) {
-      const LaneSet part = load_lanes(row + k);
-      for (Index q = 0; q < kCount; ++q) {
-        multiply_add(load_lanes(queries[q] + k), part, sums[q]);
-      }
-    }
-    if (k < width) {
-      const LaneSet part = load_tail(row + k, width - k);
-      for (Index q = 0; q < kCount; ++q) {
-        multiply_add(load_tail(queries[q] + k, width - k), part, sums[q]);
-      }
-    }
-    for (Index q = 0; q < kCount; ++q) {
-      scores[q][idx] = sum_lanes(sums[q]) * scale;
-    }
+  Index idx = 0;
+  for (; idx + kScoredRows <= num_rows; idx += kScoredRows) {
+    score_some_rows<kCount, kScoredRows>(row_of, queries, width, scale, idx, scores);
+  }
+  for (; idx < num_rows; ++idx) {
+    score_some_rows<kCount, 1>(row_of, queries, width, scale, idx, scores);
   }
 }
 
