@@ -1,7 +1,6 @@
 #include "fathom/compute/numeric/int8_blocks.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 
@@ -11,18 +10,12 @@
 namespace fathom::numeric {
 namespace {
 
-using Codes = std::array<std::int8_t, 16>;
-
-constexpr Codes kFromZero = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-constexpr Codes kFromMinusEight = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
-constexpr Codes kTwiceE2m1 = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
 float read_f16(const std::uint8_t* bytes) {
   return f16_to_float(ggml::read_u16(bytes));
 }
 
 // 16 bytes: column j low, column j + 16 high.
-void read_nibbles(const std::uint8_t* bytes, const Codes& table, std::int8_t* codes) {
+void read_nibbles(const std::uint8_t* bytes, const NibbleCodeTable& table, std::int8_t* codes) {
   for (std::size_t j = 0; j < 16; ++j) {
     codes[j] = table[bytes[j] & 15U];
     codes[j + 16] = table[bytes[j] >> 4U];
@@ -70,21 +63,21 @@ void read_int8_block(const WeightView& view, Index row, Index block, Int8Block& 
     case WeightFormat::Fp4: {
       // Adjacent columns share a byte; codes are twice E2M1, so the scale is halved.
       for (std::size_t j = 0; j < 16; ++j) {
-        out.codes[2 * j] = kTwiceE2m1[bytes[j] & 15U];
-        out.codes[2 * j + 1] = kTwiceE2m1[bytes[j] >> 4U];
+        out.codes[2 * j] = kTwiceE2m1Codes[bytes[j] & 15U];
+        out.codes[2 * j + 1] = kTwiceE2m1Codes[bytes[j] >> 4U];
       }
       out.scale = 0.5F * scale_at(view, row, kInt8BlockColumns * block);
       return;
     }
     case WeightFormat::Mxfp4:
-      read_nibbles(bytes + 1, kTwiceE2m1, out.codes);
+      read_nibbles(bytes + 1, kTwiceE2m1Codes, out.codes);
       out.scale = mxfp4_half_scale(bytes[0]);
       return;
     case WeightFormat::Q4_0:
-      read_nibbles(bytes + 2, kFromMinusEight, out.codes);
+      read_nibbles(bytes + 2, kCodesFromMinusEight, out.codes);
       break;
     case WeightFormat::Q4_1:
-      read_nibbles(bytes + 4, kFromZero, out.codes);
+      read_nibbles(bytes + 4, kCodesFromZero, out.codes);
       out.minimum = read_f16(bytes + 2);
       break;
     case WeightFormat::Q5_0:

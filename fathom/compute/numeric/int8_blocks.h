@@ -4,6 +4,7 @@
 // with a minimum added to every number; reading them so is exact.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "fathom/compute/numeric/weight_format.h"
@@ -11,6 +12,15 @@
 namespace fathom::numeric {
 
 inline constexpr Index kInt8BlockColumns = 32;
+
+// What the 16 values of a nibble stand for.
+using NibbleCodeTable = std::array<std::int8_t, 16>;
+inline constexpr NibbleCodeTable kCodesFromZero = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                   8, 9, 10, 11, 12, 13, 14, 15};
+inline constexpr NibbleCodeTable kCodesFromMinusEight = {-8, -7, -6, -5, -4, -3, -2, -1,
+                                                         0,  1,  2,  3,  4,  5,  6,  7};
+inline constexpr NibbleCodeTable kTwiceE2m1Codes = {0, 1,  2,  3,  4,  6,  8,  12,
+                                                    0, -1, -2, -3, -4, -6, -8, -12};
 
 // Number i is codes[i] * scale + minimum.
 struct Int8Block {

@@ -231,50 +231,23 @@ HWY_INLINE void multiply_panels(const Panel* panels,
 #if HWY_TARGET == HWY_AVX3_DL
 
 // Rows [first_row, end_row) times kTokens tokens, read as they lie.
-template <typename Codes, typename Scales, Index kTokens>
-void read_rows(const numeric::WeightView& weight,
-               const std::int8_t* table,
-               Index first_row,
-               Index end_row,
-               const TokenRow* tokens) {
-  const Codes codes(table);
-  const auto* data = reinterpret_cast<const std::uint8_t*>(weight.data);
-  const bool has_scales = weight.scales != nullptr;
+template <typename Scales, Index kTokens, typename Codes>
+HWY_INLINE void read_rows(const Codes& codes,
+                          const numeric::WeightView& weight,
+                          Index first_row,
+                          Index end_row,
+                          const TokenRow* tokens) {
   for (Index row = first_row; row < end_row; row += kPanelRows) {
-    RowPointers rows;
-    RowPointers scale_rows;
-    for (Index lane = 0; lane < kPanelRows; ++lane) {
-      const Index at = std::min(row + lane, weight.rows - 1);
-      rows[lane] = data + at * weight.row_stride_bytes;
-      scale_rows[lane] = has_scales ? reinterpret_cast<const std::uint8_t*>(weight.scales) +
-                                          (weight.first_row + at) * weight.scale_row_stride_bytes
-                                    : rows[lane];
-    }
     __m512 sums[to_size(kTokens)];
     for (Index t = 0; t < kTokens; ++t) {
       sums[t] = _mm512_setzero_ps();
     }
-    multiply_rows<Codes, Scales, kTokens>(codes, rows, scale_rows,
-                                          has_scales ? 1 : Codes::kBlockBytes,
-                                          weight.columns / kBlock, tokens, sums);
+    multiply_rows<Scales, kTokens>(codes, row_pointers(weight, row), weight.columns / kBlock,
+                                   tokens, sums);
     const auto inside = static_cast<__mmask16>((1U << std::min(kPanelRows, end_row - row)) - 1);
     for (Index t = 0; t < kTokens; ++t) {
       _mm512_mask_storeu_ps(tokens[t].out + row, inside, sums[t]);
     }
-  }
-}
-
-template <typename Codes, typename Scales>
-void read_rows(const numeric::WeightView& weight,
-               const std::int8_t* table,
-               Index first_row,
-               Index end_row,
-               const TokenRow* tokens,
-               Index num_tokens) {
-  if (num_tokens == 1) {
-    read_rows<Codes, Scales, 1>(weight, table, first_row, end_row, tokens);
-  } else {
-    read_rows<Codes, Scales, 2>(weight, table, first_row, end_row, tokens);
   }
 }
 
@@ -284,47 +257,17 @@ bool compute_few(const numeric::WeightView& weight,
                  Index end_row,
                  const TokenRow* tokens,
                  Index num_tokens) {
-  using numeric::WeightFormat;
   if (num_tokens > kMostTokensAsRows || weight.columns % (2 * kBlock) != 0) {
     return false;
   }
-  alignas(16) std::int8_t linear[16];
-  const auto count_from = [&](int first) {
-    for (int i = 0; i < 16; ++i) {
-      linear[i] = static_cast<std::int8_t>(first + i);
+  return with_block_format(weight, [&](const auto& codes, auto scales_type) HWY_ATTR {
+    using Scales = typename decltype(scales_type)::type;
+    if (num_tokens == 1) {
+      read_rows<Scales, 1>(codes, weight, first_row, end_row, tokens);
+    } else {
+      read_rows<Scales, 2>(codes, weight, first_row, end_row, tokens);
     }
-    return linear;
-  };
-  switch (weight.format) {
-    case WeightFormat::Q8_0:
-      read_rows<ByteCodes, F16Scales>(weight, nullptr, first_row, end_row, tokens, num_tokens);
-      return true;
-    case WeightFormat::Q4_0:
-      read_rows<NibbleCodes<2, false>, F16Scales>(weight, count_from(-8), first_row, end_row,
-                                                  tokens, num_tokens);
-      return true;
-    case WeightFormat::Q4_1:
-      read_rows<NibbleCodes<4, false>, F16ScalesAndMinima>(weight, count_from(0), first_row,
-                                                           end_row, tokens, num_tokens);
-      return true;
-    case WeightFormat::IQ4_NL:
-      read_rows<NibbleCodes<2, false>, F16Scales>(weight, numeric::kIq4Codes.data(), first_row,
-                                                  end_row, tokens, num_tokens);
-      return true;
-    case WeightFormat::Mxfp4:
-      read_rows<NibbleCodes<1, false>, E8m0Scales>(weight, kTwiceE2m1, first_row, end_row, tokens,
-                                                   num_tokens);
-      return true;
-    case WeightFormat::Fp4:
-      if (weight.scale_format != numeric::ScaleFormat::E8M0) {
-        return false;
-      }
-      read_rows<NibbleCodes<0, true>, E8m0Scales>(weight, kTwiceE2m1, first_row, end_row, tokens,
-                                                  num_tokens);
-      return true;
-    default:
-      return false;
-  }
+  });
 }
 
 #else
