@@ -15,24 +15,36 @@
 HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
 
-// Whole registers of `count` numbers; returns how many were done. The caller decodes the rest.
-HWY_INLINE Index decode_bf16(const std::uint8_t* from, Index count, float* out) {
-  const hn::Rebind<std::uint16_t, D> d16;
-  const hn::RebindToUnsigned<D> d32;
-  Index i = 0;
-  for (; i + kWidth <= count; i += kWidth) {
-    const auto halves = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from + 2 * i));
-    hn::StoreU(hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(d32, halves))), D(), out + i);
+// A register of weights as fp32, of formats that need no scale.
+struct F32Weights {
+  static constexpr Index kBytes = 4;
+  static HWY_INLINE V read(const std::uint8_t* from) {
+    return hn::LoadU(D(), reinterpret_cast<const float*>(from));
   }
-  return i;
-}
+};
+struct F16Weights {
+  static constexpr Index kBytes = 2;
+  static HWY_INLINE V read(const std::uint8_t* from) {
+    const hn::Rebind<hwy::float16_t, D> d16;
+    return hn::PromoteTo(D(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from)));
+  }
+};
+struct Bf16Weights {
+  static constexpr Index kBytes = 2;
+  static HWY_INLINE V read(const std::uint8_t* from) {
+    const hn::Rebind<std::uint16_t, D> d16;
+    const hn::RebindToUnsigned<D> d32;
+    const auto halves = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from));
+    return hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(d32, halves)));
+  }
+};
 
-HWY_INLINE Index decode_f16(const std::uint8_t* from, Index count, float* out) {
-  const hn::Rebind<hwy::float16_t, D> d16;
+// Whole registers of `count` numbers; returns how many were done. The caller decodes the rest.
+template <typename Weights>
+HWY_INLINE Index decode_floats(const std::uint8_t* from, Index count, float* out) {
   Index i = 0;
   for (; i + kWidth <= count; i += kWidth) {
-    const auto halves = hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from + 2 * i));
-    hn::StoreU(hn::PromoteTo(D(), halves), D(), out + i);
+    hn::StoreU(Weights::read(from + i * Weights::kBytes), D(), out + i);
   }
   return i;
 }
@@ -154,12 +166,12 @@ HWY_INLINE void decode_chunk(
       std::memcpy(out, bytes_at(view, row, 4 * first), to_size(4 * count));
       return;
     case WeightFormat::F16: {
-      const Index done = decode_f16(bytes_at(view, row, 2 * first), count, out);
+      const Index done = decode_floats<F16Weights>(bytes_at(view, row, 2 * first), count, out);
       numeric::decode_row(view, row, first + done, count - done, out + done);
       return;
     }
     case WeightFormat::BF16: {
-      const Index done = decode_bf16(bytes_at(view, row, 2 * first), count, out);
+      const Index done = decode_floats<Bf16Weights>(bytes_at(view, row, 2 * first), count, out);
       numeric::decode_row(view, row, first + done, count - done, out + done);
       return;
     }

@@ -94,30 +94,6 @@ HWY_INLINE void multiply_rows(const float* weights,
   }
 }
 
-// 16 weights at a column as fp32, of formats that need no scale.
-struct FloatWeights {
-  static constexpr Index kBytes = 4;
-  static HWY_INLINE V read(const std::uint8_t* from) {
-    return hn::LoadU(D(), reinterpret_cast<const float*>(from));
-  }
-};
-struct HalfWeights {
-  static constexpr Index kBytes = 2;
-  static HWY_INLINE V read(const std::uint8_t* from) {
-    const hn::Rebind<hwy::float16_t, D> d16;
-    return hn::PromoteTo(D(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from)));
-  }
-};
-struct Bf16Weights {
-  static constexpr Index kBytes = 2;
-  static HWY_INLINE V read(const std::uint8_t* from) {
-    const hn::Rebind<std::uint16_t, D> d16;
-    const hn::RebindToUnsigned<D> d32;
-    const auto halves = hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(from));
-    return hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(d32, halves)));
-  }
-};
-
 // kRows rows times one token, read as they lie: what waits for memory needs no decoded copy.
 template <typename Weights, Index kRows>
 HWY_INLINE void read_rows(const numeric::WeightView& weight,
@@ -175,10 +151,10 @@ bool compute_one(const numeric::WeightView& weight,
   }
   switch (weight.format) {
     case numeric::WeightFormat::F32:
-      compute_one<FloatWeights>(weight, first_row, end_row, x, rounding, out);
+      compute_one<F32Weights>(weight, first_row, end_row, x, rounding, out);
       return true;
     case numeric::WeightFormat::F16:
-      compute_one<HalfWeights>(weight, first_row, end_row, x, rounding, out);
+      compute_one<F16Weights>(weight, first_row, end_row, x, rounding, out);
       return true;
     case numeric::WeightFormat::BF16:
       compute_one<Bf16Weights>(weight, first_row, end_row, x, rounding, out);
