@@ -1,26 +1,23 @@
 #include "fathom/chat.h"
 
 #include <algorithm>
-#include <chrono>
 #include <span>
 #include <utility>
 
+#include "fathom/base/platform/clock.h"
 #include "fathom/model/text/prompt_reuse.h"
 
 namespace fathom {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using platform::Clock;
+using platform::seconds_since;
 
 // Prompt tokens between two looks at is_stopped. Does not change a bit of the results.
 constexpr std::int64_t kPromptStep = 256;
 
 constexpr std::string_view kEndOfThink = "</think>";
 constexpr std::string_view kDsml = "｜DSML｜";
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 bool is_stopped(const ReplyHooks& hooks) {
   return hooks.is_stopped && hooks.is_stopped();

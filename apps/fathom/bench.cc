@@ -1,7 +1,6 @@
 // fathom bench: what this machine can do, and how much of that kernels and a model reach.
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -13,6 +12,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/clock.h"
 #include "fathom/base/platform/mapped_file.h"
 #include "fathom/base/platform/process_memory.h"
 #include "fathom/compute/runtime/machine_profile.h"
@@ -26,7 +26,8 @@
 namespace fathom::app {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using platform::Clock;
+using platform::seconds_since;
 
 // Less than this may stay in a cache, and would not say what memory does.
 constexpr Index kSmallestMappedBytes = Index{1} << 28;
@@ -41,10 +42,6 @@ struct BenchCommand {
   bool is_list = false;
   bool skips_kernels = false;
 };
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 ops::Numerics numerics_of(const BenchCommand& options) {
   const auto numerics = ops::numerics_from_name(options.run.numerics);

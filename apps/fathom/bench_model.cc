@@ -1,11 +1,11 @@
 #include "apps/fathom/bench_model.h"
 
 #include <algorithm>
-#include <chrono>
 #include <set>
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/clock.h"
 #include "fathom/base/platform/process_memory.h"
 #include "fathom/compute/runtime/machine_profile.h"
 #include "fathom/model/config/footprint.h"
@@ -13,7 +13,8 @@
 namespace fathom::app {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using platform::Clock;
+using platform::seconds_since;
 
 // Enough that the best of them met a quiet moment, and over in a fraction of a second.
 constexpr int kProbePasses = 5;
@@ -22,10 +23,6 @@ constexpr Index kCountedSteps = 8;
 constexpr Index kWarmUpTokens = 512;
 // A longer decode run pauses, so that no part of it is far from a measured limit.
 constexpr double kLongestPartSeconds = 4;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::vector<TokenId> draw_tokens(std::mt19937& random, Index vocab_size, Index count) {
   std::uniform_int_distribution<TokenId> any(0, static_cast<TokenId>(vocab_size - 1));

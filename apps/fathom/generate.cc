@@ -1,5 +1,4 @@
 // fathom generate: the greedy continuation of a token sequence.
-#include <chrono>
 #include <memory>
 
 #include <CLI/App.hpp>
@@ -7,6 +6,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/clock.h"
 
 #include "apps/fathom/options.h"
 #include "apps/fathom/progress.h"
@@ -14,7 +14,8 @@
 namespace fathom::app {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using platform::Clock;
+using platform::seconds_since;
 
 struct GenerateCommand {
   RunOptions run;
@@ -22,10 +23,6 @@ struct GenerateCommand {
   double temperature = 0;
   bool ignore_eos = false;
 };
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 void run_generate(const GenerateCommand& options) {
   // Not "> 0": NaN is none either.

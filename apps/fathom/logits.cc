@@ -1,6 +1,5 @@
 // fathom logits: the logits of every position of a token sequence, to an .npy file.
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -10,6 +9,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/clock.h"
 
 #include "apps/fathom/logits_file.h"
 #include "apps/fathom/options.h"
@@ -75,7 +75,7 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
   const Index num_rows = options.mtp ? num_tokens - 1 : num_tokens;
   LogitsFile file(options.out, num_rows, facts.vocab_size, interrupts);
 
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = platform::Clock::now();
   Session session = model->start();
   steps.start(num_tokens, facts.num_layers, model_options.step_tokens);
   const LogitsSink sink = [&](Index first, Index count, const float* logits) {
@@ -87,7 +87,7 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
   } else {
     session.append(tokens, sink);
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = platform::seconds_since(start);
   steps.finish();
   file.commit();
 
@@ -95,8 +95,8 @@ void run_logits(const LogitsOptions& options, InterruptWatch& interrupts) {
   add_model_facts(report, options.run, facts);
   report.add("tokens", num_tokens);
   report.add("vocab", facts.vocab_size);
-  report.add("tokens_per_s", static_cast<double>(num_tokens) / seconds.count());
-  add_run_facts(report, seconds.count());
+  report.add("tokens_per_s", static_cast<double>(num_tokens) / seconds);
+  add_run_facts(report, seconds);
   report.add("file", options.out);
   report.print(options.run.json);
 }

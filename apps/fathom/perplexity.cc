@@ -1,7 +1,6 @@
 // fathom perplexity: how surprised a model is by a text.
 #include "fathom/study/eval/perplexity.h"
 
-#include <chrono>
 #include <cmath>
 #include <memory>
 
@@ -10,6 +9,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/clock.h"
 #include "fathom/text_model.h"
 
 #include "apps/fathom/input.h"
@@ -26,7 +26,7 @@ struct PerplexityCommand {
 };
 
 void run_perplexity(const PerplexityCommand& options) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = platform::Clock::now();
   const TextModel text_model = open_text_model(options.run.model);
   ModelOptions model_options = options.run.model_options();
   model_options.raw_tokens = 0;  // every chunk begins anew
@@ -62,7 +62,7 @@ void run_perplexity(const PerplexityCommand& options) {
   }
   progress.finish();
 
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = platform::seconds_since(start);
   Report report;
   report.add("perplexity", std::exp(mean.mean()));
   report.add("mean_nll", mean.mean());
@@ -72,9 +72,8 @@ void run_perplexity(const PerplexityCommand& options) {
   report.add("chunk_tokens", plan.chunk_tokens);
   report.add("unscored_tail_tokens", plan.num_unscored_tail);
   add_model_facts(report, options.run, model->facts());
-  report.add("tokens_per_s",
-             static_cast<double>(plan.num_chunks * plan.chunk_tokens) / seconds.count());
-  add_run_facts(report, seconds.count());
+  report.add("tokens_per_s", static_cast<double>(plan.num_chunks * plan.chunk_tokens) / seconds);
+  add_run_facts(report, seconds);
   report.print(options.run.json);
 }
 

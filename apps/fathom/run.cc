@@ -1,5 +1,4 @@
 // fathom run: one reply to one prompt, as a continuation or as a chat turn.
-#include <chrono>
 #include <cstdio>
 #include <memory>
 
@@ -8,6 +7,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/clock.h"
 
 #include "apps/fathom/chat_commands.h"
 #include "apps/fathom/input.h"
@@ -77,7 +77,7 @@ void print_report(const RunCommand& options,
 }
 
 void run_run(const RunCommand& options) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = platform::Clock::now();
   const std::string prompt = read_prompt(options);
   TextSession session = open_session(options.text);
   const ReplyOptions reply_opts = reply_options(options.text, session);
@@ -116,9 +116,9 @@ void run_run(const RunCommand& options) {
                               ? session.reply(conversation_of(options.text, prompt),
                                               render_options(options.text), reply_opts, hooks)
                               : session.complete(prompt, reply_opts, hooks);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = platform::seconds_since(start);
   if (options.text.run.json) {
-    print_report(options, session, reply, logprobs, reply_opts.sampling.seed, seconds.count());
+    print_report(options, session, reply, logprobs, reply_opts.sampling.seed, seconds);
     return;
   }
   print_out("\n");

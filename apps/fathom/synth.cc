@@ -1,7 +1,6 @@
 // fathom synth: a checkpoint with random weights, of a preset or of any config.
 #include "fathom/model/weights/synth.h"
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/clock.h"
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/model/config/footprint.h"
 #include "fathom/model/weights/synth_presets.h"
@@ -75,7 +75,7 @@ Index bytes_on_disk(const std::filesystem::path& out) {
 void run_synth(const SynthCommand& options, InterruptWatch& interrupts) {
   const weights::SynthPreset model = wanted_model(options);
   platform::ThreadPool pool({.num_threads = options.num_threads});
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = platform::Clock::now();
   // The writer asks often and removes what it began.
   interrupts.set_answer(InterruptWatch::Answer::FlagBoth);
   {
@@ -90,7 +90,7 @@ void run_synth(const SynthCommand& options, InterruptWatch& interrupts) {
         model.config, model.storage, names_of(model.config.family), options.out,
         {.seed = options.seed, .overwrite = options.overwrite, .progress = tell}, pool);
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = platform::seconds_since(start);
 
   Report report;
   report.add("out", options.out);
@@ -98,7 +98,7 @@ void run_synth(const SynthCommand& options, InterruptWatch& interrupts) {
   report.add("seed", options.seed);
   report.add("parameters", config::count_parameters(model.config).total);
   report.add("file_bytes", bytes_on_disk(options.out));
-  add_run_facts(report, seconds.count());
+  add_run_facts(report, seconds);
   report.print(options.json);
 }
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <limits>
 #include <thread>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/clock.h"
 #include "fathom/base/platform/process_memory.h"
 #include "fathom/base/platform/reserved_memory.h"
 #include "fathom/compute/backends/cpu/machine_peaks.h"
@@ -14,17 +14,14 @@
 namespace fathom::runtime {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using platform::Clock;
+using platform::seconds_since;
 
 // Long enough for the processor to read ahead, short enough to share out.
 constexpr Index kReadTileBytes = Index{4} << 20;
 constexpr Index kSmallestBufferBytes = Index{1} << 20;
 constexpr int kLoopsPerPass = 1000;
 constexpr Index kHugePageBytes = Index{2} << 20;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Seconds of the fastest of several runs.
 template <typename Body>
