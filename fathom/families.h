@@ -18,7 +18,7 @@ namespace fathom {
 struct OpenedModel {
   std::shared_ptr<const weights::Checkpoint> checkpoint;
   config::ParsedConfig config;
-  std::shared_ptr<const weights::Store> store;
+  std::shared_ptr<weights::Store> store;
 };
 
 // Throws Io or InvalidCheckpoint naming the file.

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string_view>
 
+#include "fathom/base/platform/process_memory.h"
 #include "fathom/compute/runtime/runtime.h"
 #include "fathom/families.h"
 #include "fathom/model/config/footprint.h"
@@ -21,6 +22,7 @@ class LoadedModel final : public Model {
   LoadedModel(const std::string& path, const ModelOptions& options)
       : runtime_(runtime_options(options)),
         opened_(open_model(path, {.huge_pages = options.huge_pages})),
+        has_panels_(put_into_panels(path, options)),
         lm_(build_model(opened_)),
         max_context_(options.max_context == 0
                          ? opened_.config.model.max_context
@@ -31,13 +33,13 @@ class LoadedModel final : public Model {
         facts_{.family = std::string(config::to_string(opened_.config.model.family)),
                .backend = runtime_.backend_name(),
                .numerics = options.numerics,
+               .layout = has_panels_ ? "panels" : "rows",
                .vocab_size = opened_.config.model.vocab_size,
                .max_context = max_context_,
                .num_layers = opened_.config.model.num_layers(),
                .has_draft = lm_->draft() != nullptr,
                .num_threads = runtime_.pool().num_threads(),
                .fallbacks = runtime_.fallbacks()} {
-    check_numerics(opened_.config.model.family, runtime_.context().numerics);
     runtime_.context().probe = probe_of(options);
   }
 
@@ -71,6 +73,32 @@ class LoadedModel final : public Model {
             .pin_to_cores = options.pin_threads,
             .backend = options.backend,
             .numerics = *numerics};
+  }
+
+  // Whether the weights were put into panels.
+  bool put_into_panels(const std::string& path, const ModelOptions& options) {
+    check_numerics(opened_.config.model.family, runtime_.context().numerics);
+    if (options.layout != "auto" && options.layout != "rows" && options.layout != "panels") {
+      fail(ErrorCode::InvalidArgument, "layout: found \"", options.layout,
+           "\", expected auto, rows or panels");
+    }
+    if (options.layout == "rows" || !runtime_.reads_panels()) {
+      return false;
+    }
+    const Index needed = opened_.store->bytes_in_panels();
+    const Index available =
+        platform::available_memory_bytes().value_or(std::numeric_limits<Index>::max());
+    // A tenth is left for caches and steps.
+    const bool is_free = needed + needed / 10 <= available;
+    if (!is_free && options.layout == "panels") {
+      fail(ErrorCode::OutOfMemory, path, ": weights in panels take ", needed, " bytes, of ",
+           available, " available, a tenth more expected; --layout rows needs none");
+    }
+    if (needed == 0 || !is_free) {
+      return false;
+    }
+    opened_.store->put_into_panels(runtime_.pool(), options.on_load);
+    return true;
   }
 
   // Shows a caller of the door what it asked to be told; nothing where it did not.
@@ -112,6 +140,7 @@ class LoadedModel final : public Model {
 
   runtime::Runtime runtime_;
   OpenedModel opened_;
+  bool has_panels_;
   std::unique_ptr<layers::CausalLm> lm_;
   Index max_context_;
   kv::CacheOptions cache_options_;

@@ -20,7 +20,7 @@
 namespace fathom {
 
 // Raised when a caller of this header must change.
-inline constexpr int kApiVersion = 3;
+inline constexpr int kApiVersion = 4;
 
 using TokenId = std::int32_t;
 
@@ -29,7 +29,13 @@ struct ModelOptions {
   std::string backend = "cpu";              // reference | reference:f64 | cpu | cpu:ISA
   std::string numerics = "high";            // high | official | fast (docs/numerics.md)
   bool pin_threads = false;                 // one thread per core
-  bool huge_pages = false;                  // ask for huge pages under the weights
+  bool huge_pages = false;                  // ask for huge pages under the mapped files
+  // How weights lie in memory: rows (mapped from the files as they are), panels (copied into the
+  // order in which the products of `fast` read them, as much memory again, which the files' pages
+  // give up), auto (panels where they help and are free). Results are the same.
+  std::string layout = "auto";
+  // Told of bytes that were copied and of all, while a model is opened. May throw.
+  std::function<void(std::int64_t done, std::int64_t total)> on_load = {};
   std::int64_t raw_tokens = 8192;           // a session goes back so far without replay
   std::int64_t checkpoint_interval = 4096;  // an older target replays fewer tokens than this
   std::int64_t max_context = 0;  // tokens a session may hold; 0, or more than that: the model's
@@ -48,6 +54,7 @@ struct ModelFacts {
   std::string family;
   std::string backend;  // as chosen: "cpu:avx3"
   std::string numerics;
+  std::string layout;  // rows | panels
   std::int64_t vocab_size;
   std::int64_t max_context;
   std::int64_t num_layers;

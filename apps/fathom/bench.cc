@@ -126,10 +126,14 @@ std::optional<double> read_mapped(const weights::Checkpoint& checkpoint,
 
 std::vector<bench::KernelResult> bench_kernels(const BenchCommand& options,
                                                const OpenedModel& opened,
+                                               const std::string& layout,
                                                Index buffer_bytes) {
   runtime::Runtime runtime({.num_threads = options.run.num_threads,
                             .backend = options.run.backend,
                             .numerics = numerics_of(options)});
+  if (layout == "panels") {
+    opened.store->put_into_panels(runtime.pool());
+  }
   Progress progress("kernels", 1, "shapes");
   return bench::measure_kernels(
       runtime, opened.config.model, *opened.store,
@@ -233,7 +237,8 @@ void run_bench(const BenchCommand& options, InterruptWatch& interrupts) {
     count_experts(options, plan, *costs);
     bench_cells(options, plan, buffer_bytes, model);
     if (!options.skips_kernels) {
-      model.kernels = bench_kernels(options, open_model(options.run.model), buffer_bytes);
+      model.kernels =
+          bench_kernels(options, open_model(options.run.model), model.facts.layout, buffer_bytes);
     }
   }
   print_out(options.run.json ? bench_json(result) : bench_tables(result));

@@ -108,6 +108,7 @@ void add_model(Json& out, const ModelBench& model) {
   out["family"] = model.facts.family;
   out["backend"] = model.facts.backend;
   out["numerics"] = model.facts.numerics;
+  out["layout"] = model.facts.layout;
   out["threads"] = model.facts.num_threads;
   out["reference_kernels"] = model.facts.fallbacks;
   out["weights"] = model.is_random ? "random" : "as in the file";
@@ -212,9 +213,9 @@ std::string machine_table(const BenchResult& result) {
 
 std::string model_head(const ModelBench& model) {
   std::string text =
-      fmt::format("\n{}\n  {}, {}, numerics {}, {} threads{}\n", model.path, model.facts.family,
-                  model.facts.backend, model.facts.numerics, model.facts.num_threads,
-                  model.is_random ? ", random weights" : "");
+      fmt::format("\n{}\n  {}, {}, numerics {}, weights in {}, {} threads{}\n", model.path,
+                  model.facts.family, model.facts.backend, model.facts.numerics, model.facts.layout,
+                  model.facts.num_threads, model.is_random ? ", random weights" : "");
   Table table(1);
   table.add({"file", gigabytes_of(model.file_bytes), ""});
   table.add({"read per token", gigabytes(model.costs->bytes_per_token()), "of weights"});

@@ -16,12 +16,31 @@
 #include "fathom/base/platform/mapped_file.h"
 #include "fathom/base/platform/process_memory.h"
 
+#include "apps/fathom/progress.h"
+
 namespace fathom::app {
+
+namespace {
+
+std::function<void(std::int64_t, std::int64_t)> show_loading() {
+  auto progress = std::make_shared<Progress>("load", 1, "GB", 1e9);
+  return [progress](Index done, Index total) {
+    progress->set_total(total);
+    progress->update(done);
+    if (done == total) {
+      progress->finish();
+    }
+  };
+}
+
+}  // namespace
 
 ModelOptions RunOptions::model_options() const {
   return {.num_threads = num_threads,
           .backend = backend,
           .numerics = numerics,
+          .layout = layout,
+          .on_load = show_loading(),
           .max_context = max_context,
           .cache_budget_bytes = static_cast<std::int64_t>(cache_budget_bytes)};
 }
@@ -54,6 +73,12 @@ void add_backend_options(CLI::App& command, RunOptions& options) {
                   "fp32 throughout, the published rounding, or int8 blocks (docs/numerics.md)")
       ->capture_default_str()
       ->type_name("high|official|fast");
+  command
+      .add_option("--layout", options.layout,
+                  "Weights in memory: as in the file, or copied into the order that products of "
+                  "fast read them in, which is faster; auto: that where memory is free")
+      ->capture_default_str()
+      ->type_name("auto|rows|panels");
   add_json_option(command, options.json);
 }
 
@@ -190,6 +215,7 @@ void add_model_facts(Report& report, const RunOptions& options, const ModelFacts
   report.add("model", options.model);
   report.add("backend", facts.backend);
   report.add("numerics", facts.numerics);
+  report.add("layout", facts.layout);
   report.add("threads", std::int64_t{facts.num_threads});
   if (!facts.fallbacks.empty()) {
     report.add("reference_kernels", facts.fallbacks);

@@ -29,6 +29,7 @@ struct RunOptions {
   int num_threads = 0;
   std::string backend = "cpu";
   std::string numerics = "high";
+  std::string layout = "auto";
   bool json = false;
   Index max_context = 0;                 // 0: the model's
   std::uint64_t cache_budget_bytes = 0;  // 0: no limit

@@ -101,7 +101,7 @@ class Grid {
     if constexpr (std::is_floating_point_v<Value>) {
       return std::numeric_limits<Value>::quiet_NaN();
     } else {
-      return Value{-77};
+      return static_cast<Value>(-77);
     }
   }
 

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "fathom/compute/numeric/int8_blocks.h"
+#include "fathom/compute/numeric/weight_panels.h"
 
 #include "tests/contract/contract.h"
 #include "tests/contract/random_weights.h"
@@ -19,10 +20,12 @@ struct Blocks {
   Blocks(Index rows, Index columns)
       : codes(rows, columns, 7),
         scales(rows, columns / kBlock, 3),
+        offsets(rows, columns / kBlock, 3),
         sums(rows, columns / kBlock, 3) {}
-  ops::Int8Rows view() { return {codes.view(), scales.view(), sums.view()}; }
-  Grid<std::int8_t> codes;
+  ops::Int8Rows view() { return {codes.view(), scales.view(), offsets.view(), sums.view()}; }
+  Grid<std::uint8_t> codes;
   Grid<float> scales;
+  Grid<float> offsets;
   Grid<std::int32_t> sums;
 };
 
@@ -46,7 +49,7 @@ struct RoundProblem {
     Grid<Real> input(rows, columns, 5, x);
     Blocks out(rows, columns);
     round_rows(kernels, pool, input, out);
-    return result_of<Real>(rows, out.codes, out.scales, out.sums);
+    return result_of<Real>(rows, out.codes, out.scales, out.offsets, out.sums);
   }
   // Codes and scales are the same everywhere.
   std::vector<double> limits(const Result<double>& expected) const {
@@ -65,37 +68,46 @@ TEST_P(RoundToInt8, KeepsTheContract) {
 }
 
 TEST_P(RoundToInt8, TiesExtremesAndZeros) {
-  std::vector<float> x(96, 0.0F);
+  std::vector<float> x(128, 0.0F);
   for (Index i = 0; i < 32; ++i) {
     x[to_size(i)] = 0.5F * static_cast<float>(i - 16);  // codes that fall between integers
   }
   x[40] = 3e38F;
-  x[41] = -3e38F;
+  x[41] = -3e37F;
   x[70] = 1e-38F;  // below what a block holds
-  expect_contract(RoundProblem{Rounding::None, 1, 96, x}, GetParam());
+  for (Index i = 96; i < 128; ++i) {
+    x[to_size(i)] = 1e6F + 0.125F * static_cast<float>(i % 3);  // large, and nearly the same
+  }
+  expect_contract(RoundProblem{Rounding::None, 1, 128, x}, GetParam());
 }
 
 FATHOM_ON_EVERY_BACKEND(RoundToInt8);
 
-// How far a sum over blocks may be off: two roundings a block, of terms this large.
+// How far a sum over blocks may be off: some roundings a block, of terms this large.
 double sum_limit(const numeric::WeightView& weight, Index row, const float* x) {
   double squares = 0;
   numeric::Int8Block block;
   for (Index idx = 0; idx < weight.columns / kBlock; ++idx) {
     numeric::read_int8_block(weight, row, idx, block);
-    std::int8_t codes[kBlock];
-    const auto scale = static_cast<double>(numeric::round_to_int8_block(x + idx * kBlock, codes));
+    std::uint8_t codes[kBlock];
+    const numeric::RoundedBlock rounded = numeric::round_to_int8_block(x + idx * kBlock, codes);
+    const auto scale = static_cast<double>(rounded.scale);
+    const auto offset = static_cast<double>(rounded.offset);
     double whole = 0;
-    double sum = 0;
+    double of_weight = 0;
+    double of_token = 0;
     for (Index i = 0; i < kBlock; ++i) {
       whole += static_cast<double>(block.codes[i]) * static_cast<double>(codes[i]);
-      sum += static_cast<double>(codes[i]);
+      of_weight += static_cast<double>(block.codes[i]);
+      of_token += static_cast<double>(codes[i]);
     }
     const double term = std::abs(whole * static_cast<double>(block.scale) * scale) +
-                        std::abs(sum * static_cast<double>(block.minimum) * scale);
+                        std::abs(of_weight * static_cast<double>(block.scale) * offset) +
+                        std::abs(of_token * static_cast<double>(block.minimum) * scale) +
+                        std::abs(kBlock * offset * static_cast<double>(block.minimum));
     squares += term * term;
   }
-  return rounding_limit(4 * weight.columns / kBlock, std::sqrt(squares));
+  return rounding_limit(8 * weight.columns / kBlock, std::sqrt(squares));
 }
 
 struct Int8Problem {
@@ -171,6 +183,17 @@ struct ExpertInt8Problem {
   }
 };
 
+// A matrix in panels, with its memory.
+struct PanelMatrix {
+  explicit PanelMatrix(const numeric::WeightView& rows)
+      : bytes(to_size(numeric::bytes_in_panels(rows)), std::byte{0xff}),
+        view(numeric::view_of_panels(rows, bytes.data())) {
+    numeric::pack_panels(rows, 0, ceil_div(rows.rows, numeric::kPanelRows), bytes.data());
+  }
+  std::vector<std::byte> bytes;
+  numeric::WeightView view;
+};
+
 std::vector<Storage> storages_with_int8_blocks() {
   std::vector<Storage> some;
   for (const Storage& storage : every_storage()) {
@@ -204,21 +227,35 @@ TEST_P(Int8Linear, KeepsTheContract) {
   }
 }
 
-TEST_P(Int8Linear, RowsWithoutGapsAndManyTokensKeepTheContract) {
+TEST_P(Int8Linear, ManyTokensKeepTheContract) {
   Random random(303);
   const Index width = 4 * kBlock;
-  const RandomMatrix loose(random, storage().format, 40, width, storage().scales);
-  // Rows behind each other, as files have them: memory is fetched ahead then.
-  std::vector<std::byte> bytes;
-  numeric::WeightView view = loose.view();
-  for (Index row = 0; row < view.rows; ++row) {
-    const std::byte* from = view.data + row * view.row_stride_bytes;
-    bytes.insert(bytes.end(), from, from + numeric::row_bytes(view.format, width));
+  const RandomMatrix matrix(random, storage().format, 40, width, storage().scales);
+  expect_contract(Int8Problem{matrix.view(), 270, random.normals(270 * width)}, backend());
+}
+
+TEST_P(Int8Linear, PanelsGiveTheBitsOfRowsForEveryNumberOfTokens) {
+  Random random(309);
+  const Index width = 19 * kBlock;
+  const RandomMatrix matrix(random, storage().format, 90, width, storage().scales);
+  const PanelMatrix panels(matrix.view());
+  runtime::Runtime& runtime = runtime_of(backend(), 2);
+  const auto run = [&](const numeric::WeightView& weight, Index tokens, std::vector<float> x) {
+    return Int8Problem{weight, tokens, std::move(x)}.run<float>(runtime.context().f32,
+                                                                runtime.pool());
+  };
+  for (const Index tokens : {1, 2, 3, 5, 8, 9, 20}) {
+    SCOPED_TRACE(tokens);
+    const auto x = random.normals(tokens * width);
+    const auto of_rows = run(matrix.view(), tokens, x);
+    EXPECT_TRUE(is_same(of_rows.values, run(panels.view, tokens, x).values));
+    const auto of_part = run(panels.view.slice_rows(48, 33), tokens, x);
+    for (Index token = 0; token < tokens; ++token) {
+      const auto wide = of_rows.row(token);
+      EXPECT_TRUE(is_same(of_part.row(token), {wide.begin() + 48, wide.begin() + 81}));
+    }
   }
-  view.data = bytes.data();
-  view.row_stride_bytes = numeric::row_bytes(view.format, width);
-  expect_contract(Int8Problem{view, 3, random.normals(3 * width)}, backend());
-  expect_contract(Int8Problem{view, 270, random.normals(270 * width)}, backend());
+  expect_contract(Int8Problem{panels.view, 3, random.normals(3 * width)}, backend());
 }
 
 TEST_P(Int8Linear, SlicesOfRowsKeepTheirScales) {
@@ -297,7 +334,7 @@ TEST(Int8LinearMutation, ARoundedCodeThatIsOffByOneIsNoticed) {
       Int8Problem{matrix.view(), 2, random.normals(128)}, &ops::KernelTable<float>::round_to_int8,
       [](const ops::RoundToInt8Args<float>& args, platform::ThreadPool& pool) noexcept {
         reference::round_to_int8(args, pool);
-        args.out.codes.row(1)[40] = static_cast<std::int8_t>(args.out.codes.row(1)[40] ^ 1);
+        args.out.codes.row(1)[40] = static_cast<std::uint8_t>(args.out.codes.row(1)[40] ^ 1U);
       });
 }
 

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <span>
 
+#include "fathom/base/core/index.h"
+
 namespace fathom::platform {
 
 // How the pages of a mapping are placed. The default leaves everything to the operating system.
@@ -30,5 +32,9 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+// Part of a mapping is not needed for the time being: whole pages in it no longer count as memory of
+// the process. They are read again when they are touched.
+void give_back_pages(const std::byte* data, Index num_bytes);
 
 }  // namespace fathom::platform

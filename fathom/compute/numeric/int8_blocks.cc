@@ -6,6 +6,7 @@
 
 #include "fathom/compute/numeric/ggml_blocks.h"
 #include "fathom/compute/numeric/small_floats.h"
+#include "fathom/compute/numeric/weight_panels.h"
 
 namespace fathom::numeric {
 namespace {
@@ -32,6 +33,27 @@ void read_five_bits(const std::uint8_t* bytes, std::uint32_t high, int offset, s
   }
 }
 
+void read_panel_block(const WeightView& view, Index row, Index block, Int8Block& out) {
+  const PanelBlock shape = panel_block(view.format);
+  const Index lane = row % kPanelRows;
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(view.data) +
+                      (row - lane) * view.row_stride_bytes + block * shape.bytes();
+  const std::uint8_t* codes = bytes + shape.codes_at();
+  for (Index column = 0; column < kInt8BlockColumns; ++column) {
+    const Index step = column / kPanelStepColumns;
+    const Index place = lane * kPanelStepColumns + column % kPanelStepColumns;
+    std::int8_t& code = out.codes[column];
+    if (shape.has_nibbles()) {
+      const std::uint8_t pair = codes[step / 2 * kPanelRows * kPanelStepColumns + place];
+      code = nibble_codes(view.format)[step % 2 == 0 ? pair & 15U : pair >> 4U];
+    } else {
+      code = static_cast<std::int8_t>(codes[step * kPanelRows * kPanelStepColumns + place]);
+    }
+  }
+  out.scale = panel_scale(view.format, bytes, lane);
+  out.minimum = shape.minimum_bytes > 0 ? read_f16(bytes + shape.minima_at() + 2 * lane) : 0.0F;
+}
+
 }  // namespace
 
 bool has_int8_blocks(WeightFormat format) noexcept {
@@ -55,6 +77,9 @@ bool has_int8_minimum(WeightFormat format) noexcept {
 }
 
 void read_int8_block(const WeightView& view, Index row, Index block, Int8Block& out) noexcept {
+  if (view.layout == WeightLayout::Panels) {
+    return read_panel_block(view, row, block, out);
+  }
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(view.data) +
                       row * view.row_stride_bytes +
                       row_bytes(view.format, kInt8BlockColumns * block);
@@ -97,22 +122,32 @@ void read_int8_block(const WeightView& view, Index row, Index block, Int8Block& 
   out.scale = read_f16(bytes);
 }
 
-float round_to_int8_block(const float* x, std::int8_t* codes) noexcept {
-  float largest = 0;
+RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept {
+  float smallest = x[0];
+  float largest = x[0];
   bool is_finite = true;
   for (Index i = 0; i < kInt8BlockColumns; ++i) {
     is_finite = is_finite && std::isfinite(x[i]);
-    largest = std::max(largest, std::abs(x[i]));
+    smallest = std::min(smallest, x[i]);
+    largest = std::max(largest, x[i]);
   }
-  if (!is_finite || !(largest > kSmallestInt8Block)) {
-    std::fill(codes, codes + kInt8BlockColumns, std::int8_t{0});
-    return is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN();
+  const float range = largest - smallest;
+  is_finite = is_finite && std::isfinite(range);
+  if (!is_finite || !(range > kSmallestInt8Range)) {
+    std::fill(codes, codes + kInt8BlockColumns, std::uint8_t{0});
+    return is_finite ? RoundedBlock{0.0F, smallest}
+                     : RoundedBlock{std::numeric_limits<float>::quiet_NaN(), 0.0F};
   }
-  const float factor = 127.0F / largest;
+  const float factor = kInt8CodeRange / range;
+  const float scale = range / kInt8CodeRange;
+  const float first = std::nearbyint(smallest * factor);
   for (Index i = 0; i < kInt8BlockColumns; ++i) {
-    codes[i] = static_cast<std::int8_t>(std::nearbyint(x[i] * factor));
+    const float code = std::nearbyint(x[i] * factor) - first;
+    // Where numbers are large and differ little, their multiples of the scale are not exact in
+    // fp32.
+    codes[i] = static_cast<std::uint8_t>(std::clamp(code, 0.0F, 255.0F));
   }
-  return largest / 127.0F;
+  return {scale, scale * first};
 }
 
 }  // namespace fathom::numeric

@@ -1,7 +1,8 @@
 // Numbers in blocks of 32 as 8-bit integers with one scale: what the numerics `fast` computes with.
 //
-// Activations are rounded to such blocks. Weights of many formats already are such blocks, some
-// with a minimum added to every number; reading them so is exact.
+// Activations are rounded to such blocks, unsigned ones that count from the block's smallest
+// number. Weights of many formats already are such blocks, signed ones, some with a minimum added
+// to every number; reading them so is exact.
 #pragma once
 
 #include <array>
@@ -39,11 +40,22 @@ bool has_int8_minimum(WeightFormat format) noexcept;
 // minimum are those whose product and sum decode_row gives.
 void read_int8_block(const WeightView& view, Index row, Index block, Int8Block& out) noexcept;
 
-// Rounds 32 activations: scale = max |x| / 127, code = x * (127 / max |x|) to nearest, ties to
-// even, in fp32. A block without a number above 1e-30 becomes zeros; one with a NaN or an infinity
-// gets scale NaN and codes zero, so that every product with it is NaN. Returns the scale.
-float round_to_int8_block(const float* x, std::int8_t* codes) noexcept;
+// 32 activations as 8-bit integers: number i is codes[i] * scale + offset.
+struct RoundedBlock {
+  float scale;
+  float offset;
+};
 
-inline constexpr float kSmallestInt8Block = 1e-30F;
+// Rounds 32 activations to multiples k of a scale: scale = (max x - min x) / 254, k = x * (254 /
+// (max x - min x)) to nearest, ties to even, in fp32; the codes are k minus the k of min x, and the
+// offset is that times the scale. So zero is exact, which matters where most of a block is zero. A
+// block whose numbers differ by at most 1e-30 has scale zero, codes zero and the offset min x; one
+// with a NaN, an infinity or a difference beyond fp32 gets scale NaN and codes zero, so that every
+// product with it is NaN.
+RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept;
+
+// One less than codes count, because both ends are rounded.
+inline constexpr float kInt8CodeRange = 254.0F;
+inline constexpr float kSmallestInt8Range = 1e-30F;
 
 }  // namespace fathom::numeric

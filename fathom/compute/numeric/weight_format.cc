@@ -9,6 +9,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/compute/numeric/ggml_blocks.h"
+#include "fathom/compute/numeric/int8_blocks.h"
 #include "fathom/compute/numeric/small_floats.h"
 
 namespace fathom::numeric {
@@ -124,6 +125,17 @@ void decode_blocks(const WeightView& view, Index row, Index first, Index count, 
   }
 }
 
+template <typename Real>
+void decode_int8_blocks(const WeightView& view, Index row, Index first, Index count, Real* out) {
+  Int8Block block;
+  for (Index i = 0; i < count; i += kInt8BlockColumns) {
+    read_int8_block(view, row, (first + i) / kInt8BlockColumns, block);
+    for (Index j = 0; j < kInt8BlockColumns; ++j) {
+      out[i + j] = static_cast<float>(block.codes[j]) * block.scale + block.minimum;
+    }
+  }
+}
+
 }  // namespace
 
 const WeightFormatInfo& info(WeightFormat format) {
@@ -156,6 +168,7 @@ float scale_at(const WeightView& view, Index row, Index column) noexcept {
 
 WeightView WeightView::slice_rows(Index first, Index count) const {
   FATHOM_DCHECK(first >= 0 && count >= 0 && first + count <= rows);
+  FATHOM_CHECK(layout == WeightLayout::Rows || first % kPanelRows == 0);
   WeightView slice = *this;
   slice.rows = count;
   slice.data = data + first * row_stride_bytes;
@@ -166,6 +179,9 @@ WeightView WeightView::slice_rows(Index first, Index count) const {
 template <typename Real>
 void decode_row(
     const WeightView& view, Index row, Index first_column, Index count, Real* out) noexcept {
+  if (view.layout == WeightLayout::Panels) {
+    return decode_int8_blocks(view, row, first_column, count, out);
+  }
   const std::byte* bytes = view.data + row * view.row_stride_bytes;
   switch (view.format) {
     case WeightFormat::F32:

@@ -45,6 +45,10 @@ enum class WeightFormat {
 
 enum class ScaleFormat { None, E8M0, F32 };
 
+// Row after row, as in files; or 16 rows interleaved (numeric/weight_panels.h).
+enum class WeightLayout { Rows, Panels };
+inline constexpr Index kPanelRows = 16;
+
 struct WeightFormatInfo {
   WeightFormat format;
   std::string_view name;
@@ -66,14 +70,15 @@ struct WeightView {
   Index rows = 0;
   Index columns = 0;
   const std::byte* data = nullptr;
-  Index row_stride_bytes = 0;
+  Index row_stride_bytes = 0;  // of panels: a 16th of one
   // Separate scales (Fp8: one per tile of 128 x 128; Fp4: one per row and 32 columns).
   ScaleFormat scale_format = ScaleFormat::None;
   const std::byte* scales = nullptr;
   Index scale_row_stride_bytes = 0;
   Index first_row = 0;  // of the matrix the scales belong to: a slice keeps its tiles
+  WeightLayout layout = WeightLayout::Rows;
 
-  // Rows [first, first + count).
+  // Rows [first, first + count); of panels, `first` is a multiple of 16.
   WeightView slice_rows(Index first, Index count) const;
 };
 

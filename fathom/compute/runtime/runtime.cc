@@ -61,6 +61,10 @@ Runtime::Runtime(const RuntimeOptions& options)
 
 Runtime::~Runtime() = default;
 
+bool Runtime::reads_panels() const {
+  return context_.numerics == ops::Numerics::Fast && backend_name_.starts_with("cpu");
+}
+
 std::vector<std::string> Runtime::fallbacks() const {
   std::vector<std::string> names;
   if (!backend_name_.starts_with("cpu")) {

@@ -299,4 +299,17 @@ std::vector<WeightSpec> weight_table(const ModelConfig& config) {
   return table.take();
 }
 
+bool is_multiplied(const ModelConfig& config, const WeightSpec& spec) {
+  switch (spec.key.role) {
+    case WeightRole::Embedding:
+      return config.is_head_tied;
+    case WeightRole::CompressorPositionBias:
+    case WeightRole::IndexerPositionBias:
+    case WeightRole::RouterTable:
+      return false;
+    default:
+      return spec.shape.size() > 1 && spec.key.block != Block::Mtp;
+  }
+}
+
 }  // namespace fathom::config

@@ -107,6 +107,10 @@ struct WeightSpec {
   Index num_elements() const;  // all experts together
 };
 
+// Whether a tensor is a matrix that activations are multiplied with, in every run: no vector, no
+// look-up table, nothing of a block that only drafts.
+bool is_multiplied(const ModelConfig& config, const WeightSpec& spec);
+
 // Every tensor of the config: model, layers in order, then MTP blocks.
 std::vector<WeightSpec> weight_table(const ModelConfig& config);
 

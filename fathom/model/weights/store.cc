@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/compute/numeric/weight_panels.h"
 #include "fathom/model/config/config_facts.h"
 #include "fathom/model/weights/gguf_format.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 using config::StorageClass;
 using config::WeightKey;
+using config::WeightRole;
 using config::WeightSpec;
 using formats::GgufType;
 using formats::SafetensorsDType;
@@ -187,6 +189,7 @@ class StoreBinder {
     }
     const Index num_experts = std::max<Index>(spec.num_experts, 1);
     bound.matrices.resize(to_size(num_experts));
+    bound.goes_into_panels = goes_into_panels(spec);
     const auto stacked = sources_.find({spec.key, -1});
     for (Index expert_idx = 0; expert_idx < num_experts; ++expert_idx) {
       const auto own = sources_.find({spec.key, expert_idx});
@@ -201,6 +204,15 @@ class StoreBinder {
       bind_matrix(spec, *source, is_own ? 0 : expert_idx, is_own ? 0 : spec.num_experts, bound,
                   bound.matrices[to_size(expert_idx)]);
     }
+  }
+
+  bool goes_into_panels(const WeightSpec& spec) const {
+    if (spec.key.role == WeightRole::OutputDown) {
+      // A group of its rows is a matrix of its own; a panel must not lie across two of them.
+      const Index group_rows = spec.shape.front() / config_.num_output_groups;
+      return group_rows % numeric::kPanelRows == 0;
+    }
+    return is_multiplied(config_, spec);
   }
 
   void report_missing(Store::Bound& bound, const std::string& name) {
@@ -372,6 +384,57 @@ const NamedView& Store::matrix(const WeightKey& key, Index expert_idx) const {
   const Bound& role = bound(key);
   FATHOM_CHECK(expert_idx >= 0 && expert_idx < to_index(role.matrices.size()));
   return role.matrices[to_size(expert_idx)];
+}
+
+void NamedView::check_scales() const {
+  if (const auto bad = numeric::find_bad_scale(view)) {
+    fail(ErrorCode::InvalidCheckpoint, name, ": the scale of row ", bad->row, ", block ",
+         bad->column, " is not a number (E8M0 255 or a NaN), expected a finite scale");
+  }
+}
+
+std::vector<Store::Place> Store::places_for_panels() const {
+  std::vector<Place> places;
+  for (const auto& [key, bound] : bound_) {
+    for (std::size_t idx = 0; bound.goes_into_panels && idx < bound.matrices.size(); ++idx) {
+      const numeric::WeightView& view = bound.matrices[idx].view;
+      if (view.data != nullptr && numeric::can_be_in_panels(view) &&
+          numeric::are_panels_as_small(view.format)) {
+        places.emplace_back(key, idx);
+      }
+    }
+  }
+  return places;
+}
+
+Index Store::bytes_in_panels() const {
+  Index num_bytes = 0;
+  for (const auto& [key, idx] : places_for_panels()) {
+    num_bytes += numeric::bytes_in_panels(bound_.at(key).matrices[idx].view);
+  }
+  return num_bytes;
+}
+
+void Store::put_into_panels(platform::ThreadPool& pool, const Progress& on_progress) {
+  const std::vector<Place> places = places_for_panels();
+  const Index total = bytes_in_panels();
+  auto memory = std::make_unique<PanelMemory>(total);
+  std::vector<numeric::WeightView> packed;
+  Index done = 0;
+  for (const auto& [key, idx] : places) {
+    const NamedView& named = bound_.at(key).matrices[idx];
+    named.check_scales();
+    packed.push_back(memory->pack(named.view, pool));
+    platform::give_back_pages(named.view.data, named.view.rows * named.view.row_stride_bytes);
+    done += numeric::bytes_in_panels(named.view);
+    if (on_progress) {
+      on_progress(done, total);
+    }
+  }
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    bound_.at(places[i].first).matrices[places[i].second].view = packed[i];
+  }
+  panels_ = std::move(memory);
 }
 
 Index Store::stored_bytes(const WeightKey& key) const {

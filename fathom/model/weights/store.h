@@ -5,9 +5,11 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fathom/base/platform/mapped_file.h"
@@ -15,6 +17,7 @@
 #include "fathom/model/config/weight_table.h"
 #include "fathom/model/weights/checkpoint.h"
 #include "fathom/model/weights/name_map.h"
+#include "fathom/model/weights/panel_memory.h"
 
 namespace fathom::weights {
 
@@ -22,6 +25,9 @@ namespace fathom::weights {
 struct NamedView {
   std::string name;
   numeric::WeightView view;
+
+  // Reads the scales; throws InvalidCheckpoint naming the tensor if one of them is not a number.
+  void check_scales() const;
 };
 
 class Store {
@@ -45,6 +51,15 @@ class Store {
   // An integer table [rows, columns] (hash routing), checked to lie in [0, limit).
   std::vector<std::int32_t> ids(const config::WeightKey& key, Index limit) const;
 
+  // Bytes that put_into_panels() would take.
+  Index bytes_in_panels() const;
+  // Puts matrices that products read as int8 blocks into panels, where those take no more memory
+  // than the rows, and gives the rows' pages back. Layers that were built before keep the rows.
+  // on_progress is told of done and total bytes and may throw, which leaves the store as it was.
+  // Throws InvalidCheckpoint naming a tensor with a scale that is no number, OutOfMemory.
+  using Progress = std::function<void(Index done, Index total)>;
+  void put_into_panels(platform::ThreadPool& pool, const Progress& on_progress = {});
+
   // Bytes of the role's tensors in the files, with scales, all experts together; of what is there.
   Index stored_bytes(const config::WeightKey& key) const;
 
@@ -59,11 +74,16 @@ class Store {
     const StoredTensor* table = nullptr;  // of an integer table, which has no view
     std::vector<Index> shape;
     std::string missing;  // the first name not found; the role cannot be read then
+    bool goes_into_panels = false;
   };
   const Bound& bound(const config::WeightKey& key) const;
+  // Matrices that put_into_panels() moves: role and index.
+  using Place = std::pair<config::WeightKey, std::size_t>;
+  std::vector<Place> places_for_panels() const;
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<config::WeightKey, Bound> bound_;
+  std::unique_ptr<PanelMemory> panels_;
   std::vector<std::string> missing_;
   std::vector<std::string> unexpected_;
 };

@@ -58,25 +58,12 @@ struct GroupKey {
 // The matrices of one format and shape: one to a set, or all experts of a layer.
 using WeightSets = std::vector<std::vector<WeightView>>;
 
-bool is_multiplied(const config::ModelConfig& config, const config::WeightSpec& spec) {
-  switch (spec.key.role) {
-    case WeightRole::Embedding:
-      return config.is_head_tied;
-    case WeightRole::CompressorPositionBias:
-    case WeightRole::IndexerPositionBias:
-    case WeightRole::RouterTable:
-      return false;
-    default:
-      return spec.shape.size() > 1 && spec.key.block != config::Block::Mtp;
-  }
-}
-
 // In the order of the weight table.
 std::vector<std::pair<GroupKey, WeightSets>> collect_groups(const config::ModelConfig& config,
                                                             const weights::Store& store) {
   std::vector<std::pair<GroupKey, WeightSets>> groups;
   for (const config::WeightSpec& spec : config::weight_table(config)) {
-    if (!is_multiplied(config, spec) || !store.has(spec.key)) {
+    if (!config::is_multiplied(config, spec) || !store.has(spec.key)) {
       continue;
     }
     std::vector<WeightView> set;
@@ -97,8 +84,14 @@ std::vector<std::pair<GroupKey, WeightSets>> collect_groups(const config::ModelC
   return groups;
 }
 
+bool is_in_panels(const WeightView& view) {
+  return view.layout == numeric::WeightLayout::Panels;
+}
+
 Index data_bytes(const WeightView& view) {
-  return view.rows * numeric::row_bytes(view.format, view.columns);
+  return is_in_panels(view) ? ceil_div(view.rows, numeric::kPanelRows) * numeric::kPanelRows *
+                                  view.row_stride_bytes
+                            : view.rows * numeric::row_bytes(view.format, view.columns);
 }
 
 Index set_bytes(const std::vector<WeightView>& set) {
@@ -133,6 +126,10 @@ class ColdWeights {
  private:
   // Separate scales stay where they are: they are a small part. Returns the end of the copy.
   static std::byte* move_to(std::byte* to, WeightView& view) {
+    if (is_in_panels(view)) {
+      const std::byte* const from = std::exchange(view.data, to);
+      return std::copy_n(from, data_bytes(view), to);
+    }
     const Index row_bytes = numeric::row_bytes(view.format, view.columns);
     std::byte* const begin = to;
     for (Index row = 0; row < view.rows; ++row) {

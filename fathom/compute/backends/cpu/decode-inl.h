@@ -161,6 +161,9 @@ HWY_INLINE const std::uint8_t* bytes_at(const numeric::WeightView& view,
 HWY_INLINE void decode_chunk(
     const numeric::WeightView& view, Index row, Index first, Index count, float* out) {
   using numeric::WeightFormat;
+  if (view.layout != numeric::WeightLayout::Rows) {
+    return numeric::decode_row(view, row, first, count, out);
+  }
   switch (view.format) {
     case WeightFormat::F32:
       std::memcpy(out, bytes_at(view, row, 4 * first), to_size(4 * count));

@@ -1,8 +1,9 @@
-// Integer matrix products: 16 rows of the weight at a time, times tokens in int8 blocks.
+// Integer matrix products: panels of 16 rows of the weight, times tokens in int8 blocks.
 //
-// Two shapes with the same arithmetic, block by block. For one or two tokens, which wait for
-// memory, rows are read as they lie (int8_rows-inl.h). For more, a panel of 512 columns is packed
-// into the first-level cache and multiplied with every token of the tile (int8_panel-inl.h).
+// Weights that are not in panels are put into one, 512 columns at a time. Two shapes with the same
+// arithmetic, block by block (int8_panels-inl.h): a few tokens, which wait for memory, multiply the
+// panel's bytes as they are read; for more tokens a chunk of 512 columns is spread into the
+// first-level cache and multiplied with every token of the tile.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/int8_linear.cc"
 #include <algorithm>
@@ -13,14 +14,13 @@
 
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/backends/cpu/expert_tiles.h"
-#include "fathom/compute/backends/cpu/int8_panel-inl.h"
-#include "fathom/compute/backends/cpu/int8_rows-inl.h"
+#include "fathom/compute/backends/cpu/int8_panels-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES("avx512vnni")  // which the instruction set has and Highway 1.0.3 leaves out
+HWY_PUSH_ATTRIBUTES("avx512vnni")
 #endif
 namespace fathom::cpu::HWY_NAMESPACE {
 namespace {
@@ -28,287 +28,165 @@ namespace {
 constexpr Index kTileTokens = 256;
 // Panels that share one reading of the activations.
 constexpr Index kMicroPanels = HWY_TARGET == HWY_AVX3_DL ? 2 : 1;
-constexpr Index kMicroTokens = HWY_TARGET == HWY_AVX3_DL ? 6 : (kRegisters == 1 ? 6 : 3);
-#if HWY_TARGET == HWY_AVX3_DL
-constexpr Index kMostTokensAsRows = 2;
-#endif
+constexpr Index kMicroTokens = kRegisters == 1 ? 6 : 3;
 
-// Sums of a tile between panels: [panel][token][row].
+// Sums of a tile between chunks: [panel][token][row].
 using Sums = float[kMicroPanels][kTileTokens][kPanelRows];
 
-#if HWY_TARGET == HWY_AVX3_DL
+// A chunk of rows put into a panel.
+struct PackedChunk {
+  static constexpr Index kMostBlockBytes = kPanelRows * (kBlock + 4);
+  alignas(64) std::uint8_t bytes[kChunkBlocks * kMostBlockBytes];
+};
 
-// sum += integer sums of the panel's blocks, scaled, for kPanels panels and kTokens tokens.
-template <Index kPanels, Index kTokens>
-// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
-HWY_INLINE void micro(const Panel* panels,
-                      const TokenRow* tokens,
-                      Index first_block,
-                      Index num_blocks,
-                      bool has_minimum,
-                      Index first_token,
-                      Sums& sums) {
-  const std::int8_t* x[to_size(kTokens)];
-  __m512 sum[to_size(kPanels)][to_size(kTokens)];
-  for (Index t = 0; t < kTokens; ++t) {
-    x[t] = tokens[t].codes + first_block * kBlock;
-    for (Index p = 0; p < kPanels; ++p) {
-      sum[p][t] = _mm512_load_ps(sums[p][first_token + t]);
-    }
+// Blocks [first_block, first_block + num_blocks) of rows from first_row on: in place where the
+// weight is in panels, else in `packed`.
+HWY_INLINE const std::uint8_t* read_panel(const numeric::WeightView& weight,
+                                          Index first_row,
+                                          Index first_block,
+                                          Index num_blocks,
+                                          PackedChunk& packed) {
+  if (weight.layout == numeric::WeightLayout::Panels) {
+    return reinterpret_cast<const std::uint8_t*>(weight.data) +
+           first_row * weight.row_stride_bytes +
+           first_block * numeric::panel_block(weight.format).bytes();
   }
-  for (Index block = 0; block < num_blocks; ++block) {
-    __m512i whole[to_size(kPanels)][to_size(kTokens)];
-    for (Index t = 0; t < kTokens; ++t) {
-      const __m512i offset = _mm512_set1_epi32(-kCodeOffset * tokens[t].sums[first_block + block]);
-      for (Index p = 0; p < kPanels; ++p) {
-        whole[p][t] = offset;
-      }
-    }
-#pragma GCC unroll 8
-    for (Index step = 0; step < kSteps; ++step) {
-      __m512i w[to_size(kPanels)];
-      for (Index p = 0; p < kPanels; ++p) {
-        w[p] = _mm512_load_si512(panels[p].codes[block][step]);
-      }
-#pragma GCC unroll 8
-      for (Index t = 0; t < kTokens; ++t) {
-        std::int32_t four;
-        std::memcpy(&four, x[t] + block * kBlock + step * kStepColumns, sizeof(four));
-        const __m512i column = _mm512_set1_epi32(four);
-        for (Index p = 0; p < kPanels; ++p) {
-          whole[p][t] = _mm512_dpbusd_epi32(whole[p][t], w[p], column);
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (Index t = 0; t < kTokens; ++t) {
-      const float x_scale = tokens[t].scales[first_block + block];
-      for (Index p = 0; p < kPanels; ++p) {
-        sum[p][t] =
-            add_block(sum[p][t], whole[p][t], _mm512_load_ps(panels[p].scales[block]), x_scale);
-        if (has_minimum) {
-          sum[p][t] = add_minimum(sum[p][t], _mm512_load_ps(panels[p].minima[block]), x_scale,
-                                  tokens[t].sums[first_block + block]);
-        }
-      }
-    }
-  }
-  for (Index t = 0; t < kTokens; ++t) {
-    for (Index p = 0; p < kPanels; ++p) {
-      _mm512_store_ps(sums[p][first_token + t], sum[p][t]);
-    }
-  }
+  numeric::pack_panel(weight, first_row, first_block, num_blocks, packed.bytes);
+  return packed.bytes;
 }
 
-#elif HWY_TARGET == HWY_SCALAR
+#if HWY_TARGET == HWY_AVX3_DL
 
-template <Index kPanels, Index kTokens>
-// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
-HWY_INLINE void micro(const Panel* panels,
-                      const TokenRow* tokens,
-                      Index first_block,
-                      Index num_blocks,
-                      bool has_minimum,
-                      Index first_token,
-                      Sums& sums) {
-  static_assert(kPanels == 1);
-  for (Index t = 0; t < kTokens; ++t) {
-    float* sum = sums[0][first_token + t];
-    for (Index block = 0; block < num_blocks; ++block) {
-      const std::int8_t* x = tokens[t].codes + (first_block + block) * kBlock;
-      const float x_scale = tokens[t].scales[first_block + block];
-      const auto codes = static_cast<float>(tokens[t].sums[first_block + block]);
-      for (Index row = 0; row < kPanelRows; ++row) {
-        std::int32_t whole = 0;
-        for (Index k = 0; k < kBlock; ++k) {
-          whole += std::int32_t{panels->codes[block][k / 2][row][k % 2]} * std::int32_t{x[k]};
-        }
-        sum[row] += static_cast<float>(whole) * (panels->scales[block][row] * x_scale);
-        if (has_minimum) {
-          sum[row] += panels->minima[block][row] * (x_scale * codes);
-        }
-      }
-    }
-  }
+HWY_INLINE const ColumnCode* block_codes(const std::uint8_t* codes, ColumnCode* /*spread*/) {
+  return codes;
 }
 
 #else
 
-// Exact integer sums of 16 rows. Highway leaves open which half of a pair goes to which sum until
-// both are added up at the end.
-struct IntegerLanes {
-  using D32 = hn::RebindToSigned<D>;
-  using D16 = hn::Repartition<std::int16_t, D32>;
-  HWY_INLINE IntegerLanes() {}  // NOLINT(modernize-use-equals-default): as LaneSet
-  hn::Vec<D32> even[kRegisters];
-  hn::Vec<D32> odd[kRegisters];
-};
+// A block's codes, as wide as they are multiplied.
+HWY_INLINE const ColumnCode* block_codes(const std::uint8_t* codes, ColumnCode* spread) {
+  std::copy_n(codes, kBlock, spread);
+  return spread;
+}
 
-template <Index kPanels, Index kTokens>
+#endif
+
+// sums += kPanels panels times kTokens tokens from `token` on.
+template <bool kHasMinimum, Index kPanels, Index kTokens>
 // NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
-HWY_INLINE void micro(const Panel* panels,
+HWY_INLINE void micro(const ReadyPanel* panels,
                       const TokenRow* tokens,
                       Index first_block,
                       Index num_blocks,
-                      bool has_minimum,
-                      Index first_token,
+                      Index token,
                       Sums& sums) {
-  static_assert(kPanels == 1);
-  const IntegerLanes::D32 d32;
-  const IntegerLanes::D16 d16;
+  V sum[to_size(kRegisters)][to_size(kPanels)][to_size(kTokens)];
+  for (Index i = 0; i < kRegisters; ++i) {
+    for (Index p = 0; p < kPanels; ++p) {
+      for (Index t = 0; t < kTokens; ++t) {
+        sum[i][p][t] = hn::Load(D(), sums[p][token + t] + i * kWidth);
+      }
+    }
+  }
   for (Index block = 0; block < num_blocks; ++block) {
-    IntegerLanes whole[to_size(kTokens)];
-    std::int16_t x[to_size(kTokens)][kBlock];
-    for (Index t = 0; t < kTokens; ++t) {
-      for (Index i = 0; i < kRegisters; ++i) {
-        whole[t].even[i] = hn::Zero(d32);
-        whole[t].odd[i] = hn::Zero(d32);
-      }
-      std::copy_n(tokens[t].codes + (first_block + block) * kBlock, kBlock, x[t]);
+    const PanelCode* codes[to_size(kPanels)];
+    for (Index p = 0; p < kPanels; ++p) {
+      codes[p] = panels[p].codes + block * panels[p].block_stride;
     }
-    for (Index step = 0; step < kSteps; ++step) {
-      for (Index i = 0; i < kRegisters; ++i) {
-        const auto w = hn::LoadU(d16, panels->codes[block][step][i * kWidth]);
+    const ColumnCode* x[to_size(kTokens)];
+    ColumnCode spread[to_size(kTokens)][kBlock];
+    for (Index t = 0; t < kTokens; ++t) {
+      x[t] = block_codes(tokens[token + t].codes + (first_block + block) * kBlock, spread[t]);
+    }
+    for (Index i = 0; i < kRegisters; ++i) {
+      Products products[to_size(kPanels)][to_size(kTokens)];
+#pragma GCC unroll 8
+      for (Index step = 0; step < kSteps; ++step) {
+        const Index at = step * kStepBytes + i * kWidth * kStepColumns;
+#pragma GCC unroll 8
         for (Index t = 0; t < kTokens; ++t) {
-          std::int32_t pair;
-          std::memcpy(&pair, x[t] + step * kStepColumns, sizeof(pair));
-          whole[t].even[i] = hn::ReorderWidenMulAccumulate(
-              d32, w, hn::BitCast(d16, hn::Set(d32, pair)), whole[t].even[i], whole[t].odd[i]);
+          const Products::Columns columns = Products::columns(x[t] + step * kStepColumns);
+          for (Index p = 0; p < kPanels; ++p) {
+            products[p][t].add(Products::load(codes[p] + at), columns);
+          }
+        }
+      }
+#pragma GCC unroll 8
+      for (Index t = 0; t < kTokens; ++t) {
+        const auto of_token = block_of_token<kHasMinimum>(tokens[token + t], first_block + block);
+        for (Index p = 0; p < kPanels; ++p) {
+          const BlockOfRows rows = {hn::Load(D(), panels[p].scales[block] + i * kWidth),
+                                    hn::Load(D(), panels[p].sums[block] + i * kWidth),
+                                    hn::Load(D(), panels[p].minima[block] + i * kWidth)};
+          sum[i][p][t] =
+              add_block<kHasMinimum>(sum[i][p][t], products[p][t].total(), rows, of_token);
         }
       }
     }
-    for (Index t = 0; t < kTokens; ++t) {
-      const V x_scale = hn::Set(D(), tokens[t].scales[first_block + block]);
-      const V codes = hn::Set(D(), static_cast<float>(tokens[t].sums[first_block + block]));
-      float* at = sums[0][first_token + t];
-      for (Index i = 0; i < kRegisters; ++i) {
-        const V integer =
-            hn::ConvertTo(D(), hn::RearrangeToOddPlusEven(whole[t].even[i], whole[t].odd[i]));
-        const V scale = hn::Mul(hn::Load(D(), panels->scales[block] + i * kWidth), x_scale);
-        V sum = hn::MulAdd(integer, scale, hn::Load(D(), at + i * kWidth));
-        if (has_minimum) {
-          sum = hn::MulAdd(hn::Load(D(), panels->minima[block] + i * kWidth),
-                           hn::Mul(x_scale, codes), sum);
-        }
-        hn::Store(sum, D(), at + i * kWidth);
+  }
+  for (Index i = 0; i < kRegisters; ++i) {
+    for (Index p = 0; p < kPanels; ++p) {
+      for (Index t = 0; t < kTokens; ++t) {
+        hn::Store(sum[i][p][t], D(), sums[p][token + t] + i * kWidth);
       }
     }
   }
 }
 
-#endif
-
-template <Index kPanels>
-// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
-HWY_INLINE void multiply_panels(const Panel* panels,
+template <bool kHasMinimum, Index kPanels>
+HWY_INLINE void multiply_panels(const ReadyPanel* panels,
                                 const TokenRow* tokens,
                                 Index num_tokens,
                                 Index first_block,
                                 Index num_blocks,
-                                bool has_minimum,
                                 Sums& sums) {
   Index token = 0;
-  for (; token + kMicroTokens <= num_tokens; token += kMicroTokens) {
-    micro<kPanels, kMicroTokens>(panels, tokens + token, first_block, num_blocks, has_minimum,
-                                 token, sums);
-  }
-  const auto rest = [&](auto count) HWY_ATTR {
-    micro<kPanels, decltype(count)::value>(panels, tokens + token, first_block, num_blocks,
-                                           has_minimum, token, sums);
+  const auto next = [&](auto count) HWY_ATTR {
+    micro<kHasMinimum, kPanels, decltype(count)::value>(panels, tokens, first_block, num_blocks,
+                                                        token, sums);
     token += decltype(count)::value;
   };
-  if (num_tokens - token >= 4) {
-    rest(std::integral_constant<Index, 4>());
+  while (num_tokens - token >= kMicroTokens) {
+    next(std::integral_constant<Index, kMicroTokens>());
+  }
+  if (kMicroTokens > 4 && num_tokens - token >= 4) {
+    next(std::integral_constant<Index, 4>());
   }
   if (num_tokens - token >= 2) {
-    rest(std::integral_constant<Index, 2>());
+    next(std::integral_constant<Index, 2>());
   }
   if (num_tokens > token) {
-    rest(std::integral_constant<Index, 1>());
+    next(std::integral_constant<Index, 1>());
   }
 }
-
-#if HWY_TARGET == HWY_AVX3_DL
-
-// Rows [first_row, end_row) times kTokens tokens, read as they lie.
-template <typename Scales, Index kTokens, typename Codes>
-HWY_INLINE void read_rows(const Codes& codes,
-                          const numeric::WeightView& weight,
-                          Index first_row,
-                          Index end_row,
-                          const TokenRow* tokens) {
-  for (Index row = first_row; row < end_row; row += kPanelRows) {
-    __m512 sums[to_size(kTokens)];
-    for (Index t = 0; t < kTokens; ++t) {
-      sums[t] = _mm512_setzero_ps();
-    }
-    multiply_rows<Scales, kTokens>(codes, row_pointers(weight, row), weight.columns / kBlock,
-                                   tokens, sums);
-    const auto inside = static_cast<__mmask16>((1U << std::min(kPanelRows, end_row - row)) - 1);
-    for (Index t = 0; t < kTokens; ++t) {
-      _mm512_mask_storeu_ps(tokens[t].out + row, inside, sums[t]);
-    }
-  }
-}
-
-// One or two tokens, in the formats that models are mostly stored in; false for others.
-bool compute_few(const numeric::WeightView& weight,
-                 Index first_row,
-                 Index end_row,
-                 const TokenRow* tokens,
-                 Index num_tokens) {
-  if (num_tokens > kMostTokensAsRows || weight.columns % (2 * kBlock) != 0) {
-    return false;
-  }
-  return with_block_format(weight, [&](const auto& codes, auto scales_type) HWY_ATTR {
-    using Scales = typename decltype(scales_type)::type;
-    if (num_tokens == 1) {
-      read_rows<Scales, 1>(codes, weight, first_row, end_row, tokens);
-    } else {
-      read_rows<Scales, 2>(codes, weight, first_row, end_row, tokens);
-    }
-  });
-}
-
-#else
-
-bool compute_few(const numeric::WeightView& /*weight*/,
-                 Index /*first_row*/,
-                 Index /*end_row*/,
-                 const TokenRow* /*tokens*/,
-                 Index /*num_tokens*/) {
-  return false;
-}
-
-#endif
 
 // Rows [first_row, end_row) of the weight times up to kTileTokens tokens.
-void compute_tile(const numeric::WeightView& weight,
-                  Index first_row,
-                  Index end_row,
-                  const TokenRow* tokens,
-                  Index num_tokens) {
-  if (compute_few(weight, first_row, end_row, tokens, num_tokens)) {
-    return;
-  }
-  alignas(64) Panel panels[kMicroPanels];
+template <bool kHasNibbles, typename Scales, bool kHasMinimum>
+HWY_INLINE void compute_many(const numeric::WeightView& weight,
+                             Index first_row,
+                             Index end_row,
+                             const TokenRow* tokens,
+                             Index num_tokens) {
+  alignas(64) ReadyPanel panels[kMicroPanels];
   alignas(64) Sums sums;
+  PackedChunk packed[kMicroPanels];
   const Index num_blocks = weight.columns / kBlock;
-  const bool has_minimum = numeric::has_int8_minimum(weight.format);
   for (Index row = first_row; row < end_row; row += kMicroPanels * kPanelRows) {
     const Index num_panels = std::min(kMicroPanels, ceil_div(end_row - row, kPanelRows));
     for (Index p = 0; p < num_panels; ++p) {
       std::fill_n(sums[p][0], num_tokens * kPanelRows, 0.0F);
     }
-    for (Index first = 0; first < num_blocks; first += kPanelBlocks) {
-      const Index count = std::min(kPanelBlocks, num_blocks - first);
+    for (Index first = 0; first < num_blocks; first += kChunkBlocks) {
+      const Index count = std::min(kChunkBlocks, num_blocks - first);
       for (Index p = 0; p < num_panels; ++p) {
-        pack_panel(weight, row + p * kPanelRows, first, count, panels[p]);
+        make_ready<kHasNibbles, Scales, kHasMinimum>(
+            read_panel(weight, row + p * kPanelRows, first, count, packed[p]), weight.format, count,
+            panels[p]);
       }
       if (num_panels == 1) {
-        multiply_panels<1>(panels, tokens, num_tokens, first, count, has_minimum, sums);
+        multiply_panels<kHasMinimum, 1>(panels, tokens, num_tokens, first, count, sums);
       } else {
-        multiply_panels<kMicroPanels>(panels, tokens, num_tokens, first, count, has_minimum, sums);
+        multiply_panels<kHasMinimum, kMicroPanels>(panels, tokens, num_tokens, first, count, sums);
       }
     }
     for (Index p = 0; p < num_panels; ++p) {
@@ -321,37 +199,111 @@ void compute_tile(const numeric::WeightView& weight,
   }
 }
 
+#if HWY_TARGET == HWY_AVX3_DL
+
+// As compute_many, for at most kTokens tokens and more than half of them. The last token stands in
+// for those that lack: memory sets the pace.
+template <bool kHasNibbles, typename Scales, bool kHasMinimum, Index kTokens>
+HWY_INLINE void compute_few(const numeric::WeightView& weight,
+                            Index first_row,
+                            Index end_row,
+                            const TokenRow* given,
+                            Index num_tokens) {
+  TokenRow tokens[to_size(kTokens)];
+  for (Index t = 0; t < kTokens; ++t) {
+    tokens[t] = given[std::min(t, num_tokens - 1)];
+  }
+  PackedChunk packed;
+  const Index num_blocks = weight.columns / kBlock;
+  for (Index row = first_row; row < end_row; row += kPanelRows) {
+    V sums[to_size(kTokens)];
+    for (Index t = 0; t < kTokens; ++t) {
+      sums[t] = hn::Zero(D());
+    }
+    for (Index first = 0; first < num_blocks; first += kChunkBlocks) {
+      const Index count = std::min(kChunkBlocks, num_blocks - first);
+      multiply_few<kHasNibbles, Scales, kHasMinimum>(read_panel(weight, row, first, count, packed),
+                                                     weight.format, first, count, tokens, sums);
+    }
+    const auto inside = static_cast<__mmask16>((1U << std::min(kPanelRows, end_row - row)) - 1);
+    for (Index t = 0; t < kTokens; ++t) {
+      _mm512_mask_storeu_ps(tokens[t].out + row, inside, sums[t].raw);
+    }
+  }
+}
+
+#endif
+
+void compute_tile(const numeric::WeightView& weight,
+                  Index first_row,
+                  Index end_row,
+                  const TokenRow* tokens,
+                  Index num_tokens) {
+  with_panel_format(weight.format, [&](auto nibbles, auto scales, auto minimum) HWY_ATTR {
+    constexpr bool kHasNibbles = decltype(nibbles)::value;
+    constexpr bool kHasMinimum = decltype(minimum)::value;
+    using Scales = decltype(scales);
+#if HWY_TARGET == HWY_AVX3_DL
+    const auto few = [&](auto count) HWY_ATTR {
+      compute_few<kHasNibbles, Scales, kHasMinimum, decltype(count)::value>(
+          weight, first_row, end_row, tokens, num_tokens);
+    };
+    if (num_tokens <= 1) {
+      return few(std::integral_constant<Index, 1>());
+    }
+    if (num_tokens <= 2) {
+      return few(std::integral_constant<Index, 2>());
+    }
+    if (num_tokens <= 4) {
+      return few(std::integral_constant<Index, 4>());
+    }
+    if (num_tokens <= 8) {
+      return few(std::integral_constant<Index, 8>());
+    }
+#endif
+    compute_many<kHasNibbles, Scales, kHasMinimum>(weight, first_row, end_row, tokens, num_tokens);
+  });
+}
+
 TokenRow token_row(const ops::Int8Rows& x, Index idx, float* out) {
-  return {x.codes.row(idx), x.scales.row(idx), x.sums.row(idx), out};
+  return {x.codes.row(idx), x.scales.row(idx), x.offsets.row(idx), x.sums.row(idx), out};
 }
 
 // As numeric::round_to_int8_block, and the sum of the codes.
-HWY_INLINE void round_block(const float* x, std::int8_t* codes, float& scale, std::int32_t& sum) {
-  const hn::RebindToSigned<D> d32;
-  const hn::Rebind<std::int8_t, D> d8;
-  V most = hn::Zero(D());
+HWY_INLINE numeric::RoundedBlock round_block(const float* x,
+                                             std::uint8_t* codes,
+                                             std::int32_t& sum) {
+  const hn::Rebind<std::uint8_t, D> d8;
+  V least = hn::LoadU(D(), x);
+  V most = least;
   bool is_finite = true;
   for (Index i = 0; i < kBlock; i += kWidth) {
     const V value = hn::LoadU(D(), x + i);
     is_finite = is_finite && hn::AllTrue(D(), hn::IsFinite(value));
-    most = hn::Max(most, hn::Abs(value));
+    least = hn::Min(least, value);
+    most = hn::Max(most, value);
   }
-  const float largest = hn::GetLane(hn::MaxOfLanes(D(), most));
+  const float smallest = hn::GetLane(hn::MinOfLanes(D(), least));
+  const float range = hn::GetLane(hn::MaxOfLanes(D(), most)) - smallest;
+  is_finite = is_finite && range <= std::numeric_limits<float>::max();
   sum = 0;
-  if (!is_finite || !(largest > numeric::kSmallestInt8Block)) {
-    std::fill_n(codes, kBlock, std::int8_t{0});
-    scale = is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN();
-    return;
+  if (!is_finite || !(range > numeric::kSmallestInt8Range)) {
+    std::fill_n(codes, kBlock, std::uint8_t{0});
+    return is_finite ? numeric::RoundedBlock{0.0F, smallest}
+                     : numeric::RoundedBlock{std::numeric_limits<float>::quiet_NaN(), 0.0F};
   }
-  const V factor = hn::Set(D(), 127.0F / largest);
-  auto total = hn::Zero(d32);
+  const float scale = range / numeric::kInt8CodeRange;
+  const V factor = hn::Set(D(), numeric::kInt8CodeRange / range);
+  const V first = hn::Round(hn::Mul(hn::Set(D(), smallest), factor));
+  auto total = hn::Zero(D32());
   for (Index i = 0; i < kBlock; i += kWidth) {
-    const auto code = hn::NearestInt(hn::Mul(hn::LoadU(D(), x + i), factor));
-    total = hn::Add(total, code);
-    hn::StoreU(hn::DemoteTo(d8, code), d8, codes + i);
+    const V multiple = hn::Round(hn::Mul(hn::LoadU(D(), x + i), factor));
+    const auto code = hn::DemoteTo(d8, hn::ConvertTo(D32(), hn::Sub(multiple, first)));
+    total = hn::Add(total, hn::PromoteTo(D32(), code));
+    hn::StoreU(code, d8, codes + i);
   }
-  sum = hn::GetLane(hn::SumOfLanes(d32, total));
-  scale = largest / 127.0F;
+  sum = hn::GetLane(hn::SumOfLanes(D32(), total));
+  return {scale, scale * hn::GetLane(first)};
 }
 
 // Rows of a tile: long enough for memory to be read in long sweeps, short enough to share out.
@@ -364,8 +316,11 @@ constexpr Index tile_rows(Index num_rows) {
 void round_to_int8(const ops::RoundToInt8Args<float>& args, platform::ThreadPool& pool) {
   pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
     for (Index idx = 0; idx < args.x.columns / kBlock; ++idx) {
-      round_block(args.x.row(row) + idx * kBlock, args.out.codes.row(row) + idx * kBlock,
-                  args.out.scales.row(row)[idx], args.out.sums.row(row)[idx]);
+      const numeric::RoundedBlock rounded =
+          round_block(args.x.row(row) + idx * kBlock, args.out.codes.row(row) + idx * kBlock,
+                      args.out.sums.row(row)[idx]);
+      args.out.scales.row(row)[idx] = rounded.scale;
+      args.out.offsets.row(row)[idx] = rounded.offset;
     }
   });
 }

@@ -63,39 +63,58 @@ TEST(Int8Blocks, CodeTimesScalePlusMinimumIsTheDecodedNumber) {
   }
 }
 
-TEST(Int8Blocks, TheLargestActivationBecomes127) {
+TEST(Int8Blocks, ActivationsAreMultiplesOfAScaleThatSpansThem) {
   float x[32] = {};
-  x[3] = -5.08F;
-  x[4] = 2.54F;
-  std::int8_t codes[32];
-  const float scale = round_to_int8_block(x, codes);
-  EXPECT_EQ(codes[3], -127);
-  EXPECT_EQ(codes[4], 64);  // 63.5 to even
-  EXPECT_EQ(codes[0], 0);
-  EXPECT_FLOAT_EQ(scale, 0.04F);
+  x[3] = -5.0F;
+  x[4] = 20.4F;
+  x[5] = 0.05F;
+  x[6] = 0.25F;
+  std::uint8_t codes[32];
+  const RoundedBlock block = round_to_int8_block(x, codes);
+  EXPECT_FLOAT_EQ(block.scale, 0.1F);
+  EXPECT_FLOAT_EQ(block.offset, -5.0F);
+  EXPECT_EQ(codes[3], 0);
+  EXPECT_EQ(codes[4], 254);
+  EXPECT_EQ(codes[6] - codes[0], 2);  // 2.5 to even
+  EXPECT_EQ(static_cast<float>(codes[0]) * block.scale + block.offset, 0.0F);
+}
+
+TEST(Int8Blocks, LargeNumbersThatDifferLittleStayInTheirRange) {
+  float x[32];
+  std::fill_n(x, 32, 1e6F);
+  x[9] = 1e6F + 0.125F;
+  std::uint8_t codes[32];
+  const RoundedBlock block = round_to_int8_block(x, codes);
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_NEAR(static_cast<float>(codes[i]) * block.scale + block.offset, x[i], 0.25F);
+  }
 }
 
 TEST(Int8Blocks, TheErrorIsAtMostHalfAStep) {
   std::mt19937 random(4);
-  std::normal_distribution<float> normal;
+  std::normal_distribution<float> normal(1.0F);
   for (int round = 0; round < 1000; ++round) {
     float x[32];
     for (float& value : x) {
       value = normal(random);
     }
-    std::int8_t codes[32];
-    const float scale = round_to_int8_block(x, codes);
+    std::uint8_t codes[32];
+    const RoundedBlock block = round_to_int8_block(x, codes);
     for (int i = 0; i < 32; ++i) {
-      EXPECT_LE(std::abs(static_cast<float>(codes[i]) * scale - x[i]), 0.5001F * scale);
+      const float rounded = static_cast<float>(codes[i]) * block.scale + block.offset;
+      EXPECT_LE(std::abs(rounded - x[i]), 0.5001F * block.scale);
     }
   }
 }
 
-TEST(Int8Blocks, ZerosAndTinyNumbersBecomeZeros) {
-  float x[32] = {};
-  x[7] = 1e-38F;
-  std::int8_t codes[32];
-  EXPECT_EQ(round_to_int8_block(x, codes), 0.0F);
+TEST(Int8Blocks, EqualNumbersAreExact) {
+  float x[32];
+  std::fill_n(x, 32, 0.3F);
+  x[7] += 1e-38F;
+  std::uint8_t codes[32];
+  const RoundedBlock block = round_to_int8_block(x, codes);
+  EXPECT_EQ(block.scale, 0.0F);
+  EXPECT_EQ(block.offset, 0.3F);
   EXPECT_EQ(codes[7], 0);
 }
 
@@ -104,10 +123,13 @@ TEST(Int8Blocks, ANumberThatIsNoneSpoilsItsBlock) {
        {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
     float x[32] = {1.0F};
     x[31] = bad;
-    std::int8_t codes[32];
-    EXPECT_TRUE(std::isnan(round_to_int8_block(x, codes)));
+    std::uint8_t codes[32];
+    EXPECT_TRUE(std::isnan(round_to_int8_block(x, codes).scale));
     EXPECT_EQ(codes[0], 0);
   }
+  float x[32] = {3e38F, -3e38F};  // their difference is infinite
+  std::uint8_t codes[32];
+  EXPECT_TRUE(std::isnan(round_to_int8_block(x, codes).scale));
 }
 
 }  // namespace

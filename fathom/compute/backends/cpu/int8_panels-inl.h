@@ -1,0 +1,402 @@
+// Panels of weights (numeric/weight_panels.h) as integer products read them: 16 rows times some
+// blocks of 32 columns.
+//
+// A lane is a row, so the integer sum of a block, its conversion and its scaling happen for 16 rows
+// at once, and every row keeps the one order of docs/numerics.md whatever else is computed.
+#if defined(FATHOM_CPU_INT8_PANELS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_CPU_INT8_PANELS_INL_H_
+#undef FATHOM_CPU_INT8_PANELS_INL_H_
+#else
+#define FATHOM_CPU_INT8_PANELS_INL_H_
+#endif
+
+#include <cstring>
+#include <type_traits>
+
+#include <hwy/cache_control.h>
+
+#include "fathom/compute/backends/cpu/decode-inl.h"
+#include "fathom/compute/backends/cpu/simd-inl.h"
+#include "fathom/compute/numeric/weight_panels.h"
+
+#if HWY_TARGET == HWY_AVX3_DL
+#include <immintrin.h>
+#endif
+
+HWY_BEFORE_NAMESPACE();
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_PUSH_ATTRIBUTES("avx512vnni")  // which the instruction set has and Highway 1.0.3 leaves out
+#endif
+namespace fathom::cpu::HWY_NAMESPACE {
+
+inline constexpr Index kPanelRows = numeric::kPanelRows;
+inline constexpr Index kBlock = numeric::kInt8BlockColumns;
+inline constexpr Index kSteps = numeric::kPanelSteps;
+inline constexpr Index kStepColumns = numeric::kPanelStepColumns;
+inline constexpr Index kStepBytes = kPanelRows * kStepColumns;
+inline constexpr Index kChunkBlocks = 16;  // of a panel, multiplied with all tokens at a time
+
+// VNNI multiplies bytes. Elsewhere the codes that are multiplied are 16 bits wide.
+#if HWY_TARGET == HWY_AVX3_DL
+using PanelCode = std::int8_t;
+using ColumnCode = std::uint8_t;
+#else
+using PanelCode = std::int16_t;
+using ColumnCode = std::int16_t;
+#endif
+
+// Scales (or minima) of a block's 16 rows.
+struct F16Scales {
+  static HWY_INLINE V read(const std::uint8_t* scales, Index first_row) {
+    return F16Weights::read(scales + 2 * first_row);
+  }
+};
+// Half of 2^(code - 127), as numeric::mxfp4_half_scale.
+struct E8m0Scales {
+  static HWY_INLINE V read(const std::uint8_t* scales, Index first_row) {
+    const hn::Rebind<std::uint8_t, D> d8;
+    const hn::RebindToUnsigned<D> d32;
+    const auto codes = hn::PromoteTo(d32, hn::LoadU(d8, scales + first_row));
+    const auto one = hn::Set(d32, 1);
+    const auto normal = hn::ShiftLeft<23>(hn::Sub(codes, one));
+    const auto is_zero = hn::Eq(codes, hn::Zero(d32));
+    const auto tiny = hn::IfThenElse(is_zero, hn::Set(d32, 0x00200000), hn::Set(d32, 0x00400000));
+    const auto is_tiny = hn::Or(is_zero, hn::Eq(codes, one));
+    return hn::BitCast(D(), hn::IfThenElse(is_tiny, tiny, normal));
+  }
+};
+
+// Calls body(std::bool_constant<has_nibbles>, Scales, std::bool_constant<has_minimum>).
+template <typename Body>
+HWY_INLINE void with_panel_format(numeric::WeightFormat format, const Body& body) {
+  using numeric::WeightFormat;
+  constexpr std::true_type kYes;
+  constexpr std::false_type kNo;
+  switch (format) {
+    case WeightFormat::Fp4:
+    case WeightFormat::Mxfp4:
+      return body(kYes, E8m0Scales(), kNo);
+    case WeightFormat::Q4_0:
+    case WeightFormat::IQ4_NL:
+      return body(kYes, F16Scales(), kNo);
+    case WeightFormat::Q4_1:
+      return body(kYes, F16Scales(), kYes);
+    case WeightFormat::Q5_1:
+      return body(kNo, F16Scales(), kYes);
+    default:  // Q8_0, Q5_0
+      return body(kNo, F16Scales(), kNo);
+  }
+}
+
+using D32 = hn::RebindToSigned<D>;
+using V32 = hn::Vec<D32>;
+
+// The exact integer sum of a block's products for kWidth rows and one token, in three ways. load()
+// reads one step of the rows from where the step's first of them is, columns() four codes of the
+// token.
+#if HWY_TARGET == HWY_AVX3_DL
+
+struct Products {
+  using Codes = __m512i;
+  using Columns = __m512i;
+  HWY_INLINE Products() : sum(hn::Zero(D32())) {}
+  static HWY_INLINE Codes load(const PanelCode* codes) { return _mm512_loadu_si512(codes); }
+  static HWY_INLINE Columns columns(const ColumnCode* x) {
+    std::int32_t four;
+    std::memcpy(&four, x, sizeof(four));
+    return _mm512_set1_epi32(four);
+  }
+  static HWY_INLINE Columns ones() { return _mm512_set1_epi8(1); }
+  HWY_INLINE void add(Codes codes, Columns columns) {
+    sum.raw = _mm512_dpbusd_epi32(sum.raw, columns, codes);
+  }
+  HWY_INLINE V32 total() const { return sum; }
+  V32 sum;
+};
+
+#elif HWY_TARGET == HWY_SCALAR
+
+struct Products {
+  using Codes = const PanelCode*;
+  using Columns = const ColumnCode*;
+  HWY_INLINE Products() = default;
+  static HWY_INLINE Codes load(const PanelCode* codes) { return codes; }
+  static HWY_INLINE Columns columns(const ColumnCode* x) { return x; }
+  static HWY_INLINE Columns ones() {
+    static constexpr ColumnCode kOnes[kStepColumns] = {1, 1, 1, 1};
+    return kOnes;
+  }
+  HWY_INLINE void add(Codes codes, Columns columns) {
+    for (Index i = 0; i < kStepColumns; ++i) {
+      sum += std::int32_t{codes[i]} * std::int32_t{columns[i]};
+    }
+  }
+  HWY_INLINE V32 total() const { return hn::Set(D32(), sum); }
+  std::int32_t sum = 0;
+};
+
+#else
+
+// Two registers of kWidth / 2 rows. Highway leaves open which half of a pair of products goes to
+// which sum until both are added up; then two neighbours make a row.
+struct Products {
+  using D16 = hn::Repartition<std::int16_t, D32>;
+  struct Codes {
+    HWY_INLINE Codes(hn::Vec<D16> a, hn::Vec<D16> b) : low(a), high(b) {}
+    hn::Vec<D16> low;
+    hn::Vec<D16> high;
+  };
+  using Columns = hn::Vec<D16>;
+  HWY_INLINE Products()
+      : low_even(hn::Zero(D32())),
+        low_odd(hn::Zero(D32())),
+        high_even(hn::Zero(D32())),
+        high_odd(hn::Zero(D32())) {}
+  static HWY_INLINE Codes load(const PanelCode* codes) {
+    return {hn::LoadU(D16(), codes), hn::LoadU(D16(), codes + 2 * kWidth)};
+  }
+  static HWY_INLINE Columns columns(const ColumnCode* x) {
+    std::int64_t four;
+    std::memcpy(&four, x, sizeof(four));
+    return hn::BitCast(D16(), hn::Set(hn::Repartition<std::int64_t, D16>(), four));
+  }
+  static HWY_INLINE Columns ones() { return hn::Set(D16(), 1); }
+  HWY_INLINE void add(Codes codes, Columns columns) {
+    low_even = hn::ReorderWidenMulAccumulate(D32(), codes.low, columns, low_even, low_odd);
+    high_even = hn::ReorderWidenMulAccumulate(D32(), codes.high, columns, high_even, high_odd);
+  }
+  HWY_INLINE V32 total() const {
+    const V32 low = hn::RearrangeToOddPlusEven(low_even, low_odd);
+    const V32 high = hn::RearrangeToOddPlusEven(high_even, high_odd);
+    return hn::Add(hn::ConcatEven(D32(), high, low), hn::ConcatOdd(D32(), high, low));
+  }
+  V32 low_even;
+  V32 low_odd;
+  V32 high_even;
+  V32 high_odd;
+};
+
+#endif
+
+// What the products of one block are multiplied with and added to: of kWidth rows, and of a token.
+struct BlockOfRows {
+  V scale;
+  V sum;      // of the codes, times the scale
+  V minimum;  // only read in formats that have one
+};
+struct BlockOfToken {
+  V scale;
+  V offset;
+  V total;  // of the rounded activations; only read in formats that have a minimum
+};
+
+// Adds a block's part of the products to their sums: the one arithmetic of all kernel shapes.
+template <bool kHasMinimum>
+HWY_INLINE V add_block(V sum, V32 whole, const BlockOfRows& rows, const BlockOfToken& token) {
+  sum = hn::MulAdd(hn::ConvertTo(D(), whole), hn::Mul(rows.scale, token.scale), sum);
+  sum = hn::MulAdd(rows.sum, token.offset, sum);
+  return kHasMinimum ? hn::MulAdd(rows.minimum, token.total, sum) : sum;
+}
+
+// One token's activations and where its results go.
+struct TokenRow {
+  const std::uint8_t* codes;
+  const float* scales;
+  const float* offsets;
+  const std::int32_t* sums;
+  float* out;
+};
+
+template <bool kHasMinimum>
+HWY_INLINE BlockOfToken block_of_token(const TokenRow& token, Index block) {
+  BlockOfToken x;
+  x.scale = hn::Set(D(), token.scales[block]);
+  x.offset = hn::Set(D(), token.offsets[block]);
+  if constexpr (kHasMinimum) {
+    const V codes = hn::Set(D(), static_cast<float>(token.sums[block]));
+    x.total = hn::MulAdd(x.scale, codes, hn::Mul(x.offset, hn::Set(D(), float{kBlock})));
+  }
+  return x;
+}
+
+#if HWY_TARGET != HWY_SCALAR
+
+// Two steps' codes from a register of nibbles. Bytes are looked up inside groups of 16, each of
+// which holds the whole table.
+class NibbleTable {
+ public:
+  using D8 = hn::Repartition<std::uint8_t, D>;
+  HWY_INLINE explicit NibbleTable(const numeric::NibbleCodeTable& table)
+      : values_(hn::LoadDup128(D8(), reinterpret_cast<const std::uint8_t*>(table.data()))) {}
+  HWY_INLINE hn::Vec<D8> even(hn::Vec<D8> pairs) const {
+    return hn::TableLookupBytes(values_, hn::And(pairs, hn::Set(D8(), 15)));
+  }
+  HWY_INLINE hn::Vec<D8> odd(hn::Vec<D8> pairs) const {
+    const hn::Repartition<std::uint16_t, D8> d16;
+    return even(hn::BitCast(D8(), hn::ShiftRight<4>(hn::BitCast(d16, pairs))));
+  }
+
+ private:
+  hn::Vec<D8> values_;
+};
+
+// Codes of a register of bytes, as wide as they are multiplied.
+HWY_INLINE void store_codes(hn::Vec<NibbleTable::D8> bytes, PanelCode* to) {
+#if HWY_TARGET == HWY_AVX3_DL
+  _mm512_storeu_si512(to, bytes.raw);
+#else
+  const Products::D16 d16;
+  const hn::Rebind<std::int8_t, Products::D16> d8;
+  const auto codes = hn::BitCast(hn::Repartition<std::int8_t, D>(), bytes);
+  hn::StoreU(hn::PromoteTo(d16, hn::LowerHalf(d8, codes)), d16, to);
+  hn::StoreU(hn::PromoteTo(d16, hn::UpperHalf(d8, codes)), d16, to + 2 * kWidth);
+#endif
+}
+
+#endif  // HWY_SCALAR
+
+// A chunk of a panel as it is multiplied with many tokens.
+struct ReadyPanel {
+  const PanelCode* codes;  // [step][row][column of the step] of the first block
+  Index block_stride;      // from block to block
+  alignas(64) float scales[kChunkBlocks][kPanelRows];
+  alignas(64) float sums[kChunkBlocks][kPanelRows];  // of a block's codes, times its scale
+  alignas(64) float minima[kChunkBlocks][kPanelRows];
+  alignas(64) PanelCode spread[kChunkBlocks * kSteps * kStepBytes];  // where codes may lie
+};
+
+// The codes of one block.
+template <bool kHasNibbles>
+HWY_INLINE void spread_codes(const std::uint8_t* from,
+                             const numeric::NibbleCodeTable& table,
+                             PanelCode* to) {
+#if HWY_TARGET == HWY_SCALAR
+  for (Index step = 0; step < kSteps; ++step) {
+    for (Index i = 0; i < kStepBytes; ++i) {
+      const std::uint8_t byte = from[(kHasNibbles ? step / 2 : step) * kStepBytes + i];
+      to[step * kStepBytes + i] = !kHasNibbles    ? static_cast<std::int8_t>(byte)
+                                  : step % 2 == 0 ? table[byte & 15U]
+                                                  : table[byte >> 4U];
+    }
+  }
+#else
+  const NibbleTable::D8 d8;
+  const NibbleTable nibbles(table);
+  for (Index step = 0; step < kSteps; step += kHasNibbles ? 2 : 1) {
+    for (Index i = 0; i < kStepBytes; i += 4 * kWidth) {
+      PanelCode* at = to + step * kStepBytes + i;
+      if constexpr (kHasNibbles) {
+        const auto pairs = hn::LoadU(d8, from + step / 2 * kStepBytes + i);
+        store_codes(nibbles.even(pairs), at);
+        store_codes(nibbles.odd(pairs), at + kStepBytes);
+      } else {
+        store_codes(hn::LoadU(d8, from + step * kStepBytes + i), at);
+      }
+    }
+  }
+#endif
+}
+
+HWY_INLINE V32 sum_of_codes(const PanelCode* codes, Index first_row) {
+  Products products;
+  for (Index step = 0; step < kSteps; ++step) {
+    products.add(Products::load(codes + step * kStepBytes + first_row * kStepColumns),
+                 Products::ones());
+  }
+  return products.total();
+}
+
+template <bool kHasNibbles, typename Scales, bool kHasMinimum>
+HWY_INLINE void make_ready(const std::uint8_t* blocks,
+                           numeric::WeightFormat format,
+                           Index num_blocks,
+                           ReadyPanel& out) {
+  constexpr bool kInPlace = HWY_TARGET == HWY_AVX3_DL && !kHasNibbles;
+  const numeric::PanelBlock shape = numeric::panel_block(format);
+  out.codes = out.spread;
+  out.block_stride = kSteps * kStepBytes;
+  if constexpr (kInPlace) {
+    out.codes = reinterpret_cast<const PanelCode*>(blocks + shape.codes_at());
+    out.block_stride = shape.bytes();
+  }
+  for (Index block = 0; block < num_blocks; ++block) {
+    const std::uint8_t* from = blocks + block * shape.bytes();
+    if constexpr (!kInPlace) {
+      spread_codes<kHasNibbles>(from + shape.codes_at(), numeric::nibble_codes(format),
+                                out.spread + block * out.block_stride);
+    }
+    const PanelCode* codes = out.codes + block * out.block_stride;
+    for (Index row = 0; row < kPanelRows; row += kWidth) {
+      const V scale = Scales::read(from, row);
+      hn::Store(scale, D(), out.scales[block] + row);
+      hn::Store(hn::Mul(hn::ConvertTo(D(), sum_of_codes(codes, row)), scale), D(),
+                out.sums[block] + row);
+      if constexpr (kHasMinimum) {
+        hn::Store(F16Scales::read(from + shape.minima_at(), row), D(), out.minima[block] + row);
+      }
+    }
+  }
+}
+
+#if HWY_TARGET == HWY_AVX3_DL
+
+// Blocks of a panel times a few tokens, which wait for memory: codes stay in registers, and memory
+// is fetched ahead, so far as measurement found best.
+template <bool kHasNibbles, typename Scales, bool kHasMinimum, Index kTokens>
+HWY_INLINE void multiply_few(const std::uint8_t* blocks,
+                             numeric::WeightFormat format,
+                             Index first_block,
+                             Index num_blocks,
+                             const TokenRow* tokens,
+                             V (&sums)[kTokens]) {
+  constexpr Index kAheadBytes = 8192;
+  constexpr Index kLineBytes = 64;
+  const numeric::PanelBlock shape = numeric::panel_block(format);
+  const NibbleTable::D8 d8;
+  const NibbleTable nibbles(numeric::nibble_codes(format));
+  for (Index block = 0; block < num_blocks; ++block) {
+    const std::uint8_t* from = blocks + block * shape.bytes();
+    for (Index at = 0; at < shape.bytes(); at += kLineBytes) {
+      hwy::Prefetch(from + kAheadBytes + at);
+    }
+    Products products[to_size(kTokens)];
+    Products codes;
+    const auto add_step = [&](Index step, __m512i step_codes) HWY_ATTR {
+      codes.add(step_codes, Products::ones());
+      for (Index t = 0; t < kTokens; ++t) {
+        const std::uint8_t* x = tokens[t].codes + (first_block + block) * kBlock;
+        products[t].add(step_codes, Products::columns(x + step * kStepColumns));
+      }
+    };
+#pragma GCC unroll 8
+    for (Index step = 0; step < kSteps; step += kHasNibbles ? 2 : 1) {
+      if constexpr (kHasNibbles) {
+        const auto pairs = hn::LoadU(d8, from + shape.codes_at() + step / 2 * kStepBytes);
+        add_step(step, nibbles.even(pairs).raw);
+        add_step(step + 1, nibbles.odd(pairs).raw);
+      } else {
+        add_step(step, _mm512_loadu_si512(from + shape.codes_at() + step * kStepBytes));
+      }
+    }
+    BlockOfRows rows;
+    rows.scale = Scales::read(from, 0);
+    rows.sum = hn::Mul(hn::ConvertTo(D(), codes.total()), rows.scale);
+    if constexpr (kHasMinimum) {
+      rows.minimum = F16Scales::read(from + shape.minima_at(), 0);
+    }
+    for (Index t = 0; t < kTokens; ++t) {
+      sums[t] = add_block<kHasMinimum>(sums[t], products[t].total(), rows,
+                                       block_of_token<kHasMinimum>(tokens[t], first_block + block));
+    }
+  }
+}
+
+#endif
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_POP_ATTRIBUTES
+#endif
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
