@@ -124,8 +124,8 @@ class NodeLlama:
         self.threads, self.cache_type = threads, cache_type
         self.process, self.errors, self.shape, self.context_size = None, None, None, 0
         if not (self.node_dir / "node_modules/node-llama-cpp/dist/index.js").is_file():
-            raise Failure(BAD_INPUT, f"no node_modules/node-llama-cpp in {self.node_dir}: run tools/install_oracles, or "
-                          f"`npm install --ignore-scripts {NODE_PACKAGE}` in a folder and give --node-dir FOLDER; "
+            raise Failure(BAD_INPUT, f"no node_modules/node-llama-cpp in {self.node_dir}: run tools/install_oracles, "
+                          f"or `npm install --ignore-scripts {NODE_PACKAGE}` in a folder and give --node-dir FOLDER; "
                           "--no-node leaves this engine out")
         if shutil.which(str(node)) is None:
             raise Failure(BAD_INPUT, f"no Node at {node}: run tools/install_oracles or give --node PATH (Node 20 or "
@@ -156,7 +156,8 @@ class NodeLlama:
         if not line:
             self.process.wait()
             self.errors.seek(0)
-            raise Failure(INTERNAL, f"{self.name} ended with {self.process.returncode}: {last_words(self.errors.read())}")
+            words = last_words(self.errors.read())
+            raise Failure(INTERNAL, f"{self.name} ended with {self.process.returncode}: {words}")
         return json.loads(line)
 
     def measure(self, figure):
@@ -190,7 +191,8 @@ class LlamaBench:
             raise Failure(BAD_INPUT, f"no program at {self.binary}: build llama-bench of llama.cpp or ik_llama.cpp and "
                           "give --llama-bench NAME=PATH")
         # Libraries lie beside the program in a build folder.
-        self.environment = {"LD_LIBRARY_PATH": f"{self.binary.resolve().parent}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
+        folders = f"{self.binary.resolve().parent}:{os.environ.get('LD_LIBRARY_PATH', '')}"
+        self.environment = {"LD_LIBRARY_PATH": folders}
         options = run([self.binary, "--help"], **self.environment)
         if re.search(r"--n-depth\b", options):
             self.behind = lambda before, count: ["-n", count, "-d", before]

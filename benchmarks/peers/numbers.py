@@ -5,7 +5,8 @@ import statistics
 
 def student_quantile(probability, num_degrees):
     """The t that a Student variable of so many degrees of freedom stays below; probability above a half."""
-    scale = math.exp(math.lgamma((num_degrees + 1) / 2) - math.lgamma(num_degrees / 2)) / math.sqrt(num_degrees * math.pi)
+    scale = math.exp(math.lgamma((num_degrees + 1) / 2) - math.lgamma(num_degrees / 2))
+    scale /= math.sqrt(num_degrees * math.pi)
 
     def below(t, num_steps=2000):  # Simpson's rule from 0, where half is below
         step = t / num_steps

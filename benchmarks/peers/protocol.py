@@ -74,7 +74,8 @@ class Comparison:
                 row = {}
                 for engine in self.engines:
                     start = time.monotonic()
-                    self.say(f"pair {pair_idx + 1} of {self.num_pairs}: {figure}, {engine.name}; {self.estimate.text()}")
+                    self.say(f"pair {pair_idx + 1} of {self.num_pairs}: {figure}, {engine.name}; "
+                             f"{self.estimate.text()}")
                     row[engine.name] = self.measure(engine, figure)
                     self.estimate.done((figure, engine.name), time.monotonic() - start)
                 self.pairs[figure].append(row)

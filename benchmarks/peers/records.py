@@ -14,6 +14,9 @@ from peers.failure import BAD_INPUT, IO, Failure
 from peers.protocol import LIMITS
 
 SCHEMA = 1
+REQUIRED = (("machine", "name", str), ("model", "label", str), ("model", "weights", str), ("model", "file_bytes", int),
+            ("settings", "threads", int), ("settings", "numerics", str))
+ENGINE_KEYS = ("name", "version", "commit", "load_s", "peak_rss_bytes")
 
 
 def machine_facts(name=None):
@@ -73,9 +76,12 @@ def check(path, records):
         require(isinstance(record, dict) and record.get("schema") == SCHEMA, path, where, f"schema {SCHEMA}")
         for key in ("id", "started"):
             require(isinstance(record.get(key), str), path, f"{where}.{key}", "a string")
-        for key, inner in (("machine", "name"), ("model", "label")):
-            require(isinstance(record.get(key), dict) and isinstance(record[key].get(inner), str), path,
-                    f"{where}.{key}.{inner}", "a string")
+        for key, inner, kind in REQUIRED:
+            require(isinstance(record.get(key), dict) and isinstance(record[key].get(inner), kind), path,
+                    f"{where}.{key}.{inner}", "a string" if kind is str else "an integer")
+        for number, engine in enumerate(record.get("engines") or [None]):
+            require(isinstance(engine, dict) and set(ENGINE_KEYS) <= set(engine), path, f"{where}.engines[{number}]",
+                    f"an object with {', '.join(ENGINE_KEYS)}")
         for number, figure in enumerate(record.get("figures", [])):
             check_figure(path, f"{where}.figures[{number}]", figure)
     return records

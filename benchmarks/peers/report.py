@@ -1,7 +1,9 @@
 """The table for people."""
+from peers.protocol import Figure
 
 INTERVAL_NOTE = ("(low..high): 95 % interval, Student's t over logarithms; of tokens/s over the runs of an engine, of "
-                 "ratios over pairs of runs that followed each other. Tokens/s and shares are medians, ratios geometric means.")
+                 "ratios over pairs of runs that followed each other. Tokens/s and shares are medians, ratios geometric "
+                 "means.")
 
 
 def digits(value):
@@ -17,7 +19,7 @@ def gigabytes(count):
 
 
 def rows_of(figure):
-    title = f"{figure['phase']} {figure['tokens']}" + (f" at {figure['context']}" if figure["phase"] == "decode" else "")
+    title = str(Figure(figure["phase"], figure["tokens"], figure["context"]))
     ratios = {ratio["peer"]: ratio for ratio in figure["ratios"]}
     for idx, engine in enumerate(figure["engines"]):
         ratio = ratios.get(engine["name"])
