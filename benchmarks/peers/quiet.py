@@ -10,6 +10,7 @@ PROC = pathlib.Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # All other processes together may use so many times the share of one: a quiet machine is never idle.
 TOTAL_FACTOR = 2
+USUAL_SHARE = 0.05
 SAY_AGAIN_S = 30
 
 

@@ -63,6 +63,10 @@ def check_figure(path, where, figure):
         for key in ("low", "high", "share", "share_low", "share_high"):
             require(key in engine and (engine[key] is None or is_number(engine[key])), path, f"{here}.{key}",
                     "a number or null")
+    for idx, pair in enumerate(figure.get("pairs") or [None]):
+        require(isinstance(pair, dict) and all(isinstance(sample, dict) and is_number(sample.get("others"))
+                                               for sample in pair.values()) and pair, path, f"{where}.pairs[{idx}]",
+                "an object of samples with others")
     for idx, ratio in enumerate(figure.get("ratios", [])):
         require(isinstance(ratio, dict) and isinstance(ratio.get("peer"), str) and is_number(ratio.get("ratio")), path,
                 f"{where}.ratios[{idx}]", "a peer and a number")

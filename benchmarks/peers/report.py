@@ -2,8 +2,8 @@
 from peers.protocol import Figure
 
 INTERVAL_NOTE = ("(low..high): 95 % interval, Student's t over logarithms; of tokens/s over the runs of an engine, of "
-                 "ratios over pairs of runs that followed each other. Tokens/s and shares are medians, ratios geometric "
-                 "means.")
+                 "ratios over pairs of runs that followed each other. Tokens/s and shares are medians, ratios are "
+                 "geometric means.")
 
 
 def digits(value):

@@ -32,9 +32,9 @@ def engine(name, speed, share):
             "share_low": share and 0.9 * share, "share_high": share and 1.1 * share}
 
 
-def make_record(label="small", started="2026-01-02T03:04:05+00:00", speed=200.0, **changes):
+def make_record(label="small", started="2026-01-02T03:04:05+00:00", speed=200.0, others=0.1, **changes):
     engines = [engine("fathom", speed, 0.5), engine("other <engine>", 100.0, 0.25)]
-    figure = {"context": 0, "engines": engines, "pairs": [{}, {}],
+    figure = {"context": 0, "engines": engines, "pairs": [{"fathom": {"others": 0.02}}, {"fathom": {"others": others}}],
               "ratios": [{"peer": "other <engine>", "ratio": 2.0, "low": 1.9, "high": 2.1}]}
     facts = {"version": "1", "commit": None, "load_s": None, "peak_rss_bytes": None, "note": None, "backend": None}
     return {"schema": 1, "id": started, "started": started, "ended": started, "complete": True,
@@ -125,6 +125,13 @@ class DrawPerformanceTest(unittest.TestCase):
         for speed in ("222", "444"):
             self.assertNotIn(speed, self.page.read_text())
         self.assertIn("2026-01-02 to 2026-03-01", self.picture("decode"))
+
+    def test_caption_tells_of_a_machine_that_was_not_quiet(self):
+        for others, is_told in ((0.1, False), (0.74, True)):
+            self.write(make_record(others=others))
+            self.draw("--write")
+            for text in (self.picture("decode"), self.page.read_text()):
+                self.assertEqual("not quiet: other processes used up to 0.7 processors" in text, is_told)
 
     def test_share_that_is_not_known_has_no_bar(self):
         record = make_record()
