@@ -158,7 +158,10 @@ class NodeLlama:
             self.errors.seek(0)
             words = last_words(self.errors.read())
             raise Failure(INTERNAL, f"{self.name} ended with {self.process.returncode}: {words}")
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except ValueError:
+            raise Failure(INTERNAL, f"{self.name}: expected JSON, found {last_words(line)!r}") from None
 
     def measure(self, figure):
         before, measured = tokens.draw(figure, self.shape["vocab_size"], self.shape["max_context_tokens"])

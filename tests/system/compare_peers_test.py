@@ -228,9 +228,8 @@ class ProgramTest(unittest.TestCase):
         words = [PROGRAM, self.model, "--fathom", fathom or self.dir / "fathom", "--quiet-share", 64,
                  "--quiet-seconds", 0.01, "--threads", 2,
                  *(engines or ("--no-node", "--llama-bench", f"ik={self.dir / 'llama-bench'}")), *arguments]
-        environment = {**os.environ, "CALLS": str(self.calls), **environment}
-        for name in ("FATHOM_BINARY", "FATHOM_NODE", "FATHOM_NODE_DIR", "FATHOM_LLAMA_BENCH"):
-            environment.pop(name, None)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FATHOM_")}
+        environment = {**inherited, "CALLS": str(self.calls), **environment}
         return subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 text=True, env=environment)
 
@@ -283,6 +282,22 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(self.calls.read_text().splitlines()[1], "bench -p 0 -n 0 -gp 64,4")
         _, err = self.run_program("--pairs", 1, code=2, BENCH_HELP="nothing")
         self.assertIn("neither --n-depth nor -gp", err)
+
+    def test_environment_names_engines_where_options_do_not(self):
+        found = f"a={self.dir / 'llama-bench'}"
+        out, _ = self.run_program("--pairs", 1, "--prompt", 8, "--decode", 0, "--json", engines=("--no-node",),
+                                  FATHOM_LLAMA_BENCH=found)
+        self.assertEqual([engine["name"] for engine in json.loads(out)["engines"]], ["fathom", "a"])
+        out, _ = self.run_program("--pairs", 1, "--prompt", 8, "--decode", 0, "--json", FATHOM_LLAMA_BENCH=found)
+        self.assertEqual([engine["name"] for engine in json.loads(out)["engines"]], ["fathom", "ik"])
+
+    def test_node_that_says_something_else_is_quoted(self):
+        (self.dir / "node").write_text("#!/bin/sh\nread line\necho surprise\n")
+        _, err = self.run_program("--pairs", 1, code=1, engines=("--node", self.dir / "node", "--node-dir", self.dir))
+        self.assertIn("expected JSON, found 'surprise'", err)
+        (self.dir / "node").write_text("#!/bin/sh\necho too old >&2\nexit 3\n")
+        _, err = self.run_program("--pairs", 1, code=1, engines=("--node", self.dir / "node", "--node-dir", self.dir))
+        self.assertIn("llama.cpp (npm) ended with 3: too old", err)
 
     def test_records_are_appended(self):
         for expected in (1, 2):
