@@ -235,7 +235,7 @@ class ProgramTest(unittest.TestCase):
 
     def run_program(self, *arguments, code=0, **options):
         process = self.start(*arguments, **options)
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=400)
         self.assertEqual(process.returncode, code, err)
         return out, err
 
