@@ -46,7 +46,7 @@ struct RoundedBlock {
   float offset;
 };
 
-// Rounds 32 activations to multiples k of a scale: scale = (max x - min x) / 254, k = x * (254 /
+// Rounds 32 activations to multiples k of a scale: scale = (max x - min x) / 252, k = x * (252 /
 // (max x - min x)) to nearest, ties to even, in fp32; the codes are k minus the k of min x, and the
 // offset is that times the scale. So zero is exact, which matters where most of a block is zero. A
 // block whose numbers differ by at most 1e-30 has scale zero, codes zero and the offset min x; one
@@ -54,8 +54,9 @@ struct RoundedBlock {
 // product with it is NaN.
 RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept;
 
-// One less than codes count, because both ends are rounded.
-inline constexpr float kInt8CodeRange = 254.0F;
+// Steps between the smallest and the largest number of a block. 254 is the most that fits, as both
+// ends are rounded; a few less are no worse (docs/numerics.md).
+inline constexpr float kInt8CodeRange = 252.0F;
 inline constexpr float kSmallestInt8Range = 1e-30F;
 
 }  // namespace fathom::numeric
