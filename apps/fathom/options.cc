@@ -35,6 +35,12 @@ std::function<void(std::int64_t, std::int64_t)> show_loading() {
 
 }  // namespace
 
+RunOptions RunOptions::with_numerics(const std::string& name) {
+  RunOptions options;
+  options.numerics = name;
+  return options;
+}
+
 ModelOptions RunOptions::model_options() const {
   return {.num_threads = num_threads,
           .backend = backend,

@@ -34,6 +34,7 @@ struct RunOptions {
   Index max_context = 0;                 // 0: the model's
   std::uint64_t cache_budget_bytes = 0;  // 0: no limit
 
+  static RunOptions with_numerics(const std::string& name);
   ModelOptions model_options() const;
 };
 

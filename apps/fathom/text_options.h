@@ -13,7 +13,7 @@
 namespace fathom::app {
 
 struct TextOptions {
-  RunOptions run;
+  RunOptions run = RunOptions::with_numerics("fast");  // docs/numerics.md says why it may
   std::string dialect;
   std::string thinking;  // on, off or nothing
   std::string effort;
