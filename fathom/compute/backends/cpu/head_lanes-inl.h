@@ -22,19 +22,18 @@ namespace fathom::cpu::HWY_NAMESPACE {
 inline constexpr Index kSetsAtOnce = kRegisters == 1 ? 2 : 1;
 inline constexpr Index kRowsAtOnce = kRegisters == 1 ? 8 : kRegisters == 2 ? 4 : 2;
 
-// lanes[k * 16 + l] = heads[l * width + k] for `count` <= 16 heads, zeros in the lanes behind.
-inline void spread_heads(const float* heads, Index count, Index width, float* lanes) {
+// lanes[k * 16 + l] = heads[l][k] for `count` <= 16 heads, zeros in the lanes behind.
+inline void spread_rows(const float* const* heads, Index count, Index width, float* lanes) {
   Index k = 0;
 #if HWY_TARGET != HWY_SCALAR
   const hn::CappedTag<float, 4> d4;
   for (; k + 4 <= width; k += 4) {
     Index head = 0;
     for (; head + 4 <= count; head += 4) {
-      const float* from = heads + head * width + k;
-      const auto a = hn::LoadU(d4, from);
-      const auto b = hn::LoadU(d4, from + width);
-      const auto c = hn::LoadU(d4, from + 2 * width);
-      const auto d = hn::LoadU(d4, from + 3 * width);
+      const auto a = hn::LoadU(d4, heads[head] + k);
+      const auto b = hn::LoadU(d4, heads[head + 1] + k);
+      const auto c = hn::LoadU(d4, heads[head + 2] + k);
+      const auto d = hn::LoadU(d4, heads[head + 3] + k);
       const auto ac_low = hn::InterleaveLower(d4, a, c);
       const auto ac_high = hn::InterleaveUpper(d4, a, c);
       const auto bd_low = hn::InterleaveLower(d4, b, d);
@@ -47,16 +46,25 @@ inline void spread_heads(const float* heads, Index count, Index width, float* la
     }
     for (; head < kLanes; ++head) {
       for (Index i = 0; i < 4; ++i) {
-        lanes[(k + i) * kLanes + head] = head < count ? heads[head * width + k + i] : 0;
+        lanes[(k + i) * kLanes + head] = head < count ? heads[head][k + i] : 0;
       }
     }
   }
 #endif
   for (; k < width; ++k) {
     for (Index head = 0; head < kLanes; ++head) {
-      lanes[k * kLanes + head] = head < count ? heads[head * width + k] : 0;
+      lanes[k * kLanes + head] = head < count ? heads[head][k] : 0;
     }
   }
+}
+
+// The same for heads that stand one behind another.
+inline void spread_heads(const float* heads, Index count, Index width, float* lanes) {
+  const float* each[to_size(kLanes)] = {};
+  for (Index head = 0; head < count; ++head) {
+    each[head] = heads + head * width;
+  }
+  spread_rows(each, count, width, lanes);
 }
 
 // sums[r][s] = for each head of set s, rows[r] . head. Sets stand `set_stride` numbers apart.
