@@ -39,8 +39,9 @@ struct AttentionProblem {
     for (const ops::VisibleRows& each : visible) {
       most = std::max(most, each.num_window_rows + each.num_compressed_rows);
     }
-    Grid<Real> scratch(pool.num_threads(),
-                       ops::SinkAttentionArgs<Real>::kHeadsPerTile * ceil_div(most, 16) * 16, 0);
+    using Args = ops::SinkAttentionArgs<Real>;
+    Grid<Real> scratch(Args::scratch_rows(pool.num_threads(), num_heads),
+                       Args::scratch_columns(width, most), 0);
     tensor::MatrixView<const std::int32_t> chosen;
     if (top_k > 0) {
       chosen = {selected.data(), rows, top_k, top_k};
@@ -128,9 +129,10 @@ AttentionProblem draw(Random& random, const Shape& shape, Rounding rounding) {
 }
 
 constexpr Shape kShapes[] = {
-    {1, 1, 16, 8, 0, 0, 0},   {1, 4, 64, 32, 70, 4, 0},     {3, 5, 96, 16, 40, 4, 5},
-    {2, 3, 40, 1, 33, 4, 16}, {33, 2, 32, 16, 0, 4, 4},     {2, 9, 192, 128, 300, 128, 0},
-    {5, 4, 7, 20, 17, 3, 0},  {1, 8, 512, 128, 500, 4, 64},
+    {1, 1, 16, 8, 0, 0, 0},     {1, 4, 64, 32, 70, 4, 0},     {3, 5, 96, 16, 40, 4, 5},
+    {2, 3, 40, 1, 33, 4, 16},   {33, 2, 32, 16, 0, 4, 4},     {2, 9, 192, 128, 300, 128, 0},
+    {5, 4, 7, 20, 17, 3, 0},    {1, 8, 512, 128, 500, 4, 64}, {9, 37, 72, 16, 30, 4, 6},
+    {2, 70, 130, 16, 90, 4, 0},
 };
 
 class SinkAttention : public OnEveryBackend {};

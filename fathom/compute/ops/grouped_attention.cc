@@ -22,12 +22,12 @@ void grouped_attention(Context& context, const GroupedAttention& attention) {
     FATHOM_CHECK(num_visible <= attention.values.num_rows);
     most_rows = std::max(most_rows, num_visible);
   }
-  const Index padded_rows = ceil_div(most_rows, 16) * 16;
   const tensor::Arena::Scope scope(context.arena);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
-    const tensor::Tensor scratch = context.allocate(
-        {context.num_threads, GroupedAttentionArgs<Real>::kQueriesPerTile * padded_rows});
+    const tensor::Tensor scratch =
+        context.allocate({context.num_threads, GroupedAttentionArgs<Real>::scratch_columns(
+                                                   attention.head_dim, most_rows)});
     kernels.grouped_attention.run({.query = attention.query.matrix<Real>(),
                                    .keys = attention.keys.table<Real>(),
                                    .values = attention.values.table<Real>(),

@@ -15,12 +15,15 @@ namespace fathom::ops {
 //   keys         rows of tokens, [H' * C], rotated
 //   values       rows of tokens, [H' * C]
 //   num_visible  [T]: the token sees the first so many rows, at least one
-//   scratch      [threads, kQueriesPerTile * most], most the largest number of rows a token sees,
-//                rounded up to a multiple of 16
+//   scratch      [threads, scratch_columns(C, most)], most the largest number of rows a token sees
 //   out          [T, H * C]
 template <typename Real>
 struct GroupedAttentionArgs {
-  static constexpr Index kQueriesPerTile = 4;
+  static constexpr Index kQueriesPerTile = 16;
+  // For each query of a tile: itself and a score for each row, rounded up to a multiple of 16.
+  static Index scratch_columns(Index head_dim, Index most_rows) {
+    return kQueriesPerTile * (head_dim + ceil_div(most_rows, 16) * 16);
+  }
 
   tensor::MatrixView<const Real> query;
   tensor::RowTable<Real> keys;

@@ -33,9 +33,11 @@ tensor::Tensor index_select(Context& context,
   require_equal("index_select", "columns of query", query.shape().last(),
                 weight.shape().last() * keys.width);
   const tensor::Arena::Scope scope(context.arena);
-  const tensor::Tensor scratch = context.allocate({context.num_threads, std::max<Index>(most, 1)});
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
+    const tensor::Tensor scratch =
+        context.allocate({context.num_threads, IndexSelectArgs<Real>::scratch_columns(
+                                                   weight.shape().last(), keys.width, most)});
     kernels.index_select.run({.query = query.matrix<Real>(),
                               .weight = weight.matrix<Real>(),
                               .keys = keys.table<Real>(),

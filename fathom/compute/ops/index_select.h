@@ -16,10 +16,13 @@ namespace fathom::ops {
 //   weight       [T, H]
 //   keys         rows [C]
 //   num_visible  [T]
-//   scratch      [threads, scratch_columns], scratch_columns >= max num_visible
+//   scratch      [threads, scratch_columns(max num_visible)]
 //   out          [T, top_k] ascending, padded with -1
 template <typename Real>
 struct IndexSelectArgs {
+  static constexpr Index kTokensPerTile = 4;     // that read keys together
+  static constexpr Index kBlocksPerPiece = 128;  // of keys read together
+
   tensor::MatrixView<const Real> query;  // [T, H * C]
   tensor::MatrixView<const Real> weight;
   tensor::RowTable<Real> keys;
@@ -27,6 +30,12 @@ struct IndexSelectArgs {
   Rounding rounding;
   tensor::MatrixView<Real> scratch;
   tensor::MatrixView<std::int32_t> out;
+
+  // For a tile of tokens: queries and weights of a multiple of 16 heads, and scores.
+  static Index scratch_columns(Index num_heads, Index width, Index most_visible) {
+    return kTokensPerTile * 16 *
+           (ceil_div(num_heads, 16) * (width + 1) + ceil_div(most_visible, 16));
+  }
 };
 // `query` and `weight` are not looked at, and may be empty, when no token sees more than top_k
 // blocks.

@@ -19,12 +19,13 @@ void sink_attention(Context& context, const SinkAttention& attention) {
                  visible.num_compressed_rows <= attention.compressed.num_rows);
     most_rows = std::max(most_rows, visible.num_window_rows + visible.num_compressed_rows);
   }
-  const Index padded_rows = ceil_div(most_rows, 16) * 16;
   const tensor::Arena::Scope scope(context.arena);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
-    const tensor::Tensor scratch = context.allocate(
-        {context.num_threads, SinkAttentionArgs<Real>::kHeadsPerTile * padded_rows});
+    using Args = SinkAttentionArgs<Real>;
+    const tensor::Tensor scratch =
+        context.allocate({Args::scratch_rows(context.num_threads, to_index(attention.sink.size())),
+                          Args::scratch_columns(attention.window.width, most_rows)});
     tensor::MatrixView<const std::int32_t> selected;
     if (!attention.selected.is_empty()) {
       selected = attention.selected.matrix<const std::int32_t>();

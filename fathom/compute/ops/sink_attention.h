@@ -1,6 +1,7 @@
 // Attention over a window and chosen compressed rows, with a learned sink per head.
 #pragma once
 
+#include <algorithm>
 #include <span>
 
 #include "fathom/compute/ops/context.h"
@@ -25,13 +26,21 @@ struct VisibleRows {
 //   compressed rows of blocks, [C]
 //   selected   [T, top_k] block ids ascending, or empty: blocks 0, 1, 2, ...
 //   sink       [H]
-//   scratch    [threads, kHeadsPerTile * most], most the largest number of rows a token sees,
-//   rounded
-//              up to a multiple of 16
+//   scratch    contiguous: scratch_rows(threads, H) rows of scratch_columns(C, most), most the
+//              largest number of rows a token sees
 //   out        [T, H * C], still rotated: the caller undoes rope at the query's position
 template <typename Real>
 struct SinkAttentionArgs {
-  static constexpr Index kHeadsPerTile = 4;
+  static constexpr Index kHeadsPerTile = 32;
+  // A row for each thread, or one token's heads, all threads at it, whichever is more.
+  static Index scratch_rows(Index num_threads, Index num_heads) {
+    return std::max(num_threads, ceil_div(num_heads, kHeadsPerTile));
+  }
+  // For each head of a tile: its query, a score for each row, rounded up to a multiple of 16, and a
+  // denominator.
+  static Index scratch_columns(Index width, Index most_rows) {
+    return kHeadsPerTile * (width + ceil_div(most_rows, 16) * 16 + 1);
+  }
 
   tensor::MatrixView<const Real> query;
   tensor::RowTable<Real> window;

@@ -26,7 +26,10 @@ auto select(const Table& table, const Isa& isa) {
 // Each file of kernels fills its own entries.
 void fill_linear(ops::KernelTable<float>& table, const Isa& isa);
 void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa);
-void fill_attention(ops::KernelTable<float>& table, const Isa& isa);
+void fill_sink_attention(ops::KernelTable<float>& table, const Isa& isa);
+void fill_grouped_attention(ops::KernelTable<float>& table, const Isa& isa);
+void fill_index_select(ops::KernelTable<float>& table, const Isa& isa);
+void fill_compress_pool(ops::KernelTable<float>& table, const Isa& isa);
 void fill_rows(ops::KernelTable<float>& table, const Isa& isa);
 
 }  // namespace fathom::cpu

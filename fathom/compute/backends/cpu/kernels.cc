@@ -43,7 +43,10 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
     if (candidate.name.substr(kPrefix.size()) == isa && is_available(candidate)) {
       fill_linear(table, candidate);
       fill_int8_linear(table, candidate);
-      fill_attention(table, candidate);
+      fill_sink_attention(table, candidate);
+      fill_grouped_attention(table, candidate);
+      fill_index_select(table, candidate);
+      fill_compress_pool(table, candidate);
       fill_rows(table, candidate);
       return;
     }

@@ -146,30 +146,77 @@ void hyper_collapse(const ops::HyperCollapseArgs<float>& args, platform::ThreadP
   });
 }
 
-void hyper_merge(const ops::HyperMergeArgs<float>& args, platform::ThreadPool& pool) {
+namespace {
+
+// The merge of one token and columns [first, first + count): one register of columns at
+// a time, because every stream's new value needs all old ones. Fixed numbers of streams live in
+// registers.
+template <Index kStreams>
+void merge_streams(const ops::HyperMergeArgs<float>& args, Index token, Index first, Index count) {
+  const Index width = args.y.columns;
+  const float* y = args.y.row(token) + first;
+  float* streams = args.streams.row(token) + first;
+  V post[to_size(kStreams)];
+  V comb[to_size(kStreams)][to_size(kStreams)];
+  for (Index k = 0; k < kStreams; ++k) {
+    post[k] = hn::Set(D(), args.post.row(token)[k]);
+    for (Index j = 0; j < kStreams; ++j) {
+      comb[j][k] = hn::Set(D(), args.comb.row(token)[j * kStreams + k]);
+    }
+  }
+  for (Index i = 0; i < count; i += kWidth) {
+    V old[to_size(kStreams)];
+    for (Index j = 0; j < kStreams; ++j) {
+      old[j] = hn::LoadU(D(), streams + j * width + i);
+    }
+    const V added = hn::LoadU(D(), y + i);
+    for (Index k = 0; k < kStreams; ++k) {
+      V sum = hn::Mul(post[k], added);
+      for (Index j = 0; j < kStreams; ++j) {
+        sum = hn::MulAdd(comb[j][k], old[j], sum);
+      }
+      hn::StoreU(rounded(sum, args.rounding), D(), streams + k * width + i);
+    }
+  }
+}
+
+// Any number of streams and columns.
+void merge_any_streams(const ops::HyperMergeArgs<float>& args,
+                       Index token,
+                       Index first,
+                       Index count) {
   constexpr Index kMaxStreams = ops::HyperMergeArgs<float>::kMaxStreams;
   const Index n = args.post.columns;
   const Index width = args.y.columns;
-  for_tiles(pool, args.y.rows, width, [&](Index token, Index first, Index count) {
-    const float* comb = args.comb.row(token);
-    const float* y = args.y.row(token) + first;
-    float* streams = args.streams.row(token) + first;
-    // One register of columns at a time: every stream's new value needs all old ones.
-    for (Index i = 0; i < count; i += kWidth) {
-      const Index part = std::min(kWidth, count - i);
-      HWY_ALIGN float results[kMaxStreams][kLanes];
-      for (Index k = 0; k < n; ++k) {
-        map_row(part, results[k], [&](const auto& load) {
-          V sum = hn::Mul(hn::Set(D(), args.post.row(token)[k]), load(y + i));
-          for (Index j = 0; j < n; ++j) {
-            sum = hn::MulAdd(hn::Set(D(), comb[j * n + k]), load(streams + j * width + i), sum);
-          }
-          return rounded(sum, args.rounding);
-        });
-      }
-      for (Index k = 0; k < n; ++k) {
-        std::copy(results[k], results[k] + part, streams + k * width + i);
-      }
+  const float* comb = args.comb.row(token);
+  const float* y = args.y.row(token) + first;
+  float* streams = args.streams.row(token) + first;
+  for (Index i = 0; i < count; i += kWidth) {
+    const Index part = std::min(kWidth, count - i);
+    HWY_ALIGN float results[kMaxStreams][kLanes];
+    for (Index k = 0; k < n; ++k) {
+      map_row(part, results[k], [&](const auto& load) {
+        V sum = hn::Mul(hn::Set(D(), args.post.row(token)[k]), load(y + i));
+        for (Index j = 0; j < n; ++j) {
+          sum = hn::MulAdd(hn::Set(D(), comb[j * n + k]), load(streams + j * width + i), sum);
+        }
+        return rounded(sum, args.rounding);
+      });
+    }
+    for (Index k = 0; k < n; ++k) {
+      std::copy(results[k], results[k] + part, streams + k * width + i);
+    }
+  }
+}
+
+}  // namespace
+
+void hyper_merge(const ops::HyperMergeArgs<float>& args, platform::ThreadPool& pool) {
+  for_tiles(pool, args.y.rows, args.y.columns, [&](Index token, Index first, Index count) {
+    if (args.post.columns == 4 && count % kWidth == 0) {
+      merge_streams<4>(args, token, first, count);
+    } else {
+      merge_any_streams(args, token, first, count);
     }
   });
 }

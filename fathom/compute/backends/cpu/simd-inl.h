@@ -97,6 +97,41 @@ HWY_INLINE float sum_lanes(LaneSet lanes) {
 #endif
 }
 
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+// sum_lanes() of 16 lane sets at once, by halves: a register holds two sets after the first step,
+// then four, eight and sixteen.
+HWY_INLINE V sum_16_lane_sets(const LaneSet* sets) {
+  const D d;
+  const hn::Repartition<double, D> d64;
+  V two[8];
+  for (Index i = 0; i < 8; ++i) {  // sets i and i + 8
+    const V a = sets[i].v[0];
+    const V b = sets[i + 8].v[0];
+    two[i] = hn::Add(hn::ConcatLowerLower(d, b, a), hn::ConcatUpperUpper(d, b, a));
+  }
+  V four[4];
+  for (Index i = 0; i < 4; ++i) {  // blocks of sets i, i + 4, i + 8, i + 12
+    const V a = two[i];
+    const V b = two[i + 4];
+    four[i] = hn::Add(hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a),
+                      hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a)));
+  }
+  V eight[2];
+  for (Index i = 0; i < 2; ++i) {  // in every block pairs of two sets, i and i + 2
+    const auto a = hn::BitCast(d64, four[i]);
+    const auto b = hn::BitCast(d64, four[i + 2]);
+    eight[i] = hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, a, b)),
+                       hn::BitCast(d, hn::InterleaveUpper(d64, a, b)));
+  }
+  // Pairs of sets 0, 2, 4, 6, ... and of 1, 3, 5, 7, ...
+  const V sums =
+      hn::Add(hn::ConcatEven(d, eight[1], eight[0]), hn::ConcatOdd(d, eight[1], eight[0]));
+  alignas(64) static constexpr std::int32_t kOrder[16] = {0, 8,  1, 9,  2, 10, 3, 11,
+                                                          4, 12, 5, 13, 6, 14, 7, 15};
+  return hn::TableLookupLanes(sums, hn::SetTableIndices(d, kOrder));
+}
+#endif
+
 // The last count < 16 numbers of a row, zeros behind.
 HWY_INLINE LaneSet load_tail(const float* from, Index count) {
   HWY_ALIGN float padded[kLanes] = {};

@@ -1,4 +1,7 @@
-// Attention, index scores and compression: kernels that read rows of the cache.
+// Attention of every head over the same rows: a window and compressed rows, with a sink per head.
+//
+// Scores have heads in lanes, weighted sums have columns in lanes. Both go over the rows in blocks
+// that stay in the first-level cache while every head meets them.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/sink_attention.cc"
 #include <algorithm>
@@ -8,371 +11,284 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 
 #include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/backends/cpu/head_lanes-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
-#include "fathom/compute/backends/cpu/simd-inl.h"
-#include "fathom/compute/numeric/small_floats.h"
-#include "fathom/compute/ops/top_k.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+using SinkArgs = ops::SinkAttentionArgs<float>;
 
-// Rows that share one reading of the queries: as many sums as registers hold.
-constexpr Index kScoredRows = kRegisters == 1 ? 4 : 1;
+constexpr Index kRowsPerBlock = 16;
+// A weighted sum keeps so many heads and registers of columns.
+constexpr Index kSummedHeads = 4;
+constexpr Index kSummedColumns = kRegisters == 1 ? 4 : 2;
+constexpr Index kColumnsPerTile = 64;
+static_assert(kRowsPerBlock % kRowsAtOnce == 0 && kColumnsPerTile % (kSummedColumns * kWidth) == 0);
 
-// scores[q][first + r] = scale * (query q . row_of(first + r)) for kCount queries and kRows rows.
-template <Index kCount, Index kRows, typename RowOf>
-HWY_INLINE void score_some_rows(const RowOf& row_of,
-                                const float* const* queries,
-                                Index width,
-                                float scale,
-                                Index first,
-                                float* const* scores) {
-  const float* rows[to_size(kRows)];
-  LaneSet sums[to_size(kRows)][to_size(kCount)];
-  for (Index r = 0; r < kRows; ++r) {
-    rows[r] = row_of(first + r);
-    for (Index q = 0; q < kCount; ++q) {
-      sums[r][q] = zero_lanes();
-    }
-  }
-  const auto add = [&](const auto& load) HWY_ATTR {
-    LaneSet parts[to_size(kRows)];
-    for (Index r = 0; r < kRows; ++r) {
-      parts[r] = load(rows[r]);
-    }
-    for (Index q = 0; q < kCount; ++q) {
-      const LaneSet query = load(queries[q]);
-      for (Index r = 0; r < kRows; ++r) {
-        multiply_add(query, parts[r], sums[r][q]);
-      }
-    }
-  };
-  Index k = 0;
-  for (; k + kLanes <= width; k += kLanes) {
-    add([k](const float* from) HWY_ATTR { return load_lanes(from + k); });
-  }
-  if (k < width) {
-    add([k, width](const float* from) HWY_ATTR { return load_tail(from + k, width - k); });
-  }
-  for (Index r = 0; r < kRows; ++r) {
-    for (Index q = 0; q < kCount; ++q) {
-      scores[q][first + r] = sum_lanes(sums[r][q]) * scale;
-    }
-  }
-}
-
-// As above for rows [0, num_rows).
-template <Index kCount, typename RowOf>
-HWY_INLINE void score_rows(const RowOf& row_of,
-                           const float* const* queries,
-                           Index width,
-                           float scale,
-                           Index num_rows,
-                           float* const* scores) {
-  Index idx = 0;
-  for (; idx + kScoredRows <= num_rows; idx += kScoredRows) {
-    score_some_rows<kCount, kScoredRows>(row_of, queries, width, scale, idx, scores);
-  }
-  for (; idx < num_rows; ++idx) {
-    score_some_rows<kCount, 1>(row_of, queries, width, scale, idx, scores);
-  }
-}
-
-// Scores become weights exp(score - largest), rounded where they multiply rows; returns the
-// denominator, sink included. Weights behind the last are 0.
-HWY_INLINE float soften(float* scores, Index num_rows, float sink, ops::Rounding rounding) {
-  const Index padded = ceil_div(num_rows, kLanes) * kLanes;
-  std::fill(scores + num_rows, scores + padded, kMinusInfinity);
-  V most = hn::Set(D(), kMinusInfinity);
-  for (Index i = 0; i < padded; i += kWidth) {
-    most = hn::Max(most, hn::LoadU(D(), scores + i));
-  }
-  const float largest = hn::GetLane(hn::MaxOfLanes(D(), most));
-  const V shift = hn::Set(D(), largest);
-  LaneSet sum = zero_lanes();
-  for (Index i = 0; i < padded; i += kLanes) {
-    for (Index part = 0; part < kRegisters; ++part) {
-      float* at = scores + i + part * kWidth;
-      const V weight = hn::Exp(D(), hn::Sub(hn::LoadU(D(), at), shift));
-      sum.v[part] = hn::Add(sum.v[part], weight);
-      hn::StoreU(rounded(weight, rounding), D(), at);
-    }
-  }
-  return sum_lanes(sum) + std::exp(sink - largest);
-}
-
-// What one query has to do with the rows it sees.
-struct RowSum {
-  const float* weights;
+// Sets of 16 heads of one token. A set's scratch: its queries, lanes of heads; a score, later a
+// weight, per row and head; a denominator per head.
+struct TokenHeads {
+  Index token;
+  Index first_set;
+  float* scratch;
+  Index set_stride;
   Index num_rows;
-  float denominator;
-  float* out;
+
+  float* queries(Index set) const { return scratch + (set - first_set) * set_stride; }
+  float* scores(Index set, Index width) const { return queries(set) + width * kLanes; }
+  float* denominators(Index set) const {
+    return scratch + (set - first_set + 1) * set_stride - kLanes;
+  }
 };
 
-// out[c] = sum_idx weights[idx] * row_of(idx)[c] / denominator for each query over its own number
-// of rows, in ascending order. Rows that all queries have are read once.
-template <Index kCount, typename RowOf>
-HWY_INLINE void add_rows(const RowOf& row_of,
-                         const RowSum* queries,
-                         Index width,
-                         ops::Rounding rounding) {
-  constexpr Index kColumns = 2;  // registers of columns at a time
-  Index num_shared = queries[0].num_rows;
-  for (Index q = 1; q < kCount; ++q) {
-    num_shared = std::min(num_shared, queries[q].num_rows);
-  }
-  Index c = 0;
-  for (; c + kColumns * kWidth <= width; c += kColumns * kWidth) {
-    V sums[to_size(kCount)][kColumns];
-    for (Index q = 0; q < kCount; ++q) {
-      for (Index part = 0; part < kColumns; ++part) {
-        sums[q][part] = hn::Zero(D());
-      }
-    }
-    for (Index idx = 0; idx < num_shared; ++idx) {
-      const float* row = row_of(idx) + c;
-      for (Index part = 0; part < kColumns; ++part) {
-        const V value = hn::LoadU(D(), row + part * kWidth);
-        for (Index q = 0; q < kCount; ++q) {
-          sums[q][part] = hn::MulAdd(hn::Set(D(), queries[q].weights[idx]), value, sums[q][part]);
+TokenHeads heads_of(const SinkArgs& args, Index token, Index first_set, float* scratch) {
+  const ops::VisibleRows& visible = args.visible[to_size(token)];
+  const Index num_rows = visible.num_window_rows + visible.num_compressed_rows;
+  const Index padded = ceil_div(num_rows, kLanes) * kLanes;
+  return {token, first_set, scratch, (args.window.width + padded + 1) * kLanes, num_rows};
+}
+
+Index heads_in_set(const SinkArgs& args, Index set) {
+  return std::min(kLanes, to_index(args.sink.size()) - set * kLanes);
+}
+
+void spread_set(const SinkArgs& args, const TokenHeads& heads, Index set) {
+  const Index width = args.window.width;
+  spread_heads(args.query.row(heads.token) + set * kLanes * width, heads_in_set(args, set), width,
+               heads.queries(set));
+}
+
+// Scores of rows [first, end) for sets [set, set + kSets).
+template <Index kSets>
+void score_block(const SinkArgs& args, const TokenHeads& heads, Index set, Index first, Index end) {
+  const Index width = args.window.width;
+  const V scale = hn::Set(D(), static_cast<float>(args.scale));
+  for (Index idx = first; idx < end; idx += kRowsAtOnce) {
+    const float* rows[to_size(kRowsAtOnce)];
+    find_rows<kRowsAtOnce>([&](Index row) { return args.visible_row(heads.token, row); }, idx, end,
+                           rows);
+    LaneSet sums[to_size(kRowsAtOnce)][to_size(kSets)];
+    multiply_rows<kSets>(rows, heads.queries(set), heads.set_stride, width, sums);
+    for (Index r = 0; r < kRowsAtOnce; ++r) {
+      for (Index s = 0; s < kSets; ++s) {
+        float* to = heads.scores(set + s, width) + (idx + r) * kLanes;
+        for (Index i = 0; i < kRegisters; ++i) {
+          hn::StoreU(hn::Mul(sums[r][s].v[i], scale), D(), to + i * kWidth);
         }
       }
-    }
-    for (Index q = 0; q < kCount; ++q) {
-      for (Index idx = num_shared; idx < queries[q].num_rows; ++idx) {
-        const float* row = row_of(idx) + c;
-        for (Index part = 0; part < kColumns; ++part) {
-          sums[q][part] = hn::MulAdd(hn::Set(D(), queries[q].weights[idx]),
-                                     hn::LoadU(D(), row + part * kWidth), sums[q][part]);
-        }
-      }
-      const V denominator = hn::Set(D(), queries[q].denominator);
-      for (Index part = 0; part < kColumns; ++part) {
-        hn::StoreU(rounded(hn::Div(sums[q][part], denominator), rounding), D(),
-                   queries[q].out + c + part * kWidth);
-      }
-    }
-  }
-  for (; c < width; ++c) {
-    for (Index q = 0; q < kCount; ++q) {
-      float sum = 0;
-      for (Index idx = 0; idx < queries[q].num_rows; ++idx) {
-        sum = std::fma(queries[q].weights[idx], row_of(idx)[c], sum);
-      }
-      queries[q].out[c] =
-          hn::GetLane(rounded(hn::Set(D(), sum / queries[q].denominator), rounding));
     }
   }
 }
 
-using SinkArgs = ops::SinkAttentionArgs<float>;
-constexpr Index kHeads = SinkArgs::kHeadsPerTile;
+// Scores become weights exp(score - largest), rounded where they multiply rows; the denominator
+// has the exact ones and the sink.
+void soften_set(const SinkArgs& args, const TokenHeads& heads, Index set) {
+  float* scores = heads.scores(set, args.window.width);
+  LaneSet largest;
+  for (Index i = 0; i < kRegisters; ++i) {
+    largest.v[i] = hn::Set(D(), -std::numeric_limits<float>::infinity());
+  }
+  for (Index idx = 0; idx < heads.num_rows; ++idx) {
+    for (Index i = 0; i < kRegisters; ++i) {
+      largest.v[i] = hn::Max(largest.v[i], hn::LoadU(D(), scores + idx * kLanes + i * kWidth));
+    }
+  }
+  LaneSet sum = zero_lanes();
+  for (Index idx = 0; idx < heads.num_rows; ++idx) {
+    for (Index i = 0; i < kRegisters; ++i) {
+      float* at = scores + idx * kLanes + i * kWidth;
+      const V weight = hn::Exp(D(), hn::Sub(hn::LoadU(D(), at), largest.v[i]));
+      sum.v[i] = hn::Add(sum.v[i], weight);
+      hn::StoreU(rounded(weight, args.rounding), D(), at);
+    }
+  }
+  HWY_ALIGN float most[kLanes];
+  store_lanes(largest, most);
+  float* denominators = heads.denominators(set);
+  store_lanes(sum, denominators);
+  for (Index lane = 0; lane < heads_in_set(args, set); ++lane) {
+    denominators[lane] += std::exp(args.sink[to_size(set * kLanes + lane)] - most[lane]);
+  }
+}
 
-template <Index kCount>
-void attend(const SinkArgs& args, Index token, Index head, float* scratch) {
-  const ops::VisibleRows& visible = args.visible[to_size(token)];
-  const Index num_rows = visible.num_window_rows + visible.num_compressed_rows;
-  const Index stride = ceil_div(num_rows, kLanes) * kLanes;
+// The part of a weighted sum that one block of rows adds.
+struct BlockSum {
+  const float* rows[kRowsPerBlock];
+  Index count;
+  bool is_first;
+  bool is_last;
+  ops::Rounding rounding;
+};
+
+// out[h][c] += sum_r weights[r][h] * rows[r][c] for kHeads heads and kColumns registers from
+// `column`, from zero in the first block and divided by the denominators in the last.
+template <Index kHeads, Index kColumns>
+HWY_INLINE void add_part(const BlockSum& block,
+                         const float* weights,
+                         const float* denominators,
+                         Index column,
+                         float* out,
+                         Index out_stride) {
+  V sums[to_size(kHeads)][to_size(kColumns)];
+  for (Index h = 0; h < kHeads; ++h) {
+    for (Index c = 0; c < kColumns; ++c) {
+      const float* from = out + h * out_stride + column + c * kWidth;
+      sums[h][c] = block.is_first ? hn::Zero(D()) : hn::LoadU(D(), from);
+    }
+  }
+  for (Index r = 0; r < block.count; ++r) {
+    const float* row = block.rows[r] + column;
+    V numbers[to_size(kColumns)];
+    for (Index c = 0; c < kColumns; ++c) {
+      numbers[c] = hn::LoadU(D(), row + c * kWidth);
+    }
+    for (Index h = 0; h < kHeads; ++h) {
+      const V weight = hn::Set(D(), weights[r * kLanes + h]);
+      for (Index c = 0; c < kColumns; ++c) {
+        sums[h][c] = hn::MulAdd(weight, numbers[c], sums[h][c]);
+      }
+    }
+  }
+  for (Index h = 0; h < kHeads; ++h) {
+    for (Index c = 0; c < kColumns; ++c) {
+      if (block.is_last) {
+        sums[h][c] = rounded(hn::Div(sums[h][c], hn::Set(D(), denominators[h])), block.rounding);
+      }
+      hn::StoreU(sums[h][c], D(), out + h * out_stride + column + c * kWidth);
+    }
+  }
+}
+
+// The same for columns [first, end).
+template <Index kHeads>
+HWY_INLINE void add_columns(const BlockSum& block,
+                            const float* weights,
+                            const float* denominators,
+                            Index first,
+                            Index end,
+                            float* out,
+                            Index out_stride) {
+  Index c = first;
+  for (; c + kSummedColumns * kWidth <= end; c += kSummedColumns * kWidth) {
+    add_part<kHeads, kSummedColumns>(block, weights, denominators, c, out, out_stride);
+  }
+  for (; c + kWidth <= end; c += kWidth) {
+    add_part<kHeads, 1>(block, weights, denominators, c, out, out_stride);
+  }
+  for (; c < end; ++c) {
+    for (Index h = 0; h < kHeads; ++h) {
+      float* to = out + h * out_stride + c;
+      float sum = block.is_first ? 0 : *to;
+      for (Index r = 0; r < block.count; ++r) {
+        sum = std::fma(weights[r * kLanes + h], block.rows[r][c], sum);
+      }
+      *to = block.is_last
+                ? hn::GetLane(rounded(hn::Set(D(), sum / denominators[h]), block.rounding))
+                : sum;
+    }
+  }
+}
+
+// Columns [first, end) of the results of all heads of sets [set, end_set).
+void add_rows(const SinkArgs& args,
+              const TokenHeads& heads,
+              Index set,
+              Index end_set,
+              Index first,
+              Index end) {
   const Index width = args.window.width;
-  const auto row_of = [&](Index idx) { return args.visible_row(token, idx); };
-  const float* queries[to_size(kCount)];
-  float* scores[to_size(kCount)];
-  for (Index h = 0; h < kCount; ++h) {
-    queries[h] = args.query.row(token) + (head + h) * width;
-    scores[h] = scratch + h * stride;
+  BlockSum block = {};
+  block.rounding = args.rounding;
+  for (Index idx = 0; idx < heads.num_rows; idx += kRowsPerBlock) {
+    block.count = std::min(kRowsPerBlock, heads.num_rows - idx);
+    block.is_first = idx == 0;
+    block.is_last = idx + block.count == heads.num_rows;
+    for (Index r = 0; r < block.count; ++r) {
+      block.rows[r] = args.visible_row(heads.token, idx + r);
+    }
+    for (Index s = set; s < end_set; ++s) {
+      const float* weights = heads.scores(s, width) + idx * kLanes;
+      const float* denominators = heads.denominators(s);
+      float* out = args.out.row(heads.token) + s * kLanes * width;
+      const Index num_heads = heads_in_set(args, s);
+      Index h = 0;
+      for (; h + kSummedHeads <= num_heads; h += kSummedHeads) {
+        add_columns<kSummedHeads>(block, weights + h, denominators + h, first, end, out + h * width,
+                                  width);
+      }
+      for (; h < num_heads; ++h) {
+        add_columns<1>(block, weights + h, denominators + h, first, end, out + h * width, width);
+      }
+    }
   }
-  score_rows<kCount>(row_of, queries, width, static_cast<float>(args.scale), num_rows, scores);
-  RowSum sums[to_size(kCount)];
-  for (Index h = 0; h < kCount; ++h) {
-    const float sink = args.sink[to_size(head + h)];
-    sums[h] = {scores[h], num_rows, soften(scores[h], num_rows, sink, args.rounding),
-               args.out.row(token) + (head + h) * width};
+}
+
+// Rows [first, end) for sets [set, end_set).
+void score_rows(const SinkArgs& args,
+                const TokenHeads& heads,
+                Index set,
+                Index end_set,
+                Index first,
+                Index end) {
+  for (Index idx = first; idx < end; idx += kRowsPerBlock) {
+    const Index block_end = std::min(idx + kRowsPerBlock, end);
+    Index s = set;
+    for (; s + kSetsAtOnce <= end_set; s += kSetsAtOnce) {
+      score_block<kSetsAtOnce>(args, heads, s, idx, block_end);
+    }
+    for (; s < end_set; ++s) {
+      score_block<1>(args, heads, s, idx, block_end);
+    }
   }
-  add_rows<kCount>(row_of, sums, width, args.rounding);
+}
+
+// All threads work at one token: on heads, on rows, on heads and on columns in turn.
+void attend_together(const SinkArgs& args, Index token, platform::ThreadPool& pool) {
+  const Index num_sets = ceil_div(to_index(args.sink.size()), kLanes);
+  const Index width = args.window.width;
+  const TokenHeads heads = heads_of(args, token, 0, args.scratch.data);
+  pool.parallel_for(num_sets, [&](Index set, int /*thread*/) { spread_set(args, heads, set); });
+  pool.parallel_for(ceil_div(heads.num_rows, kRowsPerBlock), [&](Index block, int /*thread*/) {
+    const Index first = block * kRowsPerBlock;
+    score_rows(args, heads, 0, num_sets, first, std::min(first + kRowsPerBlock, heads.num_rows));
+  });
+  pool.parallel_for(num_sets, [&](Index set, int /*thread*/) { soften_set(args, heads, set); });
+  pool.parallel_for(ceil_div(width, kColumnsPerTile), [&](Index tile, int /*thread*/) {
+    const Index first = tile * kColumnsPerTile;
+    add_rows(args, heads, 0, num_sets, first, std::min(first + kColumnsPerTile, width));
+  });
 }
 
 }  // namespace
 
 void sink_attention(const SinkArgs& args, platform::ThreadPool& pool) {
-  const Index num_heads = to_index(args.sink.size());
-  const Index num_head_tiles = ceil_div(num_heads, kHeads);
-  pool.parallel_for(args.query.rows * num_head_tiles, [&](Index tile, int thread_idx) {
-    const Index token = tile / num_head_tiles;
-    const Index head = tile % num_head_tiles * kHeads;
-    float* scores = args.scratch.row(thread_idx);
-    if (head + kHeads <= num_heads) {
-      attend<kHeads>(args, token, head, scores);
-      return;
-    }
-    for (Index rest = head; rest < num_heads; ++rest) {
-      attend<1>(args, token, rest, scores);
-    }
-  });
-}
-
-namespace {
-
-using GroupedArgs = ops::GroupedAttentionArgs<float>;
-constexpr Index kQueries = GroupedArgs::kQueriesPerTile;
-
-// Queries [first, first + kCount) of one head of keys and values: query i is head i mod group of
-// token i / group.
-template <Index kCount>
-void attend_grouped(const GroupedArgs& args, Index shared_head, Index first, float* scratch) {
-  const Index width = args.head_dim;
-  const Index group = args.heads_per_group();
-  const Index column = shared_head * width;
-  const auto key_of = [&](Index idx) { return args.keys.row(idx) + column; };
-  const auto value_of = [&](Index idx) { return args.values.row(idx) + column; };
-  const Index stride = args.scratch.columns / kQueries;
-  const auto scale = static_cast<float>(args.scale);
-  const float* queries[to_size(kCount)];
-  float* scores[to_size(kCount)];
-  RowSum sums[to_size(kCount)];
-  Index most = 0;
-  for (Index q = 0; q < kCount; ++q) {
-    const Index token = (first + q) / group;
-    const Index head = shared_head * group + (first + q) % group;
-    queries[q] = args.query.row(token) + head * width;
-    scores[q] = scratch + q * stride;
-    sums[q] = {scores[q], args.num_visible[to_size(token)], 0, args.out.row(token) + head * width};
-    most = std::max(most, sums[q].num_rows);
-  }
-  score_rows<kCount>(key_of, queries, width, scale, most, scores);
-  for (Index q = 0; q < kCount; ++q) {
-    sums[q].denominator = soften(scores[q], sums[q].num_rows, kMinusInfinity, ops::Rounding::None);
-  }
-  add_rows<kCount>(value_of, sums, width, ops::Rounding::None);
-}
-
-}  // namespace
-
-void grouped_attention(const GroupedArgs& args, platform::ThreadPool& pool) {
-  const Index num_queries = args.query.rows * args.heads_per_group();
-  const Index num_tiles = ceil_div(num_queries, kQueries);
-  pool.parallel_for(args.num_key_value_heads() * num_tiles, [&](Index tile, int thread_idx) {
-    const Index shared_head = tile / num_tiles;
-    const Index first = tile % num_tiles * kQueries;
-    float* scratch = args.scratch.row(thread_idx);
-    if (first + kQueries <= num_queries) {
-      attend_grouped<kQueries>(args, shared_head, first, scratch);
-      return;
-    }
-    for (Index rest = first; rest < num_queries; ++rest) {
-      attend_grouped<1>(args, shared_head, rest, scratch);
-    }
-  });
-}
-
-namespace {
-
-using SelectArgs = ops::IndexSelectArgs<float>;
-
-void score_blocks(const SelectArgs& args, Index token, Index first, Index end, float* scores) {
-  const Index width = args.keys.width;
-  const Index num_heads = args.weight.columns;
-  const float* weights = args.weight.row(token);
-  for (Index block = first; block < end; ++block) {
-    const float* key = args.keys.row(block);
-    float score = 0;
-    for (Index head = 0; head < num_heads; ++head) {
-      float product = dot(args.query.row(token) + head * width, key, width);
-      if (args.rounding == ops::Rounding::Bf16) {
-        product = numeric::round_bf16(product);
-        score += numeric::round_bf16(std::max(product, 0.0F) * weights[head]);
-      } else {
-        score += std::max(product, 0.0F) * weights[head];
-      }
-    }
-    scores[block] = args.rounding == ops::Rounding::Bf16 ? numeric::round_bf16(score) : score;
-  }
-}
-
-}  // namespace
-
-void index_select(const SelectArgs& args, platform::ThreadPool& pool) {
-  constexpr Index kBlocksPerTile = 128;
   constexpr Index kFewTokens = 8;
-  const Index top_k = args.out.columns;
-  // Many tokens: one each. A few with a long context: all threads score the same token. Either way
-  // a score is computed alone, so the choice does not show in results.
-  if (args.out.rows >= kFewTokens) {
-    pool.parallel_for(args.out.rows, [&](Index token, int thread_idx) {
-      const Index num_visible = args.num_visible[to_size(token)];
-      float* scores = args.scratch.row(thread_idx);
-      if (num_visible > top_k) {
-        score_blocks(args, token, 0, num_visible, scores);
-      }
-      ops::select_top_k(scores, num_visible, top_k, args.out.row(token));
-    });
+  constexpr Index kSetsPerTile = SinkArgs::kHeadsPerTile / kLanes;
+  const Index num_tokens = args.query.rows;
+  // Whoever computes it, a sum is taken in the same order.
+  if (num_tokens < kFewTokens) {
+    for (Index token = 0; token < num_tokens; ++token) {
+      attend_together(args, token, pool);
+    }
     return;
   }
-  for (Index token = 0; token < args.out.rows; ++token) {
-    const Index num_visible = args.num_visible[to_size(token)];
-    float* scores = args.scratch.row(0);
-    if (num_visible > top_k) {
-      pool.parallel_for(ceil_div(num_visible, kBlocksPerTile), [&](Index tile, int /*thread*/) {
-        const Index first = tile * kBlocksPerTile;
-        score_blocks(args, token, first, std::min(first + kBlocksPerTile, num_visible), scores);
-      });
+  const Index num_sets = ceil_div(to_index(args.sink.size()), kLanes);
+  const Index num_set_tiles = ceil_div(num_sets, kSetsPerTile);
+  pool.parallel_for(num_tokens * num_set_tiles, [&](Index tile, int thread_idx) {
+    const Index first = tile % num_set_tiles * kSetsPerTile;
+    const Index end = std::min(first + kSetsPerTile, num_sets);
+    const TokenHeads heads =
+        heads_of(args, tile / num_set_tiles, first, args.scratch.row(thread_idx));
+    for (Index set = first; set < end; ++set) {
+      spread_set(args, heads, set);
     }
-    ops::select_top_k(scores, num_visible, top_k, args.out.row(token));
-  }
-}
-
-namespace {
-
-using PoolArgs = ops::CompressPoolArgs<float>;
-
-// One register of channels of one block: `count` of them are real.
-void pool_channels(const PoolArgs& args, Index block, Index channel, Index count, float* out) {
-  const Index width = args.input.width / 2;  // values, then as many gates
-  const Index start = block * args.block_tokens;
-  const Index first = args.has_overlap ? std::max<Index>(0, start - args.block_tokens) : start;
-  const auto load = [&](const float* from) {
-    if (count == kWidth) {
-      return hn::LoadU(D(), from);
+    score_rows(args, heads, first, end, 0, heads.num_rows);
+    for (Index set = first; set < end; ++set) {
+      soften_set(args, heads, set);
     }
-    HWY_ALIGN float padded[kLanes] = {};
-    std::copy(from, from + count, padded);
-    return hn::Load(D(), padded);
-  };
-  const auto column_of = [&](Index token) {
-    return channel + (args.has_overlap && token >= start ? width / 2 : 0);
-  };
-  V largest = hn::Set(D(), kMinusInfinity);
-  for (Index token = first; token < start + args.block_tokens; ++token) {
-    largest = hn::Max(largest, load(args.input.row(token) + width + column_of(token)));
-  }
-  V sum = hn::Zero(D());
-  V weighted = hn::Zero(D());
-  for (Index token = first; token < start + args.block_tokens; ++token) {
-    const float* row = args.input.row(token) + column_of(token);
-    const V weight = hn::Exp(D(), hn::Sub(load(row + width), largest));
-    sum = hn::Add(sum, weight);
-    weighted = hn::MulAdd(weight, load(row), weighted);
-  }
-  HWY_ALIGN float result[kLanes];
-  hn::Store(rounded(hn::Div(weighted, sum), args.rounding), D(), result);
-  std::copy(result, result + count, out);
-}
-
-}  // namespace
-
-void compress_pool(const PoolArgs& args, platform::ThreadPool& pool) {
-  constexpr Index kChannelsPerTile = 64;
-  const Index width = args.out.columns;
-  const Index num_tiles = ceil_div(width, kChannelsPerTile);
-  pool.parallel_for(args.out.rows * num_tiles, [&](Index tile, int /*thread*/) {
-    const Index row = tile / num_tiles;
-    const Index end = std::min((tile % num_tiles + 1) * kChannelsPerTile, width);
-    for (Index channel = tile % num_tiles * kChannelsPerTile; channel < end; channel += kWidth) {
-      pool_channels(args, args.first_block + row, channel, std::min(kWidth, end - channel),
-                    args.out.row(row) + channel);
-    }
+    add_rows(args, heads, first, end, 0, args.window.width);
   });
 }
 
@@ -383,15 +299,9 @@ HWY_AFTER_NAMESPACE();
 namespace fathom::cpu {
 
 HWY_EXPORT(sink_attention);
-HWY_EXPORT(grouped_attention);
-HWY_EXPORT(index_select);
-HWY_EXPORT(compress_pool);
 
-void fill_attention(ops::KernelTable<float>& table, const Isa& isa) {
+void fill_sink_attention(ops::KernelTable<float>& table, const Isa& isa) {
   table.sink_attention = {select(HWY_DISPATCH_TABLE(sink_attention), isa), isa.name};
-  table.grouped_attention = {select(HWY_DISPATCH_TABLE(grouped_attention), isa), isa.name};
-  table.index_select = {select(HWY_DISPATCH_TABLE(index_select), isa), isa.name};
-  table.compress_pool = {select(HWY_DISPATCH_TABLE(compress_pool), isa), isa.name};
 }
 
 }  // namespace fathom::cpu
