@@ -33,8 +33,8 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// Part of a mapping is not needed for the time being: whole pages in it no longer count as memory of
-// the process. They are read again when they are touched.
+// Part of a mapping is not needed for the time being: whole pages in it no longer count as memory
+// of the process. They are read again when they are touched.
 void give_back_pages(const std::byte* data, Index num_bytes);
 
 }  // namespace fathom::platform

@@ -209,9 +209,8 @@ struct TokenRow {
 
 template <bool kHasMinimum>
 HWY_INLINE BlockOfToken block_of_token(const TokenRow& token, Index block) {
-  BlockOfToken x;
-  x.scale = hn::Set(D(), token.scales[block]);
-  x.offset = hn::Set(D(), token.offsets[block]);
+  BlockOfToken x = {hn::Set(D(), token.scales[block]), hn::Set(D(), token.offsets[block]),
+                    hn::Zero(D())};
   if constexpr (kHasMinimum) {
     const V codes = hn::Set(D(), static_cast<float>(token.sums[block]));
     x.total = hn::MulAdd(x.scale, codes, hn::Mul(x.offset, hn::Set(D(), float{kBlock})));
@@ -378,9 +377,8 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
         add_step(step, _mm512_loadu_si512(from + shape.codes_at() + step * kStepBytes));
       }
     }
-    BlockOfRows rows;
-    rows.scale = Scales::read(from, 0);
-    rows.sum = hn::Mul(hn::ConvertTo(D(), codes.total()), rows.scale);
+    const V scale = Scales::read(from, 0);
+    BlockOfRows rows = {scale, hn::Mul(hn::ConvertTo(D(), codes.total()), scale), hn::Zero(D())};
     if constexpr (kHasMinimum) {
       rows.minimum = F16Scales::read(from + shape.minima_at(), 0);
     }

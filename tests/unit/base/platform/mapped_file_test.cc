@@ -28,6 +28,17 @@ TEST(MappedFile, HasTheBytesOfTheFileWhateverTheOptions) {
   }
 }
 
+TEST(MappedFile, PagesThatWereGivenBackAreReadAgain) {
+  const test::TempDir folder;
+  const std::string bytes(300'001, 'x');
+  test::write_file(folder / "data", bytes);
+  const MappedFile file(folder / "data");
+  EXPECT_EQ(text_of(file), bytes);
+  give_back_pages(file.bytes().data() + 5, 200'000);
+  give_back_pages(file.bytes().data() + 5, 10);  // no whole page
+  EXPECT_EQ(text_of(file), bytes);
+}
+
 TEST(MappedFile, EmptyFileIsAnEmptySpan) {
   const test::TempDir folder;
   test::write_file(folder / "empty", "");

@@ -279,5 +279,46 @@ TEST(Store, IdsAreInRangeOrAnError) {
   }
 }
 
+TEST(Store, PutsExpertsIntoPanelsWithTheSameNumbers) {
+  platform::ThreadPool pool({.num_threads = 2});
+  const Store rows = open_store(kData + "golden/checkpoints/flash-tiny");
+  Store panels = open_store(kData + "golden/checkpoints/flash-tiny");
+  EXPECT_GT(panels.bytes_in_panels(), 0);
+  const Index expected_total = panels.bytes_in_panels();
+  Index last = 0;
+  panels.put_into_panels(pool, [&](Index done, Index total) {
+    EXPECT_GT(done, last);
+    EXPECT_EQ(total, expected_total);
+    last = done;
+  });
+  EXPECT_EQ(last, expected_total);
+  EXPECT_EQ(panels.bytes_in_panels(), 0);  // nothing is left to do
+  const WeightKey expert = {WeightRole::ExpertUp, Block::Layer, 1};
+  const WeightKey dense = {WeightRole::QueryUp, Block::Layer, 1};
+  EXPECT_EQ(panels.matrix(expert, 2).view.layout, numeric::WeightLayout::Panels);
+  EXPECT_EQ(panels.matrix(dense).view.layout, numeric::WeightLayout::Rows);
+  const numeric::WeightView& before = rows.matrix(expert, 2).view;
+  std::vector<float> expected(to_size(before.columns));
+  std::vector<float> found(to_size(before.columns));
+  for (Index row = 0; row < before.rows; ++row) {
+    numeric::decode_row(before, row, 0, before.columns, expected.data());
+    numeric::decode_row(panels.matrix(expert, 2).view, row, 0, before.columns, found.data());
+    ASSERT_EQ(found, expected) << "row " << row;
+  }
+}
+
+TEST(Store, AnInterruptedMoveLeavesTheRows) {
+  platform::ThreadPool pool({.num_threads = 1});
+  Store store = open_store(kData + "golden/checkpoints/flash-tiny");
+  const Index before = store.bytes_in_panels();
+  const auto interrupt = [](Index /*done*/, Index /*total*/) {
+    fail(ErrorCode::Interrupted, "enough");
+  };
+  EXPECT_THROW(store.put_into_panels(pool, interrupt), Error);
+  EXPECT_EQ(store.bytes_in_panels(), before);
+  EXPECT_EQ(store.matrix({WeightRole::ExpertUp, Block::Layer, 1}, 2).view.layout,
+            numeric::WeightLayout::Rows);
+}
+
 }  // namespace
 }  // namespace fathom::weights
