@@ -20,12 +20,12 @@ struct Blocks {
   Blocks(Index rows, Index columns)
       : codes(rows, columns, 7),
         scales(rows, columns / kBlock, 3),
-        offsets(rows, columns / kBlock, 3),
+        zeros(rows, columns / kBlock, 3),
         sums(rows, columns / kBlock, 3) {}
-  ops::Int8Rows view() { return {codes.view(), scales.view(), offsets.view(), sums.view()}; }
+  ops::Int8Rows view() { return {codes.view(), scales.view(), zeros.view(), sums.view()}; }
   Grid<std::uint8_t> codes;
   Grid<float> scales;
-  Grid<float> offsets;
+  Grid<std::int32_t> zeros;
   Grid<std::int32_t> sums;
 };
 
@@ -49,7 +49,7 @@ struct RoundProblem {
     Grid<Real> input(rows, columns, 5, x);
     Blocks out(rows, columns);
     round_rows(kernels, pool, input, out);
-    return result_of<Real>(rows, out.codes, out.scales, out.offsets, out.sums);
+    return result_of<Real>(rows, out.codes, out.scales, out.zeros, out.sums);
   }
   // Codes and scales are the same everywhere.
   std::vector<double> limits(const Result<double>& expected) const {
@@ -92,19 +92,15 @@ double sum_limit(const numeric::WeightView& weight, Index row, const float* x) {
     std::uint8_t codes[kBlock];
     const numeric::RoundedBlock rounded = numeric::round_to_int8_block(x + idx * kBlock, codes);
     const auto scale = static_cast<double>(rounded.scale);
-    const auto offset = static_cast<double>(rounded.offset);
     double whole = 0;
-    double of_weight = 0;
     double of_token = 0;
     for (Index i = 0; i < kBlock; ++i) {
-      whole += static_cast<double>(block.codes[i]) * static_cast<double>(codes[i]);
-      of_weight += static_cast<double>(block.codes[i]);
-      of_token += static_cast<double>(codes[i]);
+      const double code = static_cast<double>(codes[i]) - static_cast<double>(rounded.zero);
+      whole += static_cast<double>(block.codes[i]) * code;
+      of_token += code;
     }
     const double term = std::abs(whole * static_cast<double>(block.scale) * scale) +
-                        std::abs(of_weight * static_cast<double>(block.scale) * offset) +
-                        std::abs(of_token * static_cast<double>(block.minimum) * scale) +
-                        std::abs(kBlock * offset * static_cast<double>(block.minimum));
+                        std::abs(of_token * static_cast<double>(block.minimum) * scale);
     squares += term * term;
   }
   return rounding_limit(8 * weight.columns / kBlock, std::sqrt(squares));

@@ -123,8 +123,8 @@ void read_int8_block(const WeightView& view, Index row, Index block, Int8Block& 
 }
 
 RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept {
-  float smallest = x[0];
-  float largest = x[0];
+  float smallest = 0;
+  float largest = 0;
   bool is_finite = true;
   for (Index i = 0; i < kInt8BlockColumns; ++i) {
     is_finite = is_finite && std::isfinite(x[i]);
@@ -135,19 +135,14 @@ RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept {
   is_finite = is_finite && std::isfinite(range);
   if (!is_finite || !(range > kSmallestInt8Range)) {
     std::fill(codes, codes + kInt8BlockColumns, std::uint8_t{0});
-    return is_finite ? RoundedBlock{0.0F, smallest}
-                     : RoundedBlock{std::numeric_limits<float>::quiet_NaN(), 0.0F};
+    return {is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN(), 0};
   }
   const float factor = kInt8CodeRange / range;
-  const float scale = range / kInt8CodeRange;
   const float first = std::nearbyint(smallest * factor);
   for (Index i = 0; i < kInt8BlockColumns; ++i) {
-    const float code = std::nearbyint(x[i] * factor) - first;
-    // Where numbers are large and differ little, their multiples of the scale are not exact in
-    // fp32.
-    codes[i] = static_cast<std::uint8_t>(std::clamp(code, 0.0F, 255.0F));
+    codes[i] = static_cast<std::uint8_t>(std::nearbyint(x[i] * factor) - first);
   }
-  return {scale, scale * first};
+  return {range / kInt8CodeRange, static_cast<std::int32_t>(-first)};
 }
 
 }  // namespace fathom::numeric

@@ -40,18 +40,18 @@ bool has_int8_minimum(WeightFormat format) noexcept;
 // minimum are those whose product and sum decode_row gives.
 void read_int8_block(const WeightView& view, Index row, Index block, Int8Block& out) noexcept;
 
-// 32 activations as 8-bit integers: number i is codes[i] * scale + offset.
+// 32 activations as 8-bit integers: number i is (codes[i] - zero) * scale.
 struct RoundedBlock {
   float scale;
-  float offset;
+  std::int32_t zero;  // 0 to 252
 };
 
-// Rounds 32 activations to multiples k of a scale: scale = (max x - min x) / 252, k = x * (252 /
-// (max x - min x)) to nearest, ties to even, in fp32; the codes are k minus the k of min x, and the
-// offset is that times the scale. So zero is exact, which matters where most of a block is zero. A
-// block whose numbers differ by at most 1e-30 has scale zero, codes zero and the offset min x; one
-// with a NaN, an infinity or a difference beyond fp32 gets scale NaN and codes zero, so that every
-// product with it is NaN.
+// Rounds 32 activations to multiples k of a scale, in fp32: with a = min(0, min x) and b = max(0,
+// max x), scale = (b - a) / 252 and k = x * (252 / (b - a)) to nearest, ties to even. `zero` is
+// minus the k of a, the codes are k + zero. So zero is exact, which matters where most of a block
+// is zero, and every product of a block is an integer times a scale. A block of numbers that reach
+// from zero at most 1e-30 far has scale, codes and `zero` 0; one with a NaN, an infinity or a range
+// beyond fp32 gets scale NaN, so that every product with it is NaN.
 RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept;
 
 // Steps between the smallest and the largest number of a block. 254 is the most that fits, as both

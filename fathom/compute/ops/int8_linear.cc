@@ -27,7 +27,7 @@ Int8Rows round_to_int8(Context& context, const tensor::Tensor& x, Index columns)
   const Index rows = x.num_elements() / columns;
   const Int8Rows out = {allocate_matrix<std::uint8_t>(context, rows, columns),
                         allocate_matrix<float>(context, rows, columns / kBlock),
-                        allocate_matrix<float>(context, rows, columns / kBlock),
+                        allocate_matrix<std::int32_t>(context, rows, columns / kBlock),
                         allocate_matrix<std::int32_t>(context, rows, columns / kBlock)};
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
@@ -40,7 +40,7 @@ Int8Rows slice_columns(const Int8Rows& rows, Index first_column, Index columns) 
   FATHOM_CHECK(first_column % kBlock == 0 && columns % kBlock == 0);
   return {rows.codes.slice_columns(first_column, columns),
           rows.scales.slice_columns(first_column / kBlock, columns / kBlock),
-          rows.offsets.slice_columns(first_column / kBlock, columns / kBlock),
+          rows.zeros.slice_columns(first_column / kBlock, columns / kBlock),
           rows.sums.slice_columns(first_column / kBlock, columns / kBlock)};
 }
 

@@ -1,12 +1,12 @@
 // Matrix products in the numerics `fast`: activations rounded to int8 blocks, weights that already
 // are int8 blocks, integer sums inside a block.
 //
-//   y[o] = sum over blocks b, ascending, of  S_b (w_b x_b) + (C_b w_b) z_b + m_b (x_b X_b + 32 z_b)
+//   y[o] = sum over blocks b, ascending, of  (S_b w_b) x_b + m_b (X_b x_b)
 //
-// S_b is the exact integer sum of the 32 products of codes, C_b that of the weight's codes, X_b
-// that of the activation's; w_b and x_b are the scales, z_b is the activation's offset and m_b the
-// weight's minimum. The order does not depend on how many rows or tokens are computed together, nor
-// on the weight's layout (docs/numerics.md).
+// S_b is the exact integer sum of the 32 products of a weight's code and an activation's code minus
+// zero, X_b that of the latter; w_b and x_b are the scales and m_b the weight's minimum. The order
+// does not depend on how many rows or tokens are computed together, nor on the weight's layout
+// (docs/numerics.md).
 #pragma once
 
 #include <span>
@@ -17,13 +17,13 @@
 namespace fathom::ops {
 
 // Rows of activations in int8 blocks: number k of row t is
-// codes[t, k] * scales[t, k / 32] + offsets[t, k / 32].
+// (codes[t, k] - zeros[t, k / 32]) * scales[t, k / 32].
 //
-//   codes  [T, K]   scales, offsets  [T, K / 32]   sums  [T, K / 32]  of a block's codes
+//   codes  [T, K]   scales, zeros  [T, K / 32]   sums  [T, K / 32]  of a block's codes minus zero
 struct Int8Rows {
   tensor::MatrixView<std::uint8_t> codes;
   tensor::MatrixView<float> scales;
-  tensor::MatrixView<float> offsets;
+  tensor::MatrixView<std::int32_t> zeros;
   tensor::MatrixView<std::int32_t> sums;
 };
 

@@ -115,11 +115,11 @@ HWY_INLINE void micro(const ReadyPanel* panels,
       for (Index t = 0; t < kTokens; ++t) {
         const auto of_token = block_of_token<kHasMinimum>(tokens[token + t], first_block + block);
         for (Index p = 0; p < kPanels; ++p) {
-          const BlockOfRows rows = {hn::Load(D(), panels[p].scales[block] + i * kWidth),
-                                    hn::Load(D(), panels[p].sums[block] + i * kWidth),
+          const BlockOfRows rows = {hn::Load(D32(), panels[p].sums[block] + i * kWidth),
+                                    hn::Load(D(), panels[p].scales[block] + i * kWidth),
                                     hn::Load(D(), panels[p].minima[block] + i * kWidth)};
-          sum[i][p][t] =
-              add_block<kHasMinimum>(sum[i][p][t], products[p][t].total(), rows, of_token);
+          sum[i][p][t] = add_block<kHasMinimum>(
+              sum[i][p][t], products[p][t].total(rows.sum, of_token.zero), rows, of_token);
         }
       }
     }
@@ -266,15 +266,15 @@ void compute_tile(const numeric::WeightView& weight,
 }
 
 TokenRow token_row(const ops::Int8Rows& x, Index idx, float* out) {
-  return {x.codes.row(idx), x.scales.row(idx), x.offsets.row(idx), x.sums.row(idx), out};
+  return {x.codes.row(idx), x.scales.row(idx), x.zeros.row(idx), x.sums.row(idx), out};
 }
 
-// As numeric::round_to_int8_block, and the sum of the codes.
+// As numeric::round_to_int8_block, and the sum of the codes minus zero.
 HWY_INLINE numeric::RoundedBlock round_block(const float* x,
                                              std::uint8_t* codes,
                                              std::int32_t& sum) {
   const hn::Rebind<std::uint8_t, D> d8;
-  V least = hn::LoadU(D(), x);
+  V least = hn::Zero(D());
   V most = least;
   bool is_finite = true;
   for (Index i = 0; i < kBlock; i += kWidth) {
@@ -289,10 +289,8 @@ HWY_INLINE numeric::RoundedBlock round_block(const float* x,
   sum = 0;
   if (!is_finite || !(range > numeric::kSmallestInt8Range)) {
     std::fill_n(codes, kBlock, std::uint8_t{0});
-    return is_finite ? numeric::RoundedBlock{0.0F, smallest}
-                     : numeric::RoundedBlock{std::numeric_limits<float>::quiet_NaN(), 0.0F};
+    return {is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN(), 0};
   }
-  const float scale = range / numeric::kInt8CodeRange;
   const V factor = hn::Set(D(), numeric::kInt8CodeRange / range);
   const V first = hn::Round(hn::Mul(hn::Set(D(), smallest), factor));
   auto total = hn::Zero(D32());
@@ -302,8 +300,9 @@ HWY_INLINE numeric::RoundedBlock round_block(const float* x,
     total = hn::Add(total, hn::PromoteTo(D32(), code));
     hn::StoreU(code, d8, codes + i);
   }
-  sum = hn::GetLane(hn::SumOfLanes(D32(), total));
-  return {scale, scale * hn::GetLane(first)};
+  const auto zero = -static_cast<std::int32_t>(hn::GetLane(first));
+  sum = hn::GetLane(hn::SumOfLanes(D32(), total)) - static_cast<std::int32_t>(kBlock) * zero;
+  return {range / numeric::kInt8CodeRange, zero};
 }
 
 // Rows of a tile: long enough for memory to be read in long sweeps, short enough to share out.
@@ -320,7 +319,7 @@ void round_to_int8(const ops::RoundToInt8Args<float>& args, platform::ThreadPool
           round_block(args.x.row(row) + idx * kBlock, args.out.codes.row(row) + idx * kBlock,
                       args.out.sums.row(row)[idx]);
       args.out.scales.row(row)[idx] = rounded.scale;
-      args.out.offsets.row(row)[idx] = rounded.offset;
+      args.out.zeros.row(row)[idx] = rounded.zero;
     }
   });
 }

@@ -111,6 +111,11 @@ struct Products {
     sum.raw = _mm512_dpbusd_epi32(sum.raw, columns, codes);
   }
   HWY_INLINE V32 total() const { return sum; }
+  // The sum, of the codes of the rows and of the token minus zero. Both numbers fit 16 bits.
+  HWY_INLINE V32 total(V32 row_sums, std::int32_t zero) const {
+    const V32 minus_zero = hn::Set(D32(), -zero & 0xffff);
+    return V32(_mm512_dpwssd_epi32(sum.raw, row_sums.raw, minus_zero.raw));
+  }
   V32 sum;
 };
 
@@ -132,6 +137,9 @@ struct Products {
     }
   }
   HWY_INLINE V32 total() const { return hn::Set(D32(), sum); }
+  HWY_INLINE V32 total(V32 row_sums, std::int32_t zero) const {
+    return hn::Sub(total(), hn::Mul(row_sums, hn::Set(D32(), zero)));
+  }
   std::int32_t sum = 0;
 };
 
@@ -170,6 +178,9 @@ struct Products {
     const V32 high = hn::RearrangeToOddPlusEven(high_even, high_odd);
     return hn::Add(hn::ConcatEven(D32(), high, low), hn::ConcatOdd(D32(), high, low));
   }
+  HWY_INLINE V32 total(V32 row_sums, std::int32_t zero) const {
+    return hn::Sub(total(), hn::Mul(row_sums, hn::Set(D32(), zero)));
+  }
   V32 low_even;
   V32 low_odd;
   V32 high_even;
@@ -178,23 +189,22 @@ struct Products {
 
 #endif
 
-// What the products of one block are multiplied with and added to: of kWidth rows, and of a token.
+// What the products of one block are multiplied with: of kWidth rows, and of a token.
 struct BlockOfRows {
+  V32 sum;  // of the codes
   V scale;
-  V sum;      // of the codes, times the scale
   V minimum;  // only read in formats that have one
 };
 struct BlockOfToken {
+  std::int32_t zero;
   V scale;
-  V offset;
   V total;  // of the rounded activations; only read in formats that have a minimum
 };
 
-// Adds a block's part of the products to their sums: the one arithmetic of all kernel shapes.
+// Adds a block's part, whose exact integer sum is `whole`: the one arithmetic of all kernel shapes.
 template <bool kHasMinimum>
 HWY_INLINE V add_block(V sum, V32 whole, const BlockOfRows& rows, const BlockOfToken& token) {
-  sum = hn::MulAdd(hn::ConvertTo(D(), whole), hn::Mul(rows.scale, token.scale), sum);
-  sum = hn::MulAdd(rows.sum, token.offset, sum);
+  sum = hn::MulAdd(hn::Mul(hn::ConvertTo(D(), whole), rows.scale), token.scale, sum);
   return kHasMinimum ? hn::MulAdd(rows.minimum, token.total, sum) : sum;
 }
 
@@ -202,18 +212,16 @@ HWY_INLINE V add_block(V sum, V32 whole, const BlockOfRows& rows, const BlockOfT
 struct TokenRow {
   const std::uint8_t* codes;
   const float* scales;
-  const float* offsets;
+  const std::int32_t* zeros;
   const std::int32_t* sums;
   float* out;
 };
 
 template <bool kHasMinimum>
 HWY_INLINE BlockOfToken block_of_token(const TokenRow& token, Index block) {
-  BlockOfToken x = {hn::Set(D(), token.scales[block]), hn::Set(D(), token.offsets[block]),
-                    hn::Zero(D())};
+  BlockOfToken x = {token.zeros[block], hn::Set(D(), token.scales[block]), hn::Zero(D())};
   if constexpr (kHasMinimum) {
-    const V codes = hn::Set(D(), static_cast<float>(token.sums[block]));
-    x.total = hn::MulAdd(x.scale, codes, hn::Mul(x.offset, hn::Set(D(), float{kBlock})));
+    x.total = hn::Mul(hn::Set(D(), static_cast<float>(token.sums[block])), x.scale);
   }
   return x;
 }
@@ -259,7 +267,7 @@ struct ReadyPanel {
   const PanelCode* codes;  // [step][row][column of the step] of the first block
   Index block_stride;      // from block to block
   alignas(64) float scales[kChunkBlocks][kPanelRows];
-  alignas(64) float sums[kChunkBlocks][kPanelRows];  // of a block's codes, times its scale
+  alignas(64) std::int32_t sums[kChunkBlocks][kPanelRows];  // of a block's codes
   alignas(64) float minima[kChunkBlocks][kPanelRows];
   alignas(64) PanelCode spread[kChunkBlocks * kSteps * kStepBytes];  // where codes may lie
 };
@@ -326,10 +334,8 @@ HWY_INLINE void make_ready(const std::uint8_t* blocks,
     }
     const PanelCode* codes = out.codes + block * out.block_stride;
     for (Index row = 0; row < kPanelRows; row += kWidth) {
-      const V scale = Scales::read(from, row);
-      hn::Store(scale, D(), out.scales[block] + row);
-      hn::Store(hn::Mul(hn::ConvertTo(D(), sum_of_codes(codes, row)), scale), D(),
-                out.sums[block] + row);
+      hn::Store(Scales::read(from, row), D(), out.scales[block] + row);
+      hn::Store(sum_of_codes(codes, row), D32(), out.sums[block] + row);
       if constexpr (kHasMinimum) {
         hn::Store(F16Scales::read(from + shape.minima_at(), row), D(), out.minima[block] + row);
       }
@@ -377,14 +383,14 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
         add_step(step, _mm512_loadu_si512(from + shape.codes_at() + step * kStepBytes));
       }
     }
-    const V scale = Scales::read(from, 0);
-    BlockOfRows rows = {scale, hn::Mul(hn::ConvertTo(D(), codes.total()), scale), hn::Zero(D())};
+    BlockOfRows rows = {codes.total(), Scales::read(from, 0), hn::Zero(D())};
     if constexpr (kHasMinimum) {
       rows.minimum = F16Scales::read(from + shape.minima_at(), 0);
     }
     for (Index t = 0; t < kTokens; ++t) {
-      sums[t] = add_block<kHasMinimum>(sums[t], products[t].total(), rows,
-                                       block_of_token<kHasMinimum>(tokens[t], first_block + block));
+      const auto of_token = block_of_token<kHasMinimum>(tokens[t], first_block + block);
+      sums[t] = add_block<kHasMinimum>(sums[t], products[t].total(rows.sum, of_token.zero), rows,
+                                       of_token);
     }
   }
 }

@@ -9,10 +9,10 @@ namespace {
 
 constexpr Index kBlock = numeric::kInt8BlockColumns;
 
-std::int32_t sum_of_products(const std::int8_t* a, const std::uint8_t* b) {
+std::int32_t sum_of_products(const std::int8_t* a, const std::uint8_t* b, std::int32_t zero) {
   std::int32_t sum = 0;
   for (Index i = 0; i < kBlock; ++i) {
-    sum += std::int32_t{a[i]} * std::int32_t{b[i]};
+    sum += std::int32_t{a[i]} * (std::int32_t{b[i]} - zero);
   }
   return sum;
 }
@@ -25,16 +25,12 @@ Real product(const numeric::WeightView& weight, Index row, const ops::Int8Rows& 
   for (Index idx = 0; idx < weight.columns / kBlock; ++idx) {
     numeric::read_int8_block(weight, row, idx, block);
     const auto x_scale = static_cast<Real>(x.scales.row(token)[idx]);
-    const auto x_offset = static_cast<Real>(x.offsets.row(token)[idx]);
-    const auto w_scale = static_cast<Real>(block.scale);
-    const auto whole = sum_of_products(block.codes, x.codes.row(token) + idx * kBlock);
-    const auto codes = std::accumulate(block.codes, block.codes + kBlock, std::int32_t{0});
-    sum += static_cast<Real>(whole) * (w_scale * x_scale);
-    sum += static_cast<Real>(codes) * w_scale * x_offset;
+    const auto whole =
+        sum_of_products(block.codes, x.codes.row(token) + idx * kBlock, x.zeros.row(token)[idx]);
+    sum += static_cast<Real>(whole) * static_cast<Real>(block.scale) * x_scale;
     if (numeric::has_int8_minimum(weight.format)) {
-      const auto x_codes = static_cast<Real>(x.sums.row(token)[idx]);
-      sum += static_cast<Real>(block.minimum) *
-             (x_scale * x_codes + static_cast<Real>(kBlock) * x_offset);
+      sum +=
+          static_cast<Real>(block.minimum) * (static_cast<Real>(x.sums.row(token)[idx]) * x_scale);
     }
   }
   return sum;
@@ -54,8 +50,9 @@ void round_to_int8(const ops::RoundToInt8Args<Real>& args,
       std::uint8_t* codes = args.out.codes.row(row) + idx * kBlock;
       const numeric::RoundedBlock rounded = numeric::round_to_int8_block(x, codes);
       args.out.scales.row(row)[idx] = rounded.scale;
-      args.out.offsets.row(row)[idx] = rounded.offset;
-      args.out.sums.row(row)[idx] = std::accumulate(codes, codes + kBlock, std::int32_t{0});
+      args.out.zeros.row(row)[idx] = rounded.zero;
+      args.out.sums.row(row)[idx] = std::accumulate(codes, codes + kBlock, std::int32_t{0}) -
+                                    static_cast<std::int32_t>(kBlock) * rounded.zero;
     }
   }
 }

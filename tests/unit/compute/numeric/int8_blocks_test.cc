@@ -72,21 +72,24 @@ TEST(Int8Blocks, ActivationsAreMultiplesOfAScaleThatSpansThem) {
   std::uint8_t codes[32];
   const RoundedBlock block = round_to_int8_block(x, codes);
   EXPECT_FLOAT_EQ(block.scale, 0.1F);
-  EXPECT_FLOAT_EQ(block.offset, -5.0F);
+  EXPECT_EQ(block.zero, 50);
+  EXPECT_EQ(codes[0], 50);  // zero is exact
   EXPECT_EQ(codes[3], 0);
   EXPECT_EQ(codes[4], 252);
   EXPECT_EQ(codes[6] - codes[0], 2);  // 2.5 to even
-  EXPECT_EQ(static_cast<float>(codes[0]) * block.scale + block.offset, 0.0F);
 }
 
-TEST(Int8Blocks, LargeNumbersThatDifferLittleStayInTheirRange) {
-  float x[32];
-  std::fill_n(x, 32, 1e6F);
-  x[9] = 1e6F + 0.125F;
-  std::uint8_t codes[32];
-  const RoundedBlock block = round_to_int8_block(x, codes);
-  for (int i = 0; i < 32; ++i) {
-    EXPECT_NEAR(static_cast<float>(codes[i]) * block.scale + block.offset, x[i], 0.25F);
+TEST(Int8Blocks, ZeroIsInTheRangeOfNumbersOfOneSign) {
+  for (const float sign : {1.0F, -1.0F}) {
+    float x[32];
+    std::fill_n(x, 32, sign * 25.2F);
+    x[5] = sign * 10.0F;
+    std::uint8_t codes[32];
+    const RoundedBlock block = round_to_int8_block(x, codes);
+    EXPECT_FLOAT_EQ(block.scale, 0.1F);
+    EXPECT_EQ(block.zero, sign > 0 ? 0 : 252);
+    EXPECT_EQ(codes[5] - block.zero, sign > 0 ? 100 : -100);
+    EXPECT_EQ(codes[0] - block.zero, sign > 0 ? 252 : -252);
   }
 }
 
@@ -101,20 +104,19 @@ TEST(Int8Blocks, TheErrorIsAtMostHalfAStep) {
     std::uint8_t codes[32];
     const RoundedBlock block = round_to_int8_block(x, codes);
     for (int i = 0; i < 32; ++i) {
-      const float rounded = static_cast<float>(codes[i]) * block.scale + block.offset;
+      const float rounded = static_cast<float>(codes[i] - block.zero) * block.scale;
       EXPECT_LE(std::abs(rounded - x[i]), 0.5001F * block.scale);
     }
   }
 }
 
-TEST(Int8Blocks, EqualNumbersAreExact) {
-  float x[32];
-  std::fill_n(x, 32, 0.3F);
-  x[7] += 1e-38F;
+TEST(Int8Blocks, NumbersAboutZeroBecomeZero) {
+  float x[32] = {};
+  x[7] = 1e-31F;
   std::uint8_t codes[32];
   const RoundedBlock block = round_to_int8_block(x, codes);
   EXPECT_EQ(block.scale, 0.0F);
-  EXPECT_EQ(block.offset, 0.3F);
+  EXPECT_EQ(block.zero, 0);
   EXPECT_EQ(codes[7], 0);
 }
 
