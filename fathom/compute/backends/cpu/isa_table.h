@@ -12,7 +12,10 @@ namespace fathom::cpu {
 // One of the instruction sets that the kernels were compiled for.
 struct Isa {
   std::string_view name;  // "cpu:avx3"
-  std::int64_t target;    // Highway's bit
+  std::int64_t target;    // Highway's bit; kernels without a version of their own use its
+  // Instructions that Highway does not know, beside the target's.
+  bool has_bf16_dots = false;  // vdpbf16ps
+  bool has_amx = false;        // tiles of int8 and of BF16
 };
 
 // The function of a HWY_EXPORT table that was compiled for the instruction set.

@@ -3,13 +3,17 @@
 #include <array>
 
 #include "fathom/base/core/error.h"
+#include "fathom/compute/backends/cpu/amx.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 
 namespace fathom::cpu {
 namespace {
 
-// Every instruction set that Highway compiles for one of our machines, best first.
-constexpr std::array<Isa, 9> kIsas = {{
+// Every instruction set that Highway compiles for one of our machines, and what some processors
+// have beside one; best first.
+constexpr std::array<Isa, 11> kIsas = {{
+    {.name = "cpu:amx", .target = HWY_AVX3_DL, .has_bf16_dots = true, .has_amx = true},
+    {.name = "cpu:avx3_bf16", .target = HWY_AVX3_DL, .has_bf16_dots = true},
     {"cpu:avx3_dl", HWY_AVX3_DL},  // AVX-512 with VNNI
     {"cpu:avx3", HWY_AVX3},
     {"cpu:avx2", HWY_AVX2},
@@ -23,7 +27,8 @@ constexpr std::array<Isa, 9> kIsas = {{
 constexpr std::string_view kPrefix = "cpu:";
 
 bool is_available(const Isa& isa) {
-  return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0;
+  return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0 &&
+         (!isa.has_bf16_dots || has_avx512_bf16()) && (!isa.has_amx || has_amx());
 }
 
 }  // namespace
