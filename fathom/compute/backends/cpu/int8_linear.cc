@@ -1,9 +1,10 @@
 // Integer matrix products: panels of 16 rows of the weight, times tokens in int8 blocks.
 //
-// Weights that are not in panels are put into one, 512 columns at a time. Two shapes with the same
-// arithmetic, block by block (int8_panels-inl.h): a few tokens, which wait for memory, multiply the
-// panel's bytes as they are read; for more tokens a chunk of 512 columns is spread into the
-// first-level cache and multiplied with every token of the tile.
+// Weights that are not in panels are put into one, 512 columns at a time. Three shapes with the
+// same arithmetic, block by block (int8_panels-inl.h): a few tokens, which wait for memory,
+// multiply the panel's bytes as they are read; for more tokens a chunk of 512 columns is spread
+// into the first-level cache and multiplied with every token of the tile, in vectors or, where the
+// processor has them, in matrix tiles (int8_tiles-inl.h).
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/int8_linear.cc"
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/backends/cpu/expert_tiles.h"
 #include "fathom/compute/backends/cpu/int8_panels-inl.h"
+#include "fathom/compute/backends/cpu/int8_tiles-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
@@ -25,7 +27,11 @@ HWY_PUSH_ATTRIBUTES("avx512vnni")
 namespace fathom::cpu::HWY_NAMESPACE {
 namespace {
 
+// How much of a product one tile of the loop is: of vectors, and of matrix tiles.
 constexpr Index kTileTokens = 256;
+constexpr Index kTiledTokens = 64;
+constexpr Index kFewTokens = 8;  // what compute_few takes at most
+constexpr Index kTiledRows = 256;
 // Panels that share one reading of the activations.
 constexpr Index kMicroPanels = HWY_TARGET == HWY_AVX3_DL ? 2 : 1;
 constexpr Index kMicroTokens = kRegisters == 1 ? 6 : 3;
@@ -201,6 +207,45 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
 
 #if HWY_TARGET == HWY_AVX3_DL
 
+HWY_PUSH_ATTRIBUTES("amx-tile,amx-int8")
+// As compute_many, in matrix tiles. Some blocks of the tokens are put into tiles once for all rows.
+template <bool kHasNibbles, typename Scales, bool kHasMinimum>
+void compute_in_tiles(const numeric::WeightView& weight,
+                      Index first_row,
+                      Index end_row,
+                      const TokenRow* tokens,
+                      Index num_tokens) {
+  alignas(64) TiledSums sums[kTiledRows / kPanelRows];
+  TiledTokens tiled;
+  TiledPanel panel;
+  PackedChunk packed;
+  const TileScope scope(whole_tiles());
+  const Index num_blocks = weight.columns / kBlock;
+  const Index num_panels = ceil_div(end_row - first_row, kPanelRows);
+  const Index num_sets = ceil_div(num_tokens, kSetTokens);
+  for (Index p = 0; p < num_panels; ++p) {
+    std::fill_n(sums[p][0][0], num_sets * kSetTokens * kPanelRows, 0.0F);
+  }
+  for (Index first = 0; first < num_blocks; first += kTiledBlocks) {
+    const Index count = std::min(kTiledBlocks, num_blocks - first);
+    tile_tokens<kHasMinimum>(tokens, num_tokens, first, count, tiled);
+    for (Index p = 0; p < num_panels; ++p) {
+      tile_panel<kHasNibbles, Scales, kHasMinimum>(
+          read_panel(weight, first_row + p * kPanelRows, first, count, packed), weight.format,
+          count, panel);
+      add_tiled_panel<kHasMinimum>(panel, tiled, num_sets, count, sums[p]);
+    }
+  }
+  for (Index p = 0; p < num_panels; ++p) {
+    const Index row = first_row + p * kPanelRows;
+    const Index count = std::min(kPanelRows, end_row - row);
+    for (Index t = 0; t < num_tokens; ++t) {
+      std::copy_n(sums[p][t / kSetTokens][t % kSetTokens], count, tokens[t].out + row);
+    }
+  }
+}
+HWY_POP_ATTRIBUTES
+
 // As compute_many, for at most kTokens tokens and more than half of them. The last token stands in
 // for those that lack: memory sets the pace.
 template <bool kHasNibbles, typename Scales, bool kHasMinimum, Index kTokens>
@@ -234,6 +279,7 @@ HWY_INLINE void compute_few(const numeric::WeightView& weight,
 
 #endif
 
+template <bool kInTiles>
 void compute_tile(const numeric::WeightView& weight,
                   Index first_row,
                   Index end_row,
@@ -257,8 +303,12 @@ void compute_tile(const numeric::WeightView& weight,
     if (num_tokens <= 4) {
       return few(std::integral_constant<Index, 4>());
     }
-    if (num_tokens <= 8) {
+    if (num_tokens <= kFewTokens) {
       return few(std::integral_constant<Index, 8>());
+    }
+    if constexpr (kInTiles) {
+      return compute_in_tiles<kHasNibbles, Scales, kHasMinimum>(weight, first_row, end_row, tokens,
+                                                                num_tokens);
     }
 #endif
     compute_many<kHasNibbles, Scales, kHasMinimum>(weight, first_row, end_row, tokens, num_tokens);
@@ -305,9 +355,55 @@ HWY_INLINE numeric::RoundedBlock round_block(const float* x,
   return {range / numeric::kInt8CodeRange, zero};
 }
 
-// Rows of a tile: long enough for memory to be read in long sweeps, short enough to share out.
-constexpr Index tile_rows(Index num_rows) {
-  return num_rows >= 2048 ? 128 : 32;
+// How a product is shared out. Few tokens: rows enough for memory to be read in long sweeps, few
+// enough to share out.
+struct LoopTile {
+  Index rows;
+  Index tokens;
+};
+template <bool kInTiles>
+constexpr LoopTile loop_tile(Index num_rows, Index num_tokens) {
+  if (kInTiles && num_tokens > kFewTokens) {
+    return {num_rows >= 2 * kTiledRows ? kTiledRows : kTiledRows / 4, kTiledTokens};
+  }
+  return {num_rows >= 2048 ? 128 : 32, kInTiles ? kTiledTokens : kTileTokens};
+}
+
+template <bool kInTiles>
+void multiply(const ops::Int8LinearArgs<float>& args, platform::ThreadPool& pool) {
+  const Index num_tokens = args.out.rows;
+  const LoopTile shape = loop_tile<kInTiles>(args.weight.rows, num_tokens);
+  const Index num_token_tiles = ceil_div(num_tokens, shape.tokens);
+  pool.parallel_for(
+      ceil_div(args.weight.rows, shape.rows) * num_token_tiles, [&](Index tile, int /*thread*/) {
+        // Tiles of the same rows follow each other: weights stay in the caches.
+        const Index first_row = tile / num_token_tiles * shape.rows;
+        const Index first_token = tile % num_token_tiles * shape.tokens;
+        const Index count = std::min(shape.tokens, num_tokens - first_token);
+        TokenRow tokens[kTileTokens];
+        for (Index t = 0; t < count; ++t) {
+          tokens[t] = token_row(args.x, first_token + t, args.out.row(first_token + t));
+        }
+        compute_tile<kInTiles>(args.weight, first_row,
+                               std::min(first_row + shape.rows, args.weight.rows), tokens, count);
+      });
+}
+
+template <bool kInTiles>
+void multiply_experts(const ops::ExpertInt8LinearArgs<float>& args, platform::ThreadPool& pool) {
+  const auto compute = [&](const ExpertTile& tile) {
+    TokenRow tokens[kTileTokens];
+    for (Index t = 0; t < tile.num_slots; ++t) {
+      const Index slot = tile.first_slot + t;
+      const Index source = args.source.empty() ? slot : Index{args.source[to_size(slot)]};
+      tokens[t] = token_row(args.x, source, args.out.row(slot));
+    }
+    compute_tile<kInTiles>(args.weights[to_size(tile.expert)], tile.first_row, tile.end_row, tokens,
+                           tile.num_slots);
+  };
+  const Index slots_per_expert = args.offsets.back() / to_index(args.weights.size());
+  const LoopTile shape = loop_tile<kInTiles>(args.out.columns, slots_per_expert);
+  for_each_expert_tile(pool, args.offsets, args.out.columns, shape.rows, shape.tokens, compute);
 }
 
 }  // namespace
@@ -325,36 +421,21 @@ void round_to_int8(const ops::RoundToInt8Args<float>& args, platform::ThreadPool
 }
 
 void int8_linear(const ops::Int8LinearArgs<float>& args, platform::ThreadPool& pool) {
-  const Index num_tokens = args.out.rows;
-  const Index rows = tile_rows(args.weight.rows);
-  const Index num_row_tiles = ceil_div(args.weight.rows, rows);
-  pool.parallel_for(
-      num_row_tiles * ceil_div(num_tokens, kTileTokens), [&](Index tile, int /*thread*/) {
-        const Index first_row = tile % num_row_tiles * rows;
-        const Index first_token = tile / num_row_tiles * kTileTokens;
-        const Index count = std::min(kTileTokens, num_tokens - first_token);
-        TokenRow tokens[kTileTokens];
-        for (Index t = 0; t < count; ++t) {
-          tokens[t] = token_row(args.x, first_token + t, args.out.row(first_token + t));
-        }
-        compute_tile(args.weight, first_row, std::min(first_row + rows, args.weight.rows), tokens,
-                     count);
-      });
+  multiply<false>(args, pool);
 }
 
 void expert_int8_linear(const ops::ExpertInt8LinearArgs<float>& args, platform::ThreadPool& pool) {
-  const auto compute = [&](const ExpertTile& tile) {
-    TokenRow tokens[kTileTokens];
-    for (Index t = 0; t < tile.num_slots; ++t) {
-      const Index slot = tile.first_slot + t;
-      const Index source = args.source.empty() ? slot : Index{args.source[to_size(slot)]};
-      tokens[t] = token_row(args.x, source, args.out.row(slot));
-    }
-    compute_tile(args.weights[to_size(tile.expert)], tile.first_row, tile.end_row, tokens,
-                 tile.num_slots);
-  };
-  for_each_expert_tile(pool, args.offsets, args.out.columns, tile_rows(args.out.columns),
-                       kTileTokens, compute);
+  multiply_experts<false>(args, pool);
+}
+
+// With matrix tiles, on processors that have them beside this instruction set.
+void int8_linear_in_tiles(const ops::Int8LinearArgs<float>& args, platform::ThreadPool& pool) {
+  multiply<HWY_TARGET == HWY_AVX3_DL>(args, pool);
+}
+
+void expert_int8_linear_in_tiles(const ops::ExpertInt8LinearArgs<float>& args,
+                                 platform::ThreadPool& pool) {
+  multiply_experts<HWY_TARGET == HWY_AVX3_DL>(args, pool);
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
@@ -369,11 +450,18 @@ namespace fathom::cpu {
 HWY_EXPORT(round_to_int8);
 HWY_EXPORT(int8_linear);
 HWY_EXPORT(expert_int8_linear);
+HWY_EXPORT(int8_linear_in_tiles);
+HWY_EXPORT(expert_int8_linear_in_tiles);
 
 void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa) {
   table.round_to_int8 = {select(HWY_DISPATCH_TABLE(round_to_int8), isa), isa.name};
   table.int8_linear = {select(HWY_DISPATCH_TABLE(int8_linear), isa), isa.name};
   table.expert_int8_linear = {select(HWY_DISPATCH_TABLE(expert_int8_linear), isa), isa.name};
+  if (isa.has_amx) {
+    table.int8_linear = {select(HWY_DISPATCH_TABLE(int8_linear_in_tiles), isa), isa.name};
+    table.expert_int8_linear = {select(HWY_DISPATCH_TABLE(expert_int8_linear_in_tiles), isa),
+                                isa.name};
+  }
 }
 
 }  // namespace fathom::cpu
