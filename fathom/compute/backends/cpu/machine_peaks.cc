@@ -1,6 +1,7 @@
 // The loops are written out as machine code in whole, so that no compiler moves their registers to
 // memory: twelve independent accumulators hide the latency of an instruction on every processor we
-// know. The functions carry the instruction set that they need and are called after asking for it.
+// know. (Loops on tiles name their registers, so nothing can be moved.) The functions carry the
+// instruction set that they need and are called after asking for it.
 #include "fathom/compute/backends/cpu/machine_peaks.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -11,7 +12,11 @@
 #include <hwy/highway.h>
 #if defined(__aarch64__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <immintrin.h>
 #endif
+
+#include "fathom/compute/backends/cpu/amx.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
@@ -228,11 +233,39 @@ void mulps_addps_xmm(Index iterations) {
         "xmm10", "xmm11", "xmm12", "xmm13");
 }
 
+// A product of tiles takes as long as about eight of the loops above, so one stands for eight of
+// their iterations.
+constexpr Index kIterationsPerTiles = 8;
+constexpr Index kTileOperations = 4 * 16 * 16 * 2 / kIterationsPerTiles;  // per byte of a row
+
+__attribute__((target("amx-tile,amx-int8"))) void tdpbssd_tiles(Index iterations) {
+  const TileScope scope(whole_tiles());
+  for (Index i = 0; i < iterations; i += kIterationsPerTiles) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+}
+
+__attribute__((target("amx-tile,amx-bf16"))) void tdpbf16ps_tiles(Index iterations) {
+  const TileScope scope(whole_tiles());
+  for (Index i = 0; i < iterations; i += kIterationsPerTiles) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
 std::optional<PeakLoop> find_loop(PeakNumber number) {
   __builtin_cpu_init();
   const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
   switch (number) {
     case PeakNumber::Int8:
+      if (has_amx()) {
+        return PeakLoop{"tdpbssd", kTileOperations * 64, &tdpbssd_tiles};
+      }
       if (has_avx512 && __builtin_cpu_supports("avx512vnni")) {
         return PeakLoop{"vpdpbusd zmm", 12 * 64 * 2, &vpdpbusd_zmm};
       }
@@ -244,6 +277,9 @@ std::optional<PeakLoop> find_loop(PeakNumber number) {
       }
       return std::nullopt;
     case PeakNumber::Bf16:
+      if (has_amx()) {
+        return PeakLoop{"tdpbf16ps", kTileOperations * 32, &tdpbf16ps_tiles};
+      }
       if (has_avx512 && __builtin_cpu_supports("avx512bf16")) {
         return PeakLoop{"vdpbf16ps zmm", 12 * 32 * 2, &vdpbf16ps_zmm};
       }
