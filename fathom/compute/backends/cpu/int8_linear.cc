@@ -121,11 +121,11 @@ HWY_INLINE void micro(const ReadyPanel* panels,
       for (Index t = 0; t < kTokens; ++t) {
         const auto of_token = block_of_token<kHasMinimum>(tokens[token + t], first_block + block);
         for (Index p = 0; p < kPanels; ++p) {
-          const BlockOfRows rows = {hn::Load(D32(), panels[p].sums[block] + i * kWidth),
+          const BlockOfRows rows = {hn::Load(D32(), panels[p].minus_sums[block] + i * kWidth),
                                     hn::Load(D(), panels[p].scales[block] + i * kWidth),
                                     hn::Load(D(), panels[p].minima[block] + i * kWidth)};
           sum[i][p][t] = add_block<kHasMinimum>(
-              sum[i][p][t], products[p][t].total(rows.sum, of_token.zero), rows, of_token);
+              sum[i][p][t], products[p][t].total(rows.minus_sum, of_token.zero), rows, of_token);
         }
       }
     }

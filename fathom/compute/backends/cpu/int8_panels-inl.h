@@ -111,10 +111,10 @@ struct Products {
     sum.raw = _mm512_dpbusd_epi32(sum.raw, columns, codes);
   }
   HWY_INLINE V32 total() const { return sum; }
-  // The sum, of the codes of the rows and of the token minus zero. Both numbers fit 16 bits.
-  HWY_INLINE V32 total(V32 row_sums, std::int32_t zero) const {
-    const V32 minus_zero = hn::Set(D32(), -zero & 0xffff);
-    return V32(_mm512_dpwssd_epi32(sum.raw, row_sums.raw, minus_zero.raw));
+  // The sum, of the codes of the rows and of the token minus zero. Both factors fit 16 bits, and
+  // the upper half of zero is zero.
+  HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
+    return V32(_mm512_dpwssd_epi32(sum.raw, minus_row_sums.raw, zero.raw));
   }
   V32 sum;
 };
@@ -137,8 +137,8 @@ struct Products {
     }
   }
   HWY_INLINE V32 total() const { return hn::Set(D32(), sum); }
-  HWY_INLINE V32 total(V32 row_sums, std::int32_t zero) const {
-    return hn::Sub(total(), hn::Mul(row_sums, hn::Set(D32(), zero)));
+  HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
+    return hn::Add(total(), hn::Mul(minus_row_sums, zero));
   }
   std::int32_t sum = 0;
 };
@@ -178,8 +178,8 @@ struct Products {
     const V32 high = hn::RearrangeToOddPlusEven(high_even, high_odd);
     return hn::Add(hn::ConcatEven(D32(), high, low), hn::ConcatOdd(D32(), high, low));
   }
-  HWY_INLINE V32 total(V32 row_sums, std::int32_t zero) const {
-    return hn::Sub(total(), hn::Mul(row_sums, hn::Set(D32(), zero)));
+  HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
+    return hn::Add(total(), hn::Mul(minus_row_sums, zero));
   }
   V32 low_even;
   V32 low_odd;
@@ -191,12 +191,12 @@ struct Products {
 
 // What the products of one block are multiplied with: of kWidth rows, and of a token.
 struct BlockOfRows {
-  V32 sum;  // of the codes
+  V32 minus_sum;  // of the codes
   V scale;
   V minimum;  // only read in formats that have one
 };
 struct BlockOfToken {
-  std::int32_t zero;
+  V32 zero;
   V scale;
   V total;  // of the rounded activations; only read in formats that have a minimum
 };
@@ -219,7 +219,8 @@ struct TokenRow {
 
 template <bool kHasMinimum>
 HWY_INLINE BlockOfToken block_of_token(const TokenRow& token, Index block) {
-  BlockOfToken x = {token.zeros[block], hn::Set(D(), token.scales[block]), hn::Zero(D())};
+  BlockOfToken x = {hn::Set(D32(), token.zeros[block]), hn::Set(D(), token.scales[block]),
+                    hn::Zero(D())};
   if constexpr (kHasMinimum) {
     x.total = hn::Mul(hn::Set(D(), static_cast<float>(token.sums[block])), x.scale);
   }
@@ -267,7 +268,7 @@ struct ReadyPanel {
   const PanelCode* codes;  // [step][row][column of the step] of the first block
   Index block_stride;      // from block to block
   alignas(64) float scales[kChunkBlocks][kPanelRows];
-  alignas(64) std::int32_t sums[kChunkBlocks][kPanelRows];  // of a block's codes
+  alignas(64) std::int32_t minus_sums[kChunkBlocks][kPanelRows];  // of a block's codes
   alignas(64) float minima[kChunkBlocks][kPanelRows];
   alignas(64) PanelCode spread[kChunkBlocks * kSteps * kStepBytes];  // where codes may lie
 };
@@ -335,7 +336,7 @@ HWY_INLINE void make_ready(const std::uint8_t* blocks,
     const PanelCode* codes = out.codes + block * out.block_stride;
     for (Index row = 0; row < kPanelRows; row += kWidth) {
       hn::Store(Scales::read(from, row), D(), out.scales[block] + row);
-      hn::Store(sum_of_codes(codes, row), D32(), out.sums[block] + row);
+      hn::Store(hn::Neg(sum_of_codes(codes, row)), D32(), out.minus_sums[block] + row);
       if constexpr (kHasMinimum) {
         hn::Store(F16Scales::read(from + shape.minima_at(), row), D(), out.minima[block] + row);
       }
@@ -383,14 +384,14 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
         add_step(step, _mm512_loadu_si512(from + shape.codes_at() + step * kStepBytes));
       }
     }
-    BlockOfRows rows = {codes.total(), Scales::read(from, 0), hn::Zero(D())};
+    BlockOfRows rows = {hn::Neg(codes.total()), Scales::read(from, 0), hn::Zero(D())};
     if constexpr (kHasMinimum) {
       rows.minimum = F16Scales::read(from + shape.minima_at(), 0);
     }
     for (Index t = 0; t < kTokens; ++t) {
       const auto of_token = block_of_token<kHasMinimum>(tokens[t], first_block + block);
-      sums[t] = add_block<kHasMinimum>(sums[t], products[t].total(rows.sum, of_token.zero), rows,
-                                       of_token);
+      sums[t] = add_block<kHasMinimum>(sums[t], products[t].total(rows.minus_sum, of_token.zero),
+                                       rows, of_token);
     }
   }
 }

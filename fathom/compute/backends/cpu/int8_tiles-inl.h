@@ -170,7 +170,7 @@ HWY_INLINE void add_whole_sums(const WholeSums& whole,
                               hn::Load(D(), panel.minima[block])};
 #pragma GCC unroll 16
     for (Index t = 0; t < kSetTokens; ++t) {
-      const BlockOfToken token = {0, hn::Set(D(), tokens.scales[set][block][t]),
+      const BlockOfToken token = {hn::Zero(D32()), hn::Set(D(), tokens.scales[set][block][t]),
                                   hn::Set(D(), tokens.totals[set][block][t])};
       sum[t] = add_block<kHasMinimum>(sum[t], hn::Load(D32(), whole[block][t]), rows, token);
     }
