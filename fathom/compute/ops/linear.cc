@@ -1,32 +1,89 @@
 #include "fathom/compute/ops/linear.h"
 
-#include "fathom/compute/ops/int8_linear.h"
+#include <array>
+#include <numeric>
+
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
+namespace {
+
+// Groups of an output projection that one loop takes.
+constexpr Index kMostGroups = 64;
+
+Int8Rows rounded_rows(Context& context, const LinearInput& input, Index columns) {
+  return input.is_rounded() ? input.rounded() : round_to_int8(context, input.x(), columns);
+}
+
+// out[0, g] = weight[g] x[g]: to one token, groups are what experts are, each with one slot.
+void multiply_groups(Context& context,
+                     const numeric::WeightView& weight,
+                     const tensor::Tensor& x,
+                     Index num_groups,
+                     Rounding rounding,
+                     const tensor::Tensor& out) {
+  const Index group_rows = weight.rows / num_groups;
+  std::array<numeric::WeightView, to_size(kMostGroups)> parts;
+  std::array<std::int32_t, to_size(kMostGroups) + 1> offsets;
+  for (Index group = 0; group < num_groups; ++group) {
+    parts[to_size(group)] = weight.slice_rows(group * group_rows, group_rows);
+  }
+  std::iota(offsets.begin(), offsets.end(), 0);
+  const std::span weights(parts.data(), to_size(num_groups));
+  const std::span slots(offsets.data(), to_size(num_groups) + 1);
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    if (uses_int8(context, weight)) {
+      kernels.expert_int8_linear.run({.weights = weights,
+                                      .x = round_to_int8(context, x, weight.columns),
+                                      .source = {},
+                                      .offsets = slots,
+                                      .out = out.matrix<Real>(group_rows)},
+                                     context.pool);
+    } else {
+      kernels.expert_linear.run({.weights = weights,
+                                 .x = x.matrix<Real>(weight.columns),
+                                 .source = {},
+                                 .offsets = slots,
+                                 .rounding = rounding,
+                                 .out = out.matrix<Real>(group_rows)},
+                                context.pool);
+    }
+  });
+}
+
+}  // namespace
+
+LinearInput::LinearInput(Context& context,
+                         const numeric::WeightView& weight,
+                         const tensor::Tensor& x)
+    : x_(x),
+      rounded_(uses_int8(context, weight) ? round_to_int8(context, x, weight.columns)
+                                          : Int8Rows{}) {}
 
 tensor::Tensor linear(Context& context,
                       const numeric::WeightView& weight,
-                      const tensor::Tensor& x,
+                      const LinearInput& input,
                       Rounding rounding) {
-  tensor::Tensor out = context.allocate({x.num_elements() / weight.columns, weight.rows});
-  linear_into(context, weight, x, rounding, out, 0);
+  tensor::Tensor out = context.allocate({input.x().num_elements() / weight.columns, weight.rows});
+  linear_into(context, weight, input, rounding, out, 0);
   return out;
 }
 
 void linear_into(Context& context,
                  const numeric::WeightView& weight,
-                 const tensor::Tensor& x,
+                 const LinearInput& input,
                  Rounding rounding,
                  const tensor::Tensor& out,
                  Index first_column) {
+  const tensor::Tensor& x = input.x();
   require_equal("linear", "columns of x", x.shape().last(), weight.columns);
   require_equal("linear", "rows of out", out.dim(0), x.num_elements() / weight.columns);
   FATHOM_CHECK(first_column + weight.rows <= out.dim(1));
   if (uses_int8(context, weight)) {
     const tensor::Arena::Scope scope(context.arena);
-    const Int8Rows rows = round_to_int8(context, x, weight.columns);
+    const Int8Rows rows = rounded_rows(context, input, weight.columns);
     with_kernels(context, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
       kernels.int8_linear.run({.weight = weight,
@@ -55,8 +112,12 @@ tensor::Tensor grouped_linear(Context& context,
   require_equal("grouped_linear", "rows of the weight modulo groups", weight.rows % num_groups, 0);
   const Index group_rows = weight.rows / num_groups;
   tensor::Tensor out = context.allocate({x.dim(0), weight.rows});
-  const bool is_int8 = uses_int8(context, weight);
   const tensor::Arena::Scope scope(context.arena);
+  if (x.dim(0) == 1 && num_groups <= kMostGroups) {
+    multiply_groups(context, weight, x, num_groups, rounding, out);
+    return out;
+  }
+  const bool is_int8 = uses_int8(context, weight);
   const Int8Rows rows = is_int8 ? round_to_int8(context, x, x.shape().last()) : Int8Rows{};
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
@@ -82,10 +143,11 @@ tensor::Tensor grouped_linear(Context& context,
 
 tensor::Tensor expert_linear(Context& context,
                              std::span<const numeric::WeightView> weights,
-                             const tensor::Tensor& x,
+                             const LinearInput& input,
                              std::span<const std::int32_t> source,
                              std::span<const std::int32_t> offsets,
                              Rounding rounding) {
+  const tensor::Tensor& x = input.x();
   require_equal("expert_linear", "offsets", to_index(offsets.size()), to_index(weights.size()) + 1);
   require_equal("expert_linear", "columns of x", x.shape().last(), weights.front().columns);
   FATHOM_CHECK(to_index(source.size()) == offsets.back() ||
@@ -93,7 +155,7 @@ tensor::Tensor expert_linear(Context& context,
   tensor::Tensor out = context.allocate({offsets.back(), weights.front().rows});
   if (uses_int8(context, weights.front())) {
     const tensor::Arena::Scope scope(context.arena);
-    const Int8Rows rows = round_to_int8(context, x, weights.front().columns);
+    const Int8Rows rows = rounded_rows(context, input, weights.front().columns);
     with_kernels(context, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
       kernels.expert_int8_linear.run({.weights = weights,

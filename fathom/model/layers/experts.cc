@@ -25,9 +25,9 @@ Router::Router(const weights::Store& store,
 }
 
 ops::Routes Router::forward(ops::Context& context,
-                            const tensor::Tensor& x,
+                            const ops::LinearInput& input,
                             std::span<const std::int32_t> tokens) const {
-  const tensor::Tensor logits = weight_.forward_unrounded(context, x);
+  const tensor::Tensor logits = weight_.forward_unrounded(context, input);
   if (table_.empty()) {
     return ops::route_top_k(context, logits, bias_, num_chosen_, scale_);
   }
@@ -77,29 +77,30 @@ Experts::Experts(const weights::Store& store,
 tensor::Tensor Experts::forward(ops::Context& context,
                                 const tensor::Tensor& x,
                                 std::span<const std::int32_t> tokens) const {
-  const ops::Routes routes = router_.forward(context, x, tokens);
+  const ops::LinearInput input(context, gate_.shape(), x);
+  const ops::Routes routes = router_.forward(context, input, tokens);
   context.observe("route_ids", layer_idx_, routes.ids);
   context.observe("route_weights", layer_idx_, routes.weights);
   const ops::ExpertSlots slots = ops::sort_by_expert(context, routes.ids, num_experts_);
-  const tensor::Tensor outputs = routed(context, x, routes, slots);
-  return ops::combine_experts(context, outputs, slots.slot_of, shared_.forward(context, x));
+  const tensor::Tensor outputs = routed(context, input, routes, slots);
+  return ops::combine_experts(context, outputs, slots.slot_of, shared_.forward(context, input));
 }
 
 tensor::Tensor Experts::routed(ops::Context& context,
-                               const tensor::Tensor& x,
+                               const ops::LinearInput& input,
                                const ops::Routes& routes,
                                const ops::ExpertSlots& slots) const {
   const auto source = ops::int_span(slots.source);
   const auto offsets = ops::int_span(slots.offsets);
-  const tensor::Tensor input = rounded_input(context, gate_.front(), x);
-  const tensor::Tensor gate =
-      ops::expert_linear(context, gate_.views(offsets), input, source, offsets, context.rounding());
+  const ops::LinearInput rounded = rounded_input(context, gate_.front(), input);
+  const tensor::Tensor gate = ops::expert_linear(context, gate_.views(offsets), rounded, source,
+                                                 offsets, context.rounding());
   const tensor::Tensor up =
-      ops::expert_linear(context, up_.views(offsets), input, source, offsets, context.rounding());
+      ops::expert_linear(context, up_.views(offsets), rounded, source, offsets, context.rounding());
   const tensor::Tensor slot_weights = ops::scatter_to_slots(context, routes.weights, slots.slot_of);
   // The routing weight is applied before the down projection: it is rounded with the activation.
   ops::swiglu(context, gate, up, slot_weights, limit_);
-  const tensor::Tensor hidden = rounded_input(context, down_.front(), gate);
+  const ops::LinearInput hidden = rounded_input(context, down_.front(), gate);
   return ops::expert_linear(context, down_.views(offsets), hidden, {}, offsets, context.rounding());
 }
 

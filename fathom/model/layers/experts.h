@@ -19,7 +19,7 @@ class Router {
          config::Block block,
          Index layer_idx);
   ops::Routes forward(ops::Context& context,
-                      const tensor::Tensor& x,
+                      const ops::LinearInput& input,
                       std::span<const std::int32_t> tokens) const;
 
  private:
@@ -38,6 +38,8 @@ class ExpertWeights {
   // Checks the scales of experts that have slots, then hands out all views.
   std::span<const numeric::WeightView> views(std::span<const std::int32_t> offsets) const;
   const Weight& front() const { return weights_.front(); }
+  // Format and shape of them all; its scales are not checked.
+  const numeric::WeightView& shape() const { return views_.front(); }
 
  private:
   std::vector<Weight> weights_;
@@ -59,7 +61,7 @@ class Experts {
 
  private:
   tensor::Tensor routed(ops::Context& context,
-                        const tensor::Tensor& x,
+                        const ops::LinearInput& input,
                         const ops::Routes& routes,
                         const ops::ExpertSlots& slots) const;
 

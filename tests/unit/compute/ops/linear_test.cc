@@ -1,5 +1,8 @@
 #include "fathom/compute/ops/linear.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
@@ -17,6 +20,19 @@ class Linear : public OpTest {
     result.data = reinterpret_cast<const std::byte*>(values.data());
     result.row_stride_bytes = 4 * result.columns;
     return result;
+  }
+  // Blocks of 32 in Q8_0: a scale of 1/64 in F16, and a code each.
+  static std::vector<std::uint8_t> q8_0(const std::vector<float>& values) {
+    std::vector<std::uint8_t> blocks;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (i % 32 == 0) {
+        blocks.push_back(0x00);
+        blocks.push_back(0x24);
+      }
+      const float code = std::clamp(std::round(values[i] * 32), -127.0F, 127.0F);
+      blocks.push_back(static_cast<std::uint8_t>(static_cast<std::int8_t>(code)));
+    }
+    return blocks;
   }
   const std::vector<float> weight_ = {1, 2, 3, 4, 5, 6};  // [3, 2]
 };
@@ -37,6 +53,53 @@ TEST_F(Linear, GroupsSeeTheirOwnColumnsAndRows) {
   const auto out =
       grouped_linear(context(), view(weight, 4), make({1, 4}, {1, 0, 0, 1}), 2, Rounding::None);
   EXPECT_EQ(numbers(out), (std::vector<float>{1, 3, 6, 8}));
+}
+
+// One token takes another way than several, with the same bits.
+TEST_F(Linear, GroupsOfOneTokenAreThoseOfThatTokenAmongOthers) {
+  constexpr Index kGroups = 3;
+  constexpr Index kRows = 16;
+  constexpr Index kColumns = 64;
+  const auto numbers_of_weight = random(kGroups * kRows * kColumns);
+  const std::vector<std::uint8_t> blocks = q8_0(numbers_of_weight);
+  for (const Numerics numerics : {Numerics::High, Numerics::Fast}) {
+    use(numerics);
+    numeric::WeightView weight = view(numbers_of_weight, kGroups * kRows);
+    if (numerics == Numerics::Fast) {
+      weight.format = numeric::WeightFormat::Q8_0;
+      weight.data = reinterpret_cast<const std::byte*>(blocks.data());
+      weight.row_stride_bytes = kColumns / 32 * 34;
+    }
+    const auto x = make({4, kGroups * kColumns}, random(4 * kGroups * kColumns));
+    const auto together = grouped_linear(context(), weight, x, kGroups, Rounding::None);
+    for (Index token = 0; token < 4; ++token) {
+      const auto alone =
+          grouped_linear(context(), weight, x.slice(token, 1), kGroups, Rounding::None);
+      EXPECT_EQ(numbers(alone), numbers(together.slice(token, 1)));
+    }
+    EXPECT_NE(numbers(together)[0], 0);
+  }
+}
+
+TEST_F(Linear, AnInputMadeOnceGivesWhatEveryProductGivesOnItsOwn) {
+  const auto values = random(16 * 64);
+  const std::vector<std::uint8_t> blocks = q8_0(values);
+  numeric::WeightView weight = view(values, 16);
+  weight.format = numeric::WeightFormat::Q8_0;
+  weight.data = reinterpret_cast<const std::byte*>(blocks.data());
+  weight.row_stride_bytes = 64 / 32 * 34;
+  const auto x = make({5, 64}, random(5 * 64));
+  for (const Numerics numerics : {Numerics::High, Numerics::Fast}) {
+    use(numerics);
+    const LinearInput input(context(), weight, x);
+    EXPECT_EQ(input.is_rounded(), numerics == Numerics::Fast);
+    EXPECT_EQ(numbers(linear(context(), weight, input, Rounding::None)),
+              numbers(linear(context(), weight, x, Rounding::None)));
+    // A weight that is not multiplied in int8 sees the numbers themselves.
+    const numeric::WeightView other = view(values, 16);
+    EXPECT_EQ(numbers(linear(context(), other, input, Rounding::None)),
+              numbers(linear(context(), other, x, Rounding::None)));
+  }
 }
 
 TEST_F(Linear, ExpertsMultiplyTheRowsTheirSlotsName) {
