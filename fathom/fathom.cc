@@ -220,7 +220,9 @@ class Session::State {
         const Index count = std::min(model->step_tokens(), total - first);
         const auto part = added.subspan(to_size(first), to_size(count));
         use(context,
-            layers::run_step(model->lm(), context, layers::TokenBatch::single(part, cache)), first);
+            layers::run_step(model->lm(), context,
+                             layers::TokenBatch::single(context.arena, part, cache)),
+            first);
       }
       tokens.insert(tokens.end(), added.begin(), added.end());
     } catch (...) {
@@ -231,12 +233,14 @@ class Session::State {
 
   // Brings the cache to the first `target` of `tokens`; returns how many were computed again.
   Index replay(Index target) {
+    ops::Context& context = model->context();
     const Index resumed = cache.truncate(target);
     for (Index first = resumed; first < target; first += model->step_tokens()) {
-      const tensor::Arena::Scope scope(model->context().arena);
+      const tensor::Arena::Scope scope(context.arena);
       const Index count = std::min(model->step_tokens(), target - first);
       const auto part = std::span<const TokenId>(tokens).subspan(to_size(first), to_size(count));
-      layers::run_step(model->lm(), model->context(), layers::TokenBatch::single(part, cache));
+      layers::run_step(model->lm(), context,
+                       layers::TokenBatch::single(context.arena, part, cache));
     }
     return target - resumed;
   }
@@ -343,8 +347,8 @@ void Session::compute_each(std::span<State* const> states,
   }
   const std::vector<Index> counts(states.size(), 1);
   const tensor::Arena::Scope scope(context.arena);
-  const tensor::Tensor hidden =
-      layers::run_step(model.lm(), context, layers::TokenBatch::of(tokens, counts, caches));
+  const tensor::Tensor hidden = layers::run_step(
+      model.lm(), context, layers::TokenBatch::of(context.arena, tokens, counts, caches));
   emit_logits(context, hidden, first_row, sink,
               [&](const tensor::Tensor& rows) { return model.lm().logits(context, rows); });
 }
@@ -370,7 +374,8 @@ void Session::append_for_draft(std::span<const TokenId> tokens, const LogitsSink
     }
     const auto next = tokens.subspan(to_size(first + 1), to_size(count));
     const tensor::Tensor drafted = layers::run_step(
-        *draft, context, layers::TokenBatch::single(next, draft_cache), hidden.slice(0, count));
+        *draft, context, layers::TokenBatch::single(context.arena, next, draft_cache),
+        hidden.slice(0, count));
     emit_logits(context, drafted, first, sink,
                 [&](const tensor::Tensor& rows) { return draft->logits(context, rows); });
   });
