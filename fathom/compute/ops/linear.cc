@@ -1,53 +1,53 @@
 #include "fathom/compute/ops/linear.h"
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 
+#include "fathom/compute/numeric/int8_blocks.h"
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
 namespace {
 
-// Groups of an output projection that one loop takes.
-constexpr Index kMostGroups = 64;
+// Weights that one loop over a single token takes.
+constexpr Index kMostWeights = 64;
 
 Int8Rows rounded_rows(Context& context, const LinearInput& input, Index columns) {
   return input.is_rounded() ? input.rounded() : round_to_int8(context, input.x(), columns);
 }
 
-// out[0, g] = weight[g] x[g]: to one token, groups are what experts are, each with one slot.
-void multiply_groups(Context& context,
-                     const numeric::WeightView& weight,
-                     const tensor::Tensor& x,
-                     Index num_groups,
-                     Rounding rounding,
-                     const tensor::Tensor& out) {
-  const Index group_rows = weight.rows / num_groups;
-  std::array<numeric::WeightView, to_size(kMostGroups)> parts;
-  std::array<std::int32_t, to_size(kMostGroups) + 1> offsets;
-  for (Index group = 0; group < num_groups; ++group) {
-    parts[to_size(group)] = weight.slice_rows(group * group_rows, group_rows);
-  }
+// out[i] = weights[i] x[source[i]]: experts with a slot each, so one loop computes all of them.
+// Without a source, weight i has row i.
+void multiply_each(Context& context,
+                   std::span<const numeric::WeightView> weights,
+                   const LinearInput& input,
+                   std::span<const std::int32_t> source,
+                   Rounding rounding,
+                   const tensor::Tensor& out) {
+  const Index columns = weights.front().columns;
+  std::array<std::int32_t, to_size(kMostWeights) + 1> offsets;
   std::iota(offsets.begin(), offsets.end(), 0);
-  const std::span weights(parts.data(), to_size(num_groups));
-  const std::span slots(offsets.data(), to_size(num_groups) + 1);
+  const std::span slots(offsets.data(), weights.size() + 1);
+  const bool is_int8 = uses_int8(context, weights.front());
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
-    if (uses_int8(context, weight)) {
+    const auto results = out.matrix<Real>(weights.front().rows);
+    if (is_int8) {
       kernels.expert_int8_linear.run({.weights = weights,
-                                      .x = round_to_int8(context, x, weight.columns),
-                                      .source = {},
+                                      .x = rounded_rows(context, input, columns),
+                                      .source = source,
                                       .offsets = slots,
-                                      .out = out.matrix<Real>(group_rows)},
+                                      .out = results},
                                      context.pool);
     } else {
       kernels.expert_linear.run({.weights = weights,
-                                 .x = x.matrix<Real>(weight.columns),
-                                 .source = {},
+                                 .x = input.x().matrix<Real>(columns),
+                                 .source = source,
                                  .offsets = slots,
                                  .rounding = rounding,
-                                 .out = out.matrix<Real>(group_rows)},
+                                 .out = results},
                                 context.pool);
     }
   });
@@ -103,6 +103,34 @@ void linear_into(Context& context,
   });
 }
 
+void linear_side_by_side(Context& context,
+                         std::span<const numeric::WeightView> weights,
+                         const LinearInput& input,
+                         Rounding rounding,
+                         const tensor::Tensor& out) {
+  const numeric::WeightView& first = weights.front();
+  const Index num_weights = to_index(weights.size());
+  require_equal("linear_side_by_side", "columns of x", input.x().shape().last(), first.columns);
+  require_shape("linear_side_by_side", "out", out, {input.x().dim(0), num_weights * first.rows});
+  for (const numeric::WeightView& weight : weights) {
+    require_equal("linear_side_by_side", "rows of a weight", weight.rows, first.rows);
+    require_equal("linear_side_by_side", "columns of a weight", weight.columns, first.columns);
+  }
+  const bool is_alike = std::all_of(weights.begin(), weights.end(), [&](const auto& weight) {
+    return uses_int8(context, weight) == uses_int8(context, first);
+  });
+  if (input.x().dim(0) == 1 && num_weights <= kMostWeights && is_alike) {
+    const tensor::Arena::Scope scope(context.arena);
+    const auto source = context.arena.allocate_array<std::int32_t>(num_weights);
+    std::fill(source.begin(), source.end(), 0);
+    multiply_each(context, weights, input, source, rounding, out);
+    return;
+  }
+  for (Index idx = 0; idx < num_weights; ++idx) {
+    linear_into(context, weights[to_size(idx)], input, rounding, out, idx * first.rows);
+  }
+}
+
 tensor::Tensor grouped_linear(Context& context,
                               const numeric::WeightView& weight,
                               const tensor::Tensor& x,
@@ -113,8 +141,13 @@ tensor::Tensor grouped_linear(Context& context,
   const Index group_rows = weight.rows / num_groups;
   tensor::Tensor out = context.allocate({x.dim(0), weight.rows});
   const tensor::Arena::Scope scope(context.arena);
-  if (x.dim(0) == 1 && num_groups <= kMostGroups) {
-    multiply_groups(context, weight, x, num_groups, rounding, out);
+  if (x.dim(0) == 1 && num_groups <= kMostWeights) {
+    std::array<numeric::WeightView, to_size(kMostWeights)> parts;
+    for (Index group = 0; group < num_groups; ++group) {
+      parts[to_size(group)] = weight.slice_rows(group * group_rows, group_rows);
+    }
+    multiply_each(context, {parts.data(), to_size(num_groups)},
+                  x.reshape({num_groups, weight.columns}), {}, rounding, out);
     return out;
   }
   const bool is_int8 = uses_int8(context, weight);
@@ -139,6 +172,11 @@ tensor::Tensor grouped_linear(Context& context,
     }
   });
   return out;
+}
+
+bool are_multiplied_alike(const numeric::WeightView& a, const numeric::WeightView& b) {
+  return a.rows == b.rows && a.columns == b.columns &&
+         numeric::has_int8_blocks(a.format) == numeric::has_int8_blocks(b.format);
 }
 
 tensor::Tensor expert_linear(Context& context,

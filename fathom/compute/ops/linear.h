@@ -55,6 +55,15 @@ void linear_into(Context& context,
                  const tensor::Tensor& out,
                  Index first_column);
 
+// Weights of one shape side by side: out[t, i * O + o] = (weights[i] x[t])[o].
+//
+//   weights  n matrices [O, K]   out  [T, n * O]
+void linear_side_by_side(Context& context,
+                         std::span<const numeric::WeightView> weights,
+                         const LinearInput& input,
+                         Rounding rounding,
+                         const tensor::Tensor& out);
+
 // The grouped low-rank output projection: out[t, g] = weight[g] x[t, g] (specification 3.3.5).
 //
 //   weight  [G * O, K]   x  [T, G * K]   returns  [T, G * O]
@@ -78,6 +87,10 @@ struct ExpertLinearArgs {
   Rounding rounding;
   tensor::MatrixView<Real> out;
 };
+
+// Whether matrices may stand in one list of experts: of one shape, and multiplied alike in every
+// numerics.
+bool are_multiplied_alike(const numeric::WeightView& a, const numeric::WeightView& b);
 
 tensor::Tensor expert_linear(Context& context,
                              std::span<const numeric::WeightView> weights,

@@ -46,8 +46,8 @@ void Compressor::append(ops::Context& context,
   const Index width = value_.weight().view().rows;
   const tensor::Tensor rows = context.allocate({input.x().dim(0), 2 * width});
   // Kept in fp32 in both numerics until pooled.
-  ops::linear_into(context, value_.weight().view(), input, ops::Rounding::None, rows, 0);
-  ops::linear_into(context, gate_.weight().view(), input, ops::Rounding::None, rows, width);
+  const numeric::WeightView weights[] = {value_.weight().view(), gate_.weight().view()};
+  ops::linear_side_by_side(context, weights, input, ops::Rounding::None, rows);
   ops::add_position_bias(context, rows, step.batch.positions, position_bias_, block_tokens_);
   for (const layers::Segment& segment : step.batch.segments) {
     segment.kv->append(spec_.input_stream, rows.slice(segment.first_row, segment.num_tokens));

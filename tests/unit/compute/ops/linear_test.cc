@@ -81,6 +81,56 @@ TEST_F(Linear, GroupsOfOneTokenAreThoseOfThatTokenAmongOthers) {
   }
 }
 
+TEST_F(Linear, WeightsSideBySideGiveWhatEachGives) {
+  const auto left = random(16 * 64);
+  const auto right = random(16 * 64);
+  const std::vector<std::uint8_t> blocks[] = {q8_0(left), q8_0(right)};
+  for (const Numerics numerics : {Numerics::High, Numerics::Fast}) {
+    use(numerics);
+    numeric::WeightView weights[] = {view(left, 16), view(right, 16)};
+    for (std::size_t i = 0; numerics == Numerics::Fast && i < 2; ++i) {
+      weights[i].format = numeric::WeightFormat::Q8_0;
+      weights[i].data = reinterpret_cast<const std::byte*>(blocks[i].data());
+      weights[i].row_stride_bytes = 64 / 32 * 34;
+    }
+    for (const Index num_tokens : {1, 3}) {
+      const auto x = make({num_tokens, 64}, random(num_tokens * 64));
+      const auto out = context().allocate({num_tokens, 32});
+      linear_side_by_side(context(), weights, x, Rounding::None, out);
+      for (Index token = 0; token < num_tokens; ++token) {
+        auto expected = numbers(linear(context(), weights[0], x.slice(token, 1), Rounding::None));
+        const auto second =
+            numbers(linear(context(), weights[1], x.slice(token, 1), Rounding::None));
+        expected.insert(expected.end(), second.begin(), second.end());
+        EXPECT_EQ(numbers(out.slice(token, 1)), expected);
+      }
+    }
+  }
+}
+
+TEST_F(Linear, SideBySideWantsOneShape) {
+  const std::vector<float> other = {1, 2};
+  const numeric::WeightView weights[] = {view(weight_, 3), view(other, 1)};
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "rows of a weight is 1, expected 3", [&] {
+    linear_side_by_side(context(), weights, make({1, 2}, {1, 2}), Rounding::None,
+                        make({1, 6}, std::vector<float>(6)));
+  }));
+}
+
+TEST_F(Linear, AlikeMeansOneShapeAndOneWayToMultiply) {
+  numeric::WeightView left = view(weight_, 3);
+  numeric::WeightView right = left;
+  EXPECT_TRUE(are_multiplied_alike(left, right));
+  right.format = numeric::WeightFormat::BF16;
+  EXPECT_TRUE(are_multiplied_alike(left, right));
+  right.format = numeric::WeightFormat::Q8_0;
+  EXPECT_FALSE(are_multiplied_alike(left, right));
+  left.format = numeric::WeightFormat::Mxfp4;
+  EXPECT_TRUE(are_multiplied_alike(left, right));
+  right.rows = 2;
+  EXPECT_FALSE(are_multiplied_alike(left, right));
+}
+
 TEST_F(Linear, AnInputMadeOnceGivesWhatEveryProductGivesOnItsOwn) {
   const auto values = random(16 * 64);
   const std::vector<std::uint8_t> blocks = q8_0(values);
