@@ -18,13 +18,18 @@ namespace {
 // Columns of a wide row that one tile computes, where columns are independent.
 constexpr Index kColumnsPerTile = 2048;
 
-// Fewer numbers are done before the other threads would have begun.
+// Fewer numbers are done before the other threads would have begun; of exponentials, a quarter.
 constexpr Index kFewNumbers = 4096;
+constexpr Index kFewExponentials = kFewNumbers / 4;
 
 // body(row, first_column, num_columns) for tiles of a [rows, columns] matrix.
 template <typename Body>
-void for_tiles(platform::ThreadPool& pool, Index rows, Index columns, const Body& body) {
-  if (rows * columns <= kFewNumbers) {
+void for_tiles(platform::ThreadPool& pool,
+               Index rows,
+               Index columns,
+               const Body& body,
+               Index few = kFewNumbers) {
+  if (rows * columns <= few) {
     for (Index row = 0; row < rows; ++row) {
       body(row, 0, columns);
     }
@@ -101,7 +106,7 @@ void head_norm(const ops::HeadNormArgs<float>& args, platform::ThreadPool& pool)
 void swiglu(const ops::SwigluArgs<float>& args, platform::ThreadPool& pool) {
   const V high = hn::Set(D(), static_cast<float>(args.limit));
   const V low = hn::Neg(high);
-  for_tiles(pool, args.gate.rows, args.gate.columns, [&](Index row, Index first, Index count) {
+  const auto activate = [&](Index row, Index first, Index count) {
     const V weight = hn::Set(D(), args.weight == nullptr ? 1.0F : args.weight[row]);
     const float* gates = args.gate.row(row) + first;
     const float* ups = args.up.row(row) + first;
@@ -110,7 +115,8 @@ void swiglu(const ops::SwigluArgs<float>& args, platform::ThreadPool& pool) {
       const V up = hn::Max(hn::Min(load(ups), high), low);
       return rounded(hn::Mul(hn::Mul(hn::Mul(gate, sigmoid(gate)), up), weight), args.rounding);
     });
-  });
+  };
+  for_tiles(pool, args.gate.rows, args.gate.columns, activate, kFewExponentials);
 }
 
 void scale(const ops::ScaleArgs<float>& args, platform::ThreadPool& pool) {
