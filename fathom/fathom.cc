@@ -17,6 +17,9 @@ namespace {
 // Rows of logits computed at a time: bounds memory, does not change the rows.
 constexpr Index kLogitsRows = 256;
 
+// A step of more tokens does not keep more memory between sequences.
+constexpr Index kMostKeptTokens = 512;
+
 class LoadedModel final : public Model {
  public:
   LoadedModel(const std::string& path, const ModelOptions& options)
@@ -29,6 +32,7 @@ class LoadedModel final : public Model {
                          : std::min(options.max_context, opened_.config.model.max_context)),
         cache_options_{.raw_tokens = raw_tokens(options),
                        .checkpoint_interval = options.checkpoint_interval},
+        pages_(std::make_shared<kv::PagePool>(kept_page_bytes(options))),
         step_tokens_(options.step_tokens),
         facts_{.family = std::string(config::to_string(opened_.config.model.family)),
                .backend = runtime_.backend_name(),
@@ -55,7 +59,7 @@ class LoadedModel final : public Model {
     return token == config.eos_token || std::find(more.begin(), more.end(), token) != more.end();
   }
   kv::SequenceCache make_cache(const std::vector<config::CacheStream>& layout) {
-    return {layout, context().real, cache_options_};
+    return {layout, context().real, cache_options_, pages_};
   }
 
  private:
@@ -117,6 +121,16 @@ class LoadedModel final : public Model {
     };
   }
 
+  // Memory of caches that is kept when nothing is in it: the rows of a step, most of which may go
+  // at its end and come back in the next.
+  Index kept_page_bytes(const ModelOptions& options) {
+    const Index per_token = config::raw_row_bytes_per_token(opened_.config.model, number_bytes());
+    return std::max(16 * kv::PagePool::kBlockBytes,
+                    std::min(options.step_tokens, kMostKeptTokens) * per_token);
+  }
+
+  Index number_bytes() { return tensor::element_bytes(runtime_.context().real); }
+
   // As many raw rows as the cache's budget leaves room for.
   Index raw_tokens(const ModelOptions& options) {
     if (options.max_context < 0 || options.cache_budget_bytes < 0) {
@@ -126,14 +140,13 @@ class LoadedModel final : public Model {
       return options.raw_tokens;
     }
     const config::ModelConfig& model = opened_.config.model;
-    const Index number_bytes = runtime_.context().real == tensor::DType::F64 ? 8 : 4;
-    const Index kept = config::cache_bytes(model, max_context_, number_bytes);
+    const Index kept = config::cache_bytes(model, max_context_, number_bytes());
     if (kept > options.cache_budget_bytes) {
       fail(ErrorCode::InvalidArgument, "cache: a context of ", max_context_, " tokens takes ", kept,
            " bytes, expected at most ", options.cache_budget_bytes,
            " (the cache's budget): ask for a shorter context or allow more");
     }
-    const Index raw = config::raw_row_bytes_per_token(model, number_bytes);
+    const Index raw = config::raw_row_bytes_per_token(model, number_bytes());
     return raw == 0 ? options.raw_tokens
                     : std::min(options.raw_tokens, (options.cache_budget_bytes - kept) / raw);
   }
@@ -144,6 +157,7 @@ class LoadedModel final : public Model {
   std::unique_ptr<layers::CausalLm> lm_;
   Index max_context_;
   kv::CacheOptions cache_options_;
+  std::shared_ptr<kv::PagePool> pages_;  // of all sessions
   Index step_tokens_;
   ModelFacts facts_;
 };
@@ -167,12 +181,17 @@ void emit_logits(ops::Context& context,
                  Index first_row,
                  const LogitsSink& sink,
                  const Readout& readout) {
-  std::vector<float> block;
+  std::vector<float> block;  // of logits in double
   for (Index first = 0; first < hidden.dim(0); first += kLogitsRows) {
     const tensor::Arena::Scope scope(context.arena);
     const Index count = std::min(kLogitsRows, hidden.dim(0) - first);
-    to_floats(readout(hidden.slice(first, count)), block);
-    sink(first_row + first, count, block.data());
+    const tensor::Tensor logits = readout(hidden.slice(first, count));
+    if (logits.dtype() == tensor::DType::F32) {
+      sink(first_row + first, count, logits.data<float>());
+    } else {
+      to_floats(logits, block);
+      sink(first_row + first, count, block.data());
+    }
   }
 }
 
@@ -220,7 +239,9 @@ class Session::State {
         const Index count = std::min(model->step_tokens(), total - first);
         const auto part = added.subspan(to_size(first), to_size(count));
         use(context,
-            layers::run_step(model->lm(), context, layers::TokenBatch::single(part, cache)), first);
+            layers::run_step(model->lm(), context,
+                             layers::TokenBatch::single(context.arena, part, cache)),
+            first);
       }
       tokens.insert(tokens.end(), added.begin(), added.end());
     } catch (...) {
@@ -231,12 +252,14 @@ class Session::State {
 
   // Brings the cache to the first `target` of `tokens`; returns how many were computed again.
   Index replay(Index target) {
+    ops::Context& context = model->context();
     const Index resumed = cache.truncate(target);
     for (Index first = resumed; first < target; first += model->step_tokens()) {
-      const tensor::Arena::Scope scope(model->context().arena);
+      const tensor::Arena::Scope scope(context.arena);
       const Index count = std::min(model->step_tokens(), target - first);
       const auto part = std::span<const TokenId>(tokens).subspan(to_size(first), to_size(count));
-      layers::run_step(model->lm(), model->context(), layers::TokenBatch::single(part, cache));
+      layers::run_step(model->lm(), context,
+                       layers::TokenBatch::single(context.arena, part, cache));
     }
     return target - resumed;
   }
@@ -343,8 +366,8 @@ void Session::compute_each(std::span<State* const> states,
   }
   const std::vector<Index> counts(states.size(), 1);
   const tensor::Arena::Scope scope(context.arena);
-  const tensor::Tensor hidden =
-      layers::run_step(model.lm(), context, layers::TokenBatch::of(tokens, counts, caches));
+  const tensor::Tensor hidden = layers::run_step(
+      model.lm(), context, layers::TokenBatch::of(context.arena, tokens, counts, caches));
   emit_logits(context, hidden, first_row, sink,
               [&](const tensor::Tensor& rows) { return model.lm().logits(context, rows); });
 }
@@ -370,7 +393,8 @@ void Session::append_for_draft(std::span<const TokenId> tokens, const LogitsSink
     }
     const auto next = tokens.subspan(to_size(first + 1), to_size(count));
     const tensor::Tensor drafted = layers::run_step(
-        *draft, context, layers::TokenBatch::single(next, draft_cache), hidden.slice(0, count));
+        *draft, context, layers::TokenBatch::single(context.arena, next, draft_cache),
+        hidden.slice(0, count));
     emit_logits(context, drafted, first, sink,
                 [&](const tensor::Tensor& rows) { return draft->logits(context, rows); });
   });

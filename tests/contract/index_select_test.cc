@@ -19,6 +19,7 @@ struct SelectProblem {
   std::vector<float> keys;
   std::vector<Index> num_visible;
   Rounding rounding = Rounding::None;  // of the ids: they are not rounded
+  std::vector<Index> first_keys = {};  // empty: one sequence
 
   SelectProblem row(Index idx) const {
     SelectProblem one = *this;
@@ -26,6 +27,9 @@ struct SelectProblem {
     one.query = rows_of(query, num_heads * width, idx);
     one.weight = rows_of(weight, num_heads, idx);
     one.num_visible = {num_visible[to_size(idx)]};
+    if (!first_keys.empty()) {
+      one.first_keys = {first_keys[to_size(idx)]};
+    }
     return one;
   }
   template <typename Real>
@@ -40,6 +44,7 @@ struct SelectProblem {
                               .weight = weights.view(),
                               .keys = key_pages.table(),
                               .num_visible = num_visible,
+                              .first_keys = first_keys,
                               .rounding = numerics,
                               .scratch = scratch.view(),
                               .out = out.view()},
@@ -101,6 +106,18 @@ TEST_P(IndexSelect, ChoosesWhatTheReferenceChoosesTiesIncluded) {
         }
       }
     }
+  }
+}
+
+TEST_P(IndexSelect, TokensOfSeveralSequencesEachSeeTheirOwnKeys) {
+  Random random(125);
+  for (const Index rows : {3, 9, 18}) {
+    auto problem = draw(random, rows, 3, 16, 300, 8, Rounding::None);
+    for (Index& visible : problem.num_visible) {
+      problem.first_keys.push_back(random.index(0, 150));
+      visible = std::min(visible, 300 - problem.first_keys.back());
+    }
+    expect_contract(problem, GetParam());
   }
 }
 
@@ -173,6 +190,19 @@ TEST(IndexSelectMutation, AForgottenHeadIsNoticed) {
                  [](const ops::IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
                    auto wrong = args;
                    wrong.weight.columns -= 1;
+                   reference::index_select(wrong, pool);
+                 });
+}
+
+TEST(IndexSelectMutation, KeysOfAnotherSequenceAreNoticed) {
+  Random random(126);
+  auto problem = draw(random, 40, 3, 16, 60, 8, Rounding::None);
+  problem.num_visible.assign(40, 30);
+  problem.first_keys.assign(40, 30);
+  expect_notices(problem, &ops::KernelTable<float>::index_select,
+                 [](const ops::IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
+                   auto wrong = args;
+                   wrong.first_keys = {};
                    reference::index_select(wrong, pool);
                  });
 }

@@ -95,6 +95,7 @@ struct Shape {
   Index first_position;
   Index ratio;  // 0: nothing compressed
   Index top_k;  // 0: all compressed rows
+  Index first_compressed = 0;
 };
 
 // Tokens at positions first_position.., each with its window and the blocks it may see.
@@ -115,10 +116,12 @@ AttentionProblem draw(Random& random, const Shape& shape, Rounding rounding) {
   for (Index row = 0; row < shape.rows; ++row) {
     const Index position = shape.first_position + row;
     const Index first = std::max<Index>(0, position - shape.window + 1);
-    const Index num_visible = shape.ratio == 0 ? 0 : (position + 1) / shape.ratio;
+    const Index num_visible =
+        shape.ratio == 0 ? 0 : (position + 1) / shape.ratio - shape.first_compressed;
     const Index num_compressed =
         shape.top_k == 0 ? num_visible : std::min(num_visible, shape.top_k);
-    problem.visible.push_back({first, position + 1 - first, num_compressed});
+    problem.visible.push_back(
+        {first, position + 1 - first, num_compressed, shape.first_compressed});
     // Ascending: every `step`-th visible block.
     const Index step = std::max<Index>(1, num_visible / std::max<Index>(1, num_compressed));
     for (Index i = 0; i < shape.top_k; ++i) {
@@ -132,7 +135,7 @@ constexpr Shape kShapes[] = {
     {1, 1, 16, 8, 0, 0, 0},     {1, 4, 64, 32, 70, 4, 0},     {3, 5, 96, 16, 40, 4, 5},
     {2, 3, 40, 1, 33, 4, 16},   {33, 2, 32, 16, 0, 4, 4},     {2, 9, 192, 128, 300, 128, 0},
     {5, 4, 7, 20, 17, 3, 0},    {1, 8, 512, 128, 500, 4, 64}, {9, 37, 72, 16, 30, 4, 6},
-    {2, 70, 130, 16, 90, 4, 0},
+    {2, 70, 130, 16, 90, 4, 0}, {3, 5, 48, 16, 60, 4, 4, 7},  {9, 33, 64, 8, 80, 4, 0, 3},
 };
 
 class SinkAttention : public OnEveryBackend {};
@@ -162,13 +165,24 @@ FATHOM_ON_EVERY_BACKEND(SinkAttention);
 TEST(SinkAttentionMutation, AForgottenRowOrSinkIsNoticed) {
   Random random(113);
   for (const Rounding rounding : {Rounding::None, Rounding::Bf16}) {
-    const auto problem = draw(random, {12, 2, 32, 8, 2, 4, 0}, rounding);
+    const auto problem = draw(random, {12, 2, 32, 8, 22, 4, 0, 2}, rounding);
     expect_notices(
         problem, &ops::KernelTable<float>::sink_attention,
         [](const ops::SinkAttentionArgs<float>& args, platform::ThreadPool& pool) noexcept {
           std::vector<ops::VisibleRows> visible(args.visible.begin(), args.visible.end());
           for (ops::VisibleRows& each : visible) {
             each.num_window_rows -= each.num_window_rows > 1 ? 1 : 0;
+          }
+          auto wrong = args;
+          wrong.visible = visible;
+          reference::sink_attention(wrong, pool);
+        });
+    expect_notices(
+        problem, &ops::KernelTable<float>::sink_attention,
+        [](const ops::SinkAttentionArgs<float>& args, platform::ThreadPool& pool) noexcept {
+          std::vector<ops::VisibleRows> visible(args.visible.begin(), args.visible.end());
+          for (ops::VisibleRows& each : visible) {
+            each.first_compressed_row -= each.first_compressed_row > 0 ? 1 : 0;
           }
           auto wrong = args;
           wrong.visible = visible;

@@ -80,9 +80,9 @@ class GoldenModel {
         return;
       }
       const auto next = std::span(tokens).subspan(to_size(first + 1), to_size(count));
-      const tensor::Tensor drafted =
-          run_step(*lm_->draft(), context(), layers::TokenBatch::single(next, draft),
-                   hidden.slice(0, count));
+      const tensor::Tensor drafted = run_step(
+          *lm_->draft(), context(), layers::TokenBatch::single(context().arena, next, draft),
+          hidden.slice(0, count));
       append_values(lm_->draft()->logits(context(), drafted), all);
     });
     return all;
@@ -100,7 +100,7 @@ class GoldenModel {
       const auto part =
           std::span(tokens).subspan(to_size(first), to_size(std::min(step, total - first)));
       const tensor::Tensor hidden =
-          run_step(*lm_, context(), layers::TokenBatch::single(part, cache));
+          run_step(*lm_, context(), layers::TokenBatch::single(context().arena, part, cache));
       use(hidden, first);
     }
   }

@@ -82,8 +82,9 @@ TEST_P(OfficialLayers, SingleLayersReproduceTheOfficialOutput) {
     const tensor::Tensor streams = model.context().allocate(
         {to_index(prompt.size()), model.config().num_streams, model.config().hidden_size});
     std::copy(input.begin(), input.end(), streams.data<float>());
-    model.v4().forward_layer(model.context(), layers::TokenBatch::single(prompt, cache), layer,
-                             streams);
+    model.v4().forward_layer(model.context(),
+                             layers::TokenBatch::single(model.context().arena, prompt, cache),
+                             layer, streams);
     const std::vector<float> found(streams.data<float>(),
                                    streams.data<float>() + streams.num_elements());
     const double rms = relative_rms(found, expected);

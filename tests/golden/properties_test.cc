@@ -370,8 +370,9 @@ TEST_P(Properties, SequencesOfOneStepDoNotSeeEachOther) {
     stores.push_back(&cache);
   }
   const tensor::Arena::Scope scope(model.context().arena);
-  const auto hidden = layers::run_step(model.lm(), model.context(),
-                                       layers::TokenBatch::of(batch_tokens, counts, stores));
+  const auto hidden =
+      layers::run_step(model.lm(), model.context(),
+                       layers::TokenBatch::of(model.context().arena, batch_tokens, counts, stores));
   std::vector<double> found;
   GoldenModel::append_values(model.lm().logits(model.context(), hidden), found);
   ASSERT_EQ(found.size(), expected.size());

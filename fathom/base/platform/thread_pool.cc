@@ -70,12 +70,8 @@ ThreadPool::ThreadPool(const ThreadPoolOptions& options) {
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(mutex_);
-    is_stopping_ = true;
-    generation_.fetch_add(1);
-  }
-  start_.notify_all();
+  is_stopping_ = true;
+  begin_generation();
   for (std::thread& worker : workers_) {
     worker.join();
   }
@@ -91,12 +87,7 @@ void ThreadPool::run(Index num_tiles, Call call, const void* body) {
     range.end = num_tiles * (idx + 1) / num_threads();
   }
   num_running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  {
-    // Under the lock, so that a worker between its last look and its sleep cannot miss the loop.
-    const std::lock_guard lock(mutex_);
-    generation_.fetch_add(1, std::memory_order_release);
-  }
-  start_.notify_all();
+  begin_generation();
   drain(0);
   for (int spin = 0; num_running_.load(std::memory_order_acquire) != 0; ++spin) {
     if (spin < kSpins) {
@@ -110,6 +101,26 @@ void ThreadPool::run(Index num_tiles, Call call, const void* body) {
   }
 }
 
+// A worker counts itself as a sleeper before it looks at the generation for the last time, and here
+// the generation moves before sleepers are counted. All four in one order, so either the worker
+// sees the new generation or it is seen here; then the lock is free once it waits.
+void ThreadPool::begin_generation() {
+  generation_.fetch_add(1, std::memory_order_seq_cst);
+  if (num_sleepers_.load(std::memory_order_seq_cst) > 0) {
+    { const std::lock_guard lock(mutex_); }
+    start_.notify_all();
+  }
+}
+
+void ThreadPool::sleep_through(std::uint64_t generation) {
+  num_sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  {
+    std::unique_lock lock(mutex_);
+    start_.wait(lock, [&] { return generation_.load(std::memory_order_seq_cst) != generation; });
+  }
+  num_sleepers_.fetch_sub(1, std::memory_order_relaxed);
+}
+
 void ThreadPool::work(int thread_idx) {
   std::uint64_t seen = 0;
   while (true) {
@@ -118,8 +129,7 @@ void ThreadPool::work(int thread_idx) {
       pause_processor();
     }
     if (generation_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock lock(mutex_);
-      start_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+      sleep_through(seen);
     }
     seen = generation_.load(std::memory_order_acquire);
     if (is_stopping_) {
@@ -133,7 +143,8 @@ void ThreadPool::work(int thread_idx) {
 void ThreadPool::drain(int thread_idx) noexcept {
   for (int offset = 0; offset < num_threads(); ++offset) {
     Range& range = ranges_[static_cast<std::size_t>((thread_idx + offset) % num_threads())];
-    while (true) {
+    // Looking before taking: in most loops nobody has tiles left over for others.
+    while (range.next.load(std::memory_order_relaxed) < range.end) {
       const Index tile = range.next.fetch_add(1, std::memory_order_relaxed);
       if (tile >= range.end) {
         break;

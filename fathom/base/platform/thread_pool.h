@@ -63,6 +63,8 @@ class ThreadPool {
     Index end = 0;
   };
   void run(Index num_tiles, Call call, const void* body);
+  void begin_generation();
+  void sleep_through(std::uint64_t generation);
   void work(int thread_idx);
   void drain(int thread_idx) noexcept;
   void stop_loop(std::exception_ptr error) noexcept;
@@ -72,6 +74,7 @@ class ThreadPool {
   std::condition_variable start_;
   // One loop: its body, how far it is, and the first exception. `generation_` wakes the workers.
   std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> num_sleepers_{0};
   std::atomic<int> num_running_{0};
   std::unique_ptr<Range[]> ranges_;
   Call call_ = nullptr;

@@ -13,11 +13,16 @@ tensor::Tensor index_select(Context& context,
                             const tensor::Tensor& weight,
                             const tensor::PagedRows& keys,
                             std::span<const Index> num_visible,
-                            Index top_k) {
+                            Index top_k,
+                            std::span<const Index> first_keys) {
   const Index num_tokens = to_index(num_visible.size());
   const Index most =
       num_tokens == 0 ? 0 : *std::max_element(num_visible.begin(), num_visible.end());
   FATHOM_CHECK(most <= keys.num_rows);
+  FATHOM_CHECK(first_keys.empty() || first_keys.size() == num_visible.size());
+  for (std::size_t token = 0; token < first_keys.size(); ++token) {
+    FATHOM_CHECK(first_keys[token] + num_visible[token] <= keys.num_rows);
+  }
   // A token sees at most `most` blocks, so wider rows would only hold padding.
   tensor::Tensor out = tensor::Tensor::allocate(context.arena, tensor::DType::I32,
                                                 {num_tokens, std::clamp<Index>(most, 1, top_k)});
@@ -42,6 +47,7 @@ tensor::Tensor index_select(Context& context,
                               .weight = weight.matrix<Real>(),
                               .keys = keys.table<Real>(),
                               .num_visible = num_visible,
+                              .first_keys = first_keys,
                               .rounding = context.rounding(),
                               .scratch = scratch.matrix<Real>(),
                               .out = out.matrix<std::int32_t>()},

@@ -16,6 +16,7 @@ namespace fathom::ops {
 //   weight       [T, H]
 //   keys         rows [C]
 //   num_visible  [T]
+//   first_keys   [T]: where in the table the keys of the token's sequence begin; empty: all at 0
 //   scratch      [threads, scratch_columns(max num_visible)]
 //   out          [T, top_k] ascending, padded with -1
 template <typename Real>
@@ -27,10 +28,14 @@ struct IndexSelectArgs {
   tensor::MatrixView<const Real> weight;
   tensor::RowTable<Real> keys;
   std::span<const Index> num_visible;
+  std::span<const Index> first_keys;
   Rounding rounding;
   tensor::MatrixView<Real> scratch;
   tensor::MatrixView<std::int32_t> out;
 
+  const Real* key(Index token, Index block) const {
+    return keys.row((first_keys.empty() ? 0 : first_keys[to_size(token)]) + block);
+  }
   // For a tile of tokens: queries and weights of a multiple of 16 heads, and scores.
   static Index scratch_columns(Index num_heads, Index width, Index most_visible) {
     return kTokensPerTile * 16 *
@@ -44,6 +49,7 @@ tensor::Tensor index_select(Context& context,
                             const tensor::Tensor& weight,
                             const tensor::PagedRows& keys,
                             std::span<const Index> num_visible,
-                            Index top_k);
+                            Index top_k,
+                            std::span<const Index> first_keys = {});
 
 }  // namespace fathom::ops

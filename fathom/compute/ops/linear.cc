@@ -1,32 +1,89 @@
 #include "fathom/compute/ops/linear.h"
 
-#include "fathom/compute/ops/int8_linear.h"
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "fathom/compute/numeric/int8_blocks.h"
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
+namespace {
+
+// Weights that one loop over a single token takes.
+constexpr Index kMostWeights = 64;
+
+Int8Rows rounded_rows(Context& context, const LinearInput& input, Index columns) {
+  return input.is_rounded() ? input.rounded() : round_to_int8(context, input.x(), columns);
+}
+
+// out[i] = weights[i] x[source[i]]: experts with a slot each, so one loop computes all of them.
+// Without a source, weight i has row i.
+void multiply_each(Context& context,
+                   std::span<const numeric::WeightView> weights,
+                   const LinearInput& input,
+                   std::span<const std::int32_t> source,
+                   Rounding rounding,
+                   const tensor::Tensor& out) {
+  const Index columns = weights.front().columns;
+  std::array<std::int32_t, to_size(kMostWeights) + 1> offsets;
+  std::iota(offsets.begin(), offsets.end(), 0);
+  const std::span slots(offsets.data(), weights.size() + 1);
+  const bool is_int8 = uses_int8(context, weights.front());
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    const auto results = out.matrix<Real>(weights.front().rows);
+    if (is_int8) {
+      kernels.expert_int8_linear.run({.weights = weights,
+                                      .x = rounded_rows(context, input, columns),
+                                      .source = source,
+                                      .offsets = slots,
+                                      .out = results},
+                                     context.pool);
+    } else {
+      kernels.expert_linear.run({.weights = weights,
+                                 .x = input.x().matrix<Real>(columns),
+                                 .source = source,
+                                 .offsets = slots,
+                                 .rounding = rounding,
+                                 .out = results},
+                                context.pool);
+    }
+  });
+}
+
+}  // namespace
+
+LinearInput::LinearInput(Context& context,
+                         const numeric::WeightView& weight,
+                         const tensor::Tensor& x)
+    : x_(x),
+      rounded_(uses_int8(context, weight) ? round_to_int8(context, x, weight.columns)
+                                          : Int8Rows{}) {}
 
 tensor::Tensor linear(Context& context,
                       const numeric::WeightView& weight,
-                      const tensor::Tensor& x,
+                      const LinearInput& input,
                       Rounding rounding) {
-  tensor::Tensor out = context.allocate({x.num_elements() / weight.columns, weight.rows});
-  linear_into(context, weight, x, rounding, out, 0);
+  tensor::Tensor out = context.allocate({input.x().num_elements() / weight.columns, weight.rows});
+  linear_into(context, weight, input, rounding, out, 0);
   return out;
 }
 
 void linear_into(Context& context,
                  const numeric::WeightView& weight,
-                 const tensor::Tensor& x,
+                 const LinearInput& input,
                  Rounding rounding,
                  const tensor::Tensor& out,
                  Index first_column) {
+  const tensor::Tensor& x = input.x();
   require_equal("linear", "columns of x", x.shape().last(), weight.columns);
   require_equal("linear", "rows of out", out.dim(0), x.num_elements() / weight.columns);
   FATHOM_CHECK(first_column + weight.rows <= out.dim(1));
   if (uses_int8(context, weight)) {
     const tensor::Arena::Scope scope(context.arena);
-    const Int8Rows rows = round_to_int8(context, x, weight.columns);
+    const Int8Rows rows = rounded_rows(context, input, weight.columns);
     with_kernels(context, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
       kernels.int8_linear.run({.weight = weight,
@@ -46,6 +103,34 @@ void linear_into(Context& context,
   });
 }
 
+void linear_side_by_side(Context& context,
+                         std::span<const numeric::WeightView> weights,
+                         const LinearInput& input,
+                         Rounding rounding,
+                         const tensor::Tensor& out) {
+  const numeric::WeightView& first = weights.front();
+  const Index num_weights = to_index(weights.size());
+  require_equal("linear_side_by_side", "columns of x", input.x().shape().last(), first.columns);
+  require_shape("linear_side_by_side", "out", out, {input.x().dim(0), num_weights * first.rows});
+  for (const numeric::WeightView& weight : weights) {
+    require_equal("linear_side_by_side", "rows of a weight", weight.rows, first.rows);
+    require_equal("linear_side_by_side", "columns of a weight", weight.columns, first.columns);
+  }
+  const bool is_alike = std::all_of(weights.begin(), weights.end(), [&](const auto& weight) {
+    return uses_int8(context, weight) == uses_int8(context, first);
+  });
+  if (input.x().dim(0) == 1 && num_weights <= kMostWeights && is_alike) {
+    const tensor::Arena::Scope scope(context.arena);
+    const auto source = context.arena.allocate_array<std::int32_t>(num_weights);
+    std::fill(source.begin(), source.end(), 0);
+    multiply_each(context, weights, input, source, rounding, out);
+    return;
+  }
+  for (Index idx = 0; idx < num_weights; ++idx) {
+    linear_into(context, weights[to_size(idx)], input, rounding, out, idx * first.rows);
+  }
+}
+
 tensor::Tensor grouped_linear(Context& context,
                               const numeric::WeightView& weight,
                               const tensor::Tensor& x,
@@ -55,8 +140,17 @@ tensor::Tensor grouped_linear(Context& context,
   require_equal("grouped_linear", "rows of the weight modulo groups", weight.rows % num_groups, 0);
   const Index group_rows = weight.rows / num_groups;
   tensor::Tensor out = context.allocate({x.dim(0), weight.rows});
-  const bool is_int8 = uses_int8(context, weight);
   const tensor::Arena::Scope scope(context.arena);
+  if (x.dim(0) == 1 && num_groups <= kMostWeights) {
+    std::array<numeric::WeightView, to_size(kMostWeights)> parts;
+    for (Index group = 0; group < num_groups; ++group) {
+      parts[to_size(group)] = weight.slice_rows(group * group_rows, group_rows);
+    }
+    multiply_each(context, {parts.data(), to_size(num_groups)},
+                  x.reshape({num_groups, weight.columns}), {}, rounding, out);
+    return out;
+  }
+  const bool is_int8 = uses_int8(context, weight);
   const Int8Rows rows = is_int8 ? round_to_int8(context, x, x.shape().last()) : Int8Rows{};
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
@@ -80,12 +174,18 @@ tensor::Tensor grouped_linear(Context& context,
   return out;
 }
 
+bool are_multiplied_alike(const numeric::WeightView& a, const numeric::WeightView& b) {
+  return a.rows == b.rows && a.columns == b.columns &&
+         numeric::has_int8_blocks(a.format) == numeric::has_int8_blocks(b.format);
+}
+
 tensor::Tensor expert_linear(Context& context,
                              std::span<const numeric::WeightView> weights,
-                             const tensor::Tensor& x,
+                             const LinearInput& input,
                              std::span<const std::int32_t> source,
                              std::span<const std::int32_t> offsets,
                              Rounding rounding) {
+  const tensor::Tensor& x = input.x();
   require_equal("expert_linear", "offsets", to_index(offsets.size()), to_index(weights.size()) + 1);
   require_equal("expert_linear", "columns of x", x.shape().last(), weights.front().columns);
   FATHOM_CHECK(to_index(source.size()) == offsets.back() ||
@@ -93,7 +193,7 @@ tensor::Tensor expert_linear(Context& context,
   tensor::Tensor out = context.allocate({offsets.back(), weights.front().rows});
   if (uses_int8(context, weights.front())) {
     const tensor::Arena::Scope scope(context.arena);
-    const Int8Rows rows = round_to_int8(context, x, weights.front().columns);
+    const Int8Rows rows = rounded_rows(context, input, weights.front().columns);
     with_kernels(context, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
       kernels.expert_int8_linear.run({.weights = weights,

@@ -8,8 +8,28 @@
 
 #include "fathom/compute/numeric/weight_format.h"
 #include "fathom/compute/ops/context.h"
+#include "fathom/compute/ops/int8_linear.h"
 
 namespace fathom::ops {
+
+// What several weights multiply, [T, K]. Made with the first of them, it is rounded to int8 blocks
+// once where the numerics want that, and not again by every product; made of a tensor alone, every
+// product rounds for itself. The bits are the same.
+class LinearInput {
+ public:
+  LinearInput(const tensor::Tensor& x) : x_(x) {}  // NOLINT(google-explicit-constructor)
+  // What it holds lies in step memory: it ends with the arena's scope it was made in.
+  LinearInput(Context& context, const numeric::WeightView& weight, const tensor::Tensor& x);
+
+  const tensor::Tensor& x() const { return x_; }
+  // The rows in int8 blocks; nothing where they were not made.
+  bool is_rounded() const { return rounded_.codes.data != nullptr; }
+  const Int8Rows& rounded() const { return rounded_; }
+
+ private:
+  tensor::Tensor x_;
+  Int8Rows rounded_;
+};
 
 //   weight  [O, K]
 //   x       [T, K]; rows may be strided (a slice of wider rows)
@@ -24,16 +44,25 @@ struct LinearArgs {
 
 tensor::Tensor linear(Context& context,
                       const numeric::WeightView& weight,
-                      const tensor::Tensor& x,
+                      const LinearInput& input,
                       Rounding rounding);
 
 // The same into columns [first_column, first_column + O) of `out` [T, *].
 void linear_into(Context& context,
                  const numeric::WeightView& weight,
-                 const tensor::Tensor& x,
+                 const LinearInput& input,
                  Rounding rounding,
                  const tensor::Tensor& out,
                  Index first_column);
+
+// Weights of one shape side by side: out[t, i * O + o] = (weights[i] x[t])[o].
+//
+//   weights  n matrices [O, K]   out  [T, n * O]
+void linear_side_by_side(Context& context,
+                         std::span<const numeric::WeightView> weights,
+                         const LinearInput& input,
+                         Rounding rounding,
+                         const tensor::Tensor& out);
 
 // The grouped low-rank output projection: out[t, g] = weight[g] x[t, g] (specification 3.3.5).
 //
@@ -59,9 +88,13 @@ struct ExpertLinearArgs {
   tensor::MatrixView<Real> out;
 };
 
+// Whether matrices may stand in one list of experts: of one shape, and multiplied alike in every
+// numerics.
+bool are_multiplied_alike(const numeric::WeightView& a, const numeric::WeightView& b);
+
 tensor::Tensor expert_linear(Context& context,
                              std::span<const numeric::WeightView> weights,
-                             const tensor::Tensor& x,
+                             const LinearInput& input,
                              std::span<const std::int32_t> source,
                              std::span<const std::int32_t> offsets,
                              Rounding rounding);

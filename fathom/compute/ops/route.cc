@@ -95,9 +95,10 @@ ExpertSlots sort_by_expert(Context& context, const tensor::Tensor& ids, Index nu
 
 tensor::Tensor scatter_to_slots(Context& context,
                                 const tensor::Tensor& values,
-                                const tensor::Tensor& slot_of) {
+                                const tensor::Tensor& slot_of,
+                                Index num_ones) {
   require_shape("scatter_to_slots", "values", values, slot_of.shape());
-  tensor::Tensor out = context.allocate({values.num_elements()});
+  tensor::Tensor out = context.allocate({values.num_elements() + num_ones});
   const auto slots = int_span(slot_of);
   with_kernels(context, [&](auto real, const auto& /*kernels*/) {
     using Real = decltype(real);
@@ -106,6 +107,7 @@ tensor::Tensor scatter_to_slots(Context& context,
     for (std::size_t idx = 0; idx < slots.size(); ++idx) {
       to[slots[idx]] = from[idx];
     }
+    std::fill_n(to + slots.size(), num_ones, Real{1});
   });
   return out;
 }

@@ -55,10 +55,12 @@ struct ExpertSlots {
 };
 ExpertSlots sort_by_expert(Context& context, const tensor::Tensor& ids, Index num_experts);
 
-// The numbers [T, K] of every token's choices in the order of slots, [T * K].
+// The numbers [T, K] of every token's choices in the order of slots, [T * K], and as many ones
+// behind them as asked for: [T * K + num_ones].
 tensor::Tensor scatter_to_slots(Context& context,
                                 const tensor::Tensor& values,
-                                const tensor::Tensor& slot_of);
+                                const tensor::Tensor& slot_of,
+                                Index num_ones = 0);
 
 // out[t] = sum_k slots[slot_of[t, k]] (in fp32, ascending expert) + shared[t].
 // Official rounding: once, at the end.

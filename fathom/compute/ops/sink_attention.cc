@@ -16,7 +16,8 @@ void sink_attention(Context& context, const SinkAttention& attention) {
   for (const VisibleRows& visible : attention.visible) {
     FATHOM_CHECK(visible.first_window_row + visible.num_window_rows <= attention.window.num_rows);
     FATHOM_CHECK(!attention.selected.is_empty() ||
-                 visible.num_compressed_rows <= attention.compressed.num_rows);
+                 visible.first_compressed_row + visible.num_compressed_rows <=
+                     attention.compressed.num_rows);
     most_rows = std::max(most_rows, visible.num_window_rows + visible.num_compressed_rows);
   }
   const tensor::Arena::Scope scope(context.arena);

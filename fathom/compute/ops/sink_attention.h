@@ -12,7 +12,8 @@ namespace fathom::ops {
 struct VisibleRows {
   Index first_window_row;
   Index num_window_rows;
-  Index num_compressed_rows;  // the first so many, or so many of the token's selection
+  Index num_compressed_rows;       // the first so many, or so many of the token's selection
+  Index first_compressed_row = 0;  // of the token's sequence; blocks are counted from here
 };
 
 // For every token and head: z[i] = scale * (q . row[i]), M = max z,
@@ -24,6 +25,7 @@ struct VisibleRows {
 //   query      [T, H * C]; rope already applied to the last R of each C
 //   window     rows of tokens, [C]
 //   compressed rows of blocks, [C]
+//              (of all sequences; a token's own are where its VisibleRows say)
 //   selected   [T, top_k] block ids ascending, or empty: blocks 0, 1, 2, ...
 //   sink       [H]
 //   scratch    contiguous: scratch_rows(threads, H) rows of scratch_columns(C, most), most the
@@ -60,8 +62,9 @@ struct SinkAttentionArgs {
       return window.row(seen.first_window_row + idx);
     }
     const Index compressed_idx = idx - seen.num_window_rows;
-    return compressed.row(selected.data == nullptr ? compressed_idx
-                                                   : selected.row(token)[compressed_idx]);
+    return compressed.row(seen.first_compressed_row + (selected.data == nullptr
+                                                           ? compressed_idx
+                                                           : selected.row(token)[compressed_idx]));
   }
 };
 struct SinkAttention {

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
+#include <type_traits>
 
 #include "fathom/base/core/index.h"
 
@@ -22,6 +24,12 @@ class Arena {
 
   // Uninitialised. Throws OutOfMemory when the reservation is used up.
   std::byte* allocate(Index num_bytes);
+  // The same as `count` objects that need no constructor.
+  template <typename T>
+  std::span<T> allocate_array(Index count) {
+    static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= kAlignment_bytes);
+    return {reinterpret_cast<T*>(allocate(count * to_index(sizeof(T)))), to_size(count)};
+  }
 
   Index used_bytes() const { return used_bytes_; }
   Index peak_bytes() const { return peak_bytes_; }

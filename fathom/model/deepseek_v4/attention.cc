@@ -33,13 +33,14 @@ tensor::Tensor Attention::forward(ops::Context& context,
   const tensor::Tensor attended = context.allocate({x.dim(0), num_heads_ * head_dim_});
   {
     const tensor::Arena::Scope scope(context.arena);
-    const tensor::Tensor latent = query_norm_.forward(context, query_down_.forward(context, x));
-    const QueryInputs inputs{x, latent};
-    append_window_rows(context, step, x);
+    const ops::LinearInput input = query_down_.input(context, x);
+    const tensor::Tensor latent = query_norm_.forward(context, query_down_.forward(context, input));
+    const QueryInputs inputs{input, query_up_.input(context, latent)};
+    append_window_rows(context, step, input);
     if (compressed_) {
       compressed_->append(context, step, inputs);
     }
-    attend(context, step, inputs, queries(context, step, latent), attended);
+    attend(context, step, inputs, queries(context, step, inputs.latent), attended);
   }
   // Values carry the rotation of their own position; turning back by the query's leaves distance.
   ops::rope(context, attended, head_dim_, step.cos_sin, true);
@@ -48,7 +49,7 @@ tensor::Tensor Attention::forward(ops::Context& context,
 
 tensor::Tensor Attention::queries(ops::Context& context,
                                   const Step& step,
-                                  const tensor::Tensor& latent) const {
+                                  const ops::LinearInput& latent) const {
   tensor::Tensor queries = query_up_.forward(context, latent);
   ops::head_norm(context, queries, head_dim_, norm_epsilon_);
   ops::rope(context, queries, head_dim_, step.cos_sin, false);
@@ -57,8 +58,8 @@ tensor::Tensor Attention::queries(ops::Context& context,
 
 void Attention::append_window_rows(ops::Context& context,
                                    const Step& step,
-                                   const tensor::Tensor& x) const {
-  const tensor::Tensor rows = key_value_norm_.forward(context, key_value_.forward(context, x));
+                                   const ops::LinearInput& input) const {
+  const tensor::Tensor rows = key_value_norm_.forward(context, key_value_.forward(context, input));
   ops::rope(context, rows, head_dim_, step.cos_sin, false);
   finish_key_value_rows(context, rows, head_dim_, rope_dim_);
   for (const layers::Segment& segment : step.batch.segments) {
@@ -71,29 +72,32 @@ void Attention::attend(ops::Context& context,
                        const QueryInputs& inputs,
                        const tensor::Tensor& queries,
                        const tensor::Tensor& out) const {
-  for (const layers::Segment& segment : step.batch.segments) {
-    CompressedView compressed;
-    if (compressed_) {
-      compressed = compressed_->view(context, step, inputs, segment);
-    }
-    std::vector<ops::VisibleRows> visible;
+  const CompressedView compressed =
+      compressed_ ? compressed_->view(context, step, inputs) : CompressedView{};
+  const layers::JoinedRows window =
+      layers::join_rows(context.arena, step.batch, window_stream_, window_ - 1);
+  const auto visible = context.arena.allocate_array<ops::VisibleRows>(queries.dim(0));
+  for (std::size_t idx = 0; idx < step.batch.segments.size(); ++idx) {
+    const layers::Segment& segment = step.batch.segments[idx];
     for (Index token = 0; token < segment.num_tokens; ++token) {
+      const Index row = segment.first_row + token;
       const Index position = segment.position + token;
       const Index first = std::max<Index>(0, position - window_ + 1);
-      visible.push_back(
-          {.first_window_row = first,
-           .num_window_rows = position - first + 1,
-           .num_compressed_rows = compressed_ ? compressed.num_visible[to_size(token)] : 0});
+      visible[to_size(row)] = {
+          .first_window_row = window.first_rows[idx] + first,
+          .num_window_rows = position - first + 1,
+          .num_compressed_rows = compressed_ ? compressed.num_visible[to_size(row)] : 0,
+          .first_compressed_row = compressed_ ? compressed.first_rows[to_size(row)] : 0};
     }
-    ops::sink_attention(context, {.query = queries.slice(segment.first_row, segment.num_tokens),
-                                  .window = segment.kv->rows(window_stream_),
-                                  .compressed = compressed.rows,
-                                  .selected = compressed.selected,
-                                  .visible = visible,
-                                  .sink = sink_,
-                                  .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
-                                  .out = out.slice(segment.first_row, segment.num_tokens)});
   }
+  ops::sink_attention(context, {.query = queries,
+                                .window = window.rows,
+                                .compressed = compressed.rows,
+                                .selected = compressed.selected,
+                                .visible = visible,
+                                .sink = sink_,
+                                .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
+                                .out = out});
 }
 
 tensor::Tensor Attention::project_output(ops::Context& context,

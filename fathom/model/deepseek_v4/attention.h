@@ -18,8 +18,10 @@ class Attention {
  private:
   tensor::Tensor queries(ops::Context& context,
                          const Step& step,
-                         const tensor::Tensor& latent) const;
-  void append_window_rows(ops::Context& context, const Step& step, const tensor::Tensor& x) const;
+                         const ops::LinearInput& latent) const;
+  void append_window_rows(ops::Context& context,
+                          const Step& step,
+                          const ops::LinearInput& input) const;
   void attend(ops::Context& context,
               const Step& step,
               const QueryInputs& inputs,

@@ -13,12 +13,23 @@ using config::StreamKind;
 using config::WeightRole;
 
 // Block j is visible to the token at position t when (j + 1) * ratio <= t + 1.
-std::vector<Index> visible_blocks(const layers::Segment& segment, Index block_tokens) {
-  std::vector<Index> counts;
-  for (Index token = 0; token < segment.num_tokens; ++token) {
-    counts.push_back((segment.position + token + 1) / block_tokens);
-  }
+std::span<Index> visible_blocks(tensor::Arena& arena, const Step& step, Index block_tokens) {
+  const auto counts = arena.allocate_array<Index>(to_index(step.batch.positions.size()));
+  std::transform(step.batch.positions.begin(), step.batch.positions.end(), counts.begin(),
+                 [&](Index position) { return (position + 1) / block_tokens; });
   return counts;
+}
+
+// A view of all rows of a stream, everything visible.
+CompressedView view_of(tensor::Arena& arena,
+                       const Step& step,
+                       Index stream_idx,
+                       Index block_tokens) {
+  const layers::JoinedRows joined = layers::join_rows(arena, step.batch, stream_idx);
+  return {joined.rows,
+          layers::rows_of_tokens(arena, step.batch, joined.first_rows),
+          {},
+          visible_blocks(arena, step, block_tokens)};
 }
 
 CompressorSpec main_compressor(const LayerPlace& place) {
@@ -44,11 +55,10 @@ class HeavilyCompressed final : public CompressedContext {  // HCA
     compressor_.append(context, step, inputs.x);
   }
 
-  CompressedView view(ops::Context& /*context*/,
-                      const Step& /*step*/,
-                      const QueryInputs& /*inputs*/,
-                      const layers::Segment& segment) const override {
-    return {segment.kv->rows(rows_stream_), {}, visible_blocks(segment, block_tokens_)};
+  CompressedView view(ops::Context& context,
+                      const Step& step,
+                      const QueryInputs& /*inputs*/) const override {
+    return view_of(context.arena, step, rows_stream_, block_tokens_);
   }
 
  private:
@@ -74,10 +84,9 @@ class CompressedSparse final : public CompressedContext {  // CSA
 
   CompressedView view(ops::Context& context,
                       const Step& step,
-                      const QueryInputs& inputs,
-                      const layers::Segment& segment) const override {
-    CompressedView view{segment.kv->rows(rows_stream_), {}, visible_blocks(segment, block_tokens_)};
-    view.selected = indexer_.select(context, step, inputs, segment, view.num_visible);
+                      const QueryInputs& inputs) const override {
+    CompressedView view = view_of(context.arena, step, rows_stream_, block_tokens_);
+    view.selected = indexer_.select(context, step, inputs, view.num_visible);
     context.observe("index_blocks", layer_idx_, view.selected);
     for (Index& count : view.num_visible) {
       count = std::min(count, view.selected.dim(1));

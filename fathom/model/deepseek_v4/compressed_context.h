@@ -3,23 +3,24 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include "fathom/model/deepseek_v4/compressor.h"
+#include "fathom/model/layers/joined_rows.h"
 
 namespace fathom::deepseek_v4 {
 
 // What attention knows of the step's tokens before it attends.
 struct QueryInputs {
-  tensor::Tensor x;       // [T, D], normed input of the sub-block
-  tensor::Tensor latent;  // [T, rank], what queries are made of
+  ops::LinearInput x;       // [T, D], normed input of the sub-block
+  ops::LinearInput latent;  // [T, rank], what queries are made of
 };
 
-// Compressed rows that the tokens of one segment see.
+// Compressed rows that the tokens of a step see.
 struct CompressedView {
   tensor::PagedRows rows;
-  tensor::Tensor selected;         // [n, *] block ids, ascending, -1 beyond; empty: the first ones
-  std::vector<Index> num_visible;  // [n]
+  std::span<const Index> first_rows;  // [T]: where in `rows` those of the token's sequence begin
+  tensor::Tensor selected;       // [T, *] block ids, ascending, -1 beyond; empty: the first ones
+  std::span<Index> num_visible;  // [T]
 };
 
 class CompressedContext {
@@ -30,8 +31,7 @@ class CompressedContext {
   virtual void append(ops::Context& context, const Step& step, const QueryInputs& inputs) const = 0;
   virtual CompressedView view(ops::Context& context,
                               const Step& step,
-                              const QueryInputs& inputs,
-                              const layers::Segment& segment) const = 0;
+                              const QueryInputs& inputs) const = 0;
 };
 
 // Null for sliding-window layers.

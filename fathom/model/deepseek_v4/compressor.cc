@@ -40,12 +40,14 @@ Compressor::Compressor(const weights::Store& store,
       position_bias_(store.floats(spec.position_bias)),
       norm_(store, spec.norm, config.norm_epsilon) {}
 
-void Compressor::append(ops::Context& context, const Step& step, const tensor::Tensor& x) const {
+void Compressor::append(ops::Context& context,
+                        const Step& step,
+                        const ops::LinearInput& input) const {
   const Index width = value_.weight().view().rows;
-  const tensor::Tensor rows = context.allocate({x.dim(0), 2 * width});
+  const tensor::Tensor rows = context.allocate({input.x().dim(0), 2 * width});
   // Kept in fp32 in both numerics until pooled.
-  ops::linear_into(context, value_.weight().view(), x, ops::Rounding::None, rows, 0);
-  ops::linear_into(context, gate_.weight().view(), x, ops::Rounding::None, rows, width);
+  const numeric::WeightView weights[] = {value_.weight().view(), gate_.weight().view()};
+  ops::linear_side_by_side(context, weights, input, ops::Rounding::None, rows);
   ops::add_position_bias(context, rows, step.batch.positions, position_bias_, block_tokens_);
   for (const layers::Segment& segment : step.batch.segments) {
     segment.kv->append(spec_.input_stream, rows.slice(segment.first_row, segment.num_tokens));
@@ -64,9 +66,9 @@ void Compressor::close_blocks(ops::Context& context, kv::KvStore& kv) const {
       ops::compress_pool(context, inputs, first_block, num_blocks, block_tokens_, has_overlap_);
   const tensor::Tensor rows = norm_.forward(context, pooled);
   // A compressed row is rotated at the position of its block's first token.
-  std::vector<Index> positions;
-  for (Index block = first_block; block < first_block + num_blocks; ++block) {
-    positions.push_back(block * block_tokens_);
+  const auto positions = context.arena.allocate_array<Index>(num_blocks);
+  for (Index block = 0; block < num_blocks; ++block) {
+    positions[to_size(block)] = (first_block + block) * block_tokens_;
   }
   ops::rope(context, rows, spec_.width, ops::rope_table(context, positions, frequencies_), false);
   if (spec_.finish == RowFinish::IndexKey) {

@@ -48,7 +48,7 @@ class Compressor {
 
   // Appends the inputs of the step's tokens, and a row for every block they close. The same for one
   // token and for a whole sequence: blocks are always pooled from the cached inputs.
-  void append(ops::Context& context, const Step& step, const tensor::Tensor& x) const;
+  void append(ops::Context& context, const Step& step, const ops::LinearInput& input) const;
 
  private:
   void close_blocks(ops::Context& context, kv::KvStore& kv) const;

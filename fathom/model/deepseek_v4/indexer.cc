@@ -39,23 +39,20 @@ void Indexer::append(ops::Context& context, const Step& step, const QueryInputs&
 tensor::Tensor Indexer::select(ops::Context& context,
                                const Step& step,
                                const QueryInputs& inputs,
-                               const layers::Segment& segment,
                                std::span<const Index> num_visible) const {
-  const auto rows_of = [&](const tensor::Tensor& all) {
-    return all.slice(segment.first_row, segment.num_tokens);
-  };
   tensor::Tensor queries;
   tensor::Tensor weights;
   // Where every visible block is chosen anyway, there is nothing to score.
-  if (num_visible.back() > top_k_) {
-    queries = query_up_.forward(context, rows_of(inputs.latent));
-    ops::rope(context, queries, head_dim_, rows_of(step.cos_sin), false);
+  if (*std::max_element(num_visible.begin(), num_visible.end()) > top_k_) {
+    queries = query_up_.forward(context, inputs.latent);
+    ops::rope(context, queries, head_dim_, step.cos_sin, false);
     finish_index_rows(context, queries, head_dim_);
-    weights = head_weights_.forward(context, rows_of(inputs.x));
+    weights = head_weights_.forward(context, inputs.x);
     ops::scale(context, weights, weight_scale_);
   }
-  return ops::index_select(context, queries, weights, segment.kv->rows(keys_stream_), num_visible,
-                           top_k_);
+  const layers::JoinedRows keys = layers::join_rows(context.arena, step.batch, keys_stream_);
+  return ops::index_select(context, queries, weights, keys.rows, num_visible, top_k_,
+                           layers::rows_of_tokens(context.arena, step.batch, keys.first_rows));
 }
 
 }  // namespace fathom::deepseek_v4

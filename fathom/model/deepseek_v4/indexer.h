@@ -12,11 +12,10 @@ class Indexer {
 
   void append(ops::Context& context, const Step& step, const QueryInputs& inputs) const;
 
-  // The chosen blocks of each of the segment's tokens, [n, *], among the first num_visible[t].
+  // The chosen blocks of each of the step's tokens, [T, *], among the first num_visible[t].
   tensor::Tensor select(ops::Context& context,
                         const Step& step,
                         const QueryInputs& inputs,
-                        const layers::Segment& segment,
                         std::span<const Index> num_visible) const;
 
  private:

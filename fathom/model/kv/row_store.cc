@@ -1,37 +1,59 @@
 #include "fathom/model/kv/row_store.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "fathom/base/core/error.h"
 
 namespace fathom::kv {
+namespace {
 
-RowStore::RowStore(Index width, tensor::DType dtype)
-    : width_(width), dtype_(dtype), row_bytes_(width * tensor::element_bytes(dtype)) {
+// Tables of pages are made for so many at first, then double.
+constexpr std::size_t kFewestPages = 64;
+
+}  // namespace
+
+RowStore::RowStore(Index width, tensor::DType dtype, std::shared_ptr<PagePool> pool)
+    : width_(width),
+      dtype_(dtype),
+      row_bytes_(width * tensor::element_bytes(dtype)),
+      pool_(pool == nullptr ? std::make_shared<PagePool>() : std::move(pool)) {
   FATHOM_CHECK(width > 0);
 }
 
-RowStore::Page RowStore::allocate_page() const {
-  constexpr Index kAlignment_bytes = 64;
-  const Index num_bytes = ceil_div(kRowsPerPage * row_bytes_, kAlignment_bytes) * kAlignment_bytes;
-  auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlignment_bytes, to_size(num_bytes)));
-  if (data == nullptr) {
-    fail(ErrorCode::OutOfMemory, "cache: cannot allocate a page of ", num_bytes, " bytes");
+// By swapping, so that the pages given up go before their pool may.
+RowStore& RowStore::operator=(RowStore other) noexcept {
+  std::swap(width_, other.width_);
+  std::swap(dtype_, other.dtype_);
+  std::swap(row_bytes_, other.row_bytes_);
+  std::swap(num_rows_, other.num_rows_);
+  std::swap(pool_, other.pool_);
+  std::swap(pages_, other.pages_);
+  std::swap(addresses_, other.addresses_);
+  return *this;
+}
+
+// Whatever fails leaves the store as it was.
+void RowStore::add_page() {
+  if (pages_.size() == std::min(pages_.capacity(), addresses_.capacity())) {
+    const std::size_t wanted = std::max(kFewestPages, 2 * pages_.size());
+    pages_.reserve(wanted);
+    addresses_.reserve(wanted);
   }
-  return {data, [](std::byte* bytes) { std::free(bytes); }};
+  pages_.push_back(pool_->allocate(kRowsPerPage * row_bytes_));
+  addresses_.push_back(pages_.back().data());
 }
 
 void RowStore::make_tail_writable() {
-  Page& tail = pages_.back();
-  if (tail.use_count() == 1) {
+  PageShare& tail = pages_.back();
+  if (!tail.is_shared()) {
     return;
   }
-  Page copy = allocate_page();
-  std::memcpy(copy.get(), tail.get(), to_size(num_rows_ % kRowsPerPage * row_bytes_));
+  PageShare copy = pool_->allocate(kRowsPerPage * row_bytes_);
+  std::memcpy(copy.data(), tail.data(), to_size(num_rows_ % kRowsPerPage * row_bytes_));
   tail = std::move(copy);
-  addresses_.back() = tail.get();
+  addresses_.back() = tail.data();
 }
 
 void RowStore::append(const tensor::Tensor& rows) {
@@ -41,17 +63,12 @@ void RowStore::append(const tensor::Tensor& rows) {
   while (remaining > 0) {
     const Index offset = num_rows_ % kRowsPerPage;
     if (offset == 0) {
-      // In an order in which a failed allocation leaves nothing behind that the next append trips
-      // on.
-      Page page = allocate_page();
-      addresses_.resize(pages_.size() + 1);
-      pages_.push_back(std::move(page));
-      addresses_.back() = pages_.back().get();
+      add_page();
     } else {
       make_tail_writable();
     }
     const Index count = std::min(remaining, kRowsPerPage - offset);
-    std::memcpy(pages_.back().get() + offset * row_bytes_, source, to_size(count * row_bytes_));
+    std::memcpy(pages_.back().data() + offset * row_bytes_, source, to_size(count * row_bytes_));
     source += count * row_bytes_;
     num_rows_ += count;
     remaining -= count;
@@ -66,7 +83,7 @@ void RowStore::truncate(Index num_rows) {
 }
 
 void RowStore::drop_page(Index page_idx) {
-  pages_[to_size(page_idx)].reset();
+  pages_[to_size(page_idx)] = PageShare();
   addresses_[to_size(page_idx)] = nullptr;
 }
 
@@ -78,7 +95,7 @@ bool RowStore::has_rows(Index first, Index end) const {
     return false;
   }
   for (Index page = first / kRowsPerPage; page <= (end - 1) / kRowsPerPage; ++page) {
-    if (pages_[to_size(page)] == nullptr) {
+    if (pages_[to_size(page)].is_empty()) {
       return false;
     }
   }
@@ -90,8 +107,8 @@ tensor::PagedRows RowStore::view() const {
 }
 
 Index RowStore::num_bytes() const {
-  const auto present =
-      std::count_if(pages_.begin(), pages_.end(), [](const Page& page) { return page != nullptr; });
+  const auto present = std::count_if(pages_.begin(), pages_.end(),
+                                     [](const PageShare& page) { return !page.is_empty(); });
   return to_index(static_cast<std::size_t>(present)) * kRowsPerPage * row_bytes_;
 }
 

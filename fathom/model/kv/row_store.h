@@ -7,6 +7,7 @@
 #include "fathom/base/core/index.h"
 #include "fathom/compute/tensor/matrix_view.h"
 #include "fathom/compute/tensor/tensor.h"
+#include "fathom/model/kv/page_pool.h"
 
 namespace fathom::kv {
 
@@ -14,12 +15,13 @@ class RowStore {
  public:
   static constexpr Index kRowsPerPage = tensor::RowTable<float>::kRowsPerPage;
 
-  RowStore(Index width, tensor::DType dtype);
+  // Without a pool, pages come from one of its own.
+  RowStore(Index width, tensor::DType dtype, std::shared_ptr<PagePool> pool = nullptr);
+  ~RowStore() = default;
   // A copy shares every page until one side writes to it.
   RowStore(const RowStore&) = default;
-  RowStore& operator=(const RowStore&) = default;
   RowStore(RowStore&&) = default;
-  RowStore& operator=(RowStore&&) = default;
+  RowStore& operator=(RowStore other) noexcept;
 
   Index num_rows() const { return num_rows_; }
   // Throws OutOfMemory; the rows before stay as they were.
@@ -34,15 +36,15 @@ class RowStore {
   Index num_bytes() const;
 
  private:
-  using Page = std::shared_ptr<std::byte>;
-  Page allocate_page() const;
+  void add_page();
   void make_tail_writable();
 
   Index width_;
   tensor::DType dtype_;
   Index row_bytes_;
   Index num_rows_ = 0;
-  std::vector<Page> pages_;
+  std::shared_ptr<PagePool> pool_;  // outlives what it gave
+  std::vector<PageShare> pages_;
   std::vector<const void*> addresses_;  // of pages_, as kernels want them
 };
 

@@ -8,14 +8,19 @@ namespace fathom::kv {
 
 SequenceCache::SequenceCache(std::vector<config::CacheStream> layout,
                              tensor::DType dtype,
-                             const CacheOptions& options)
+                             const CacheOptions& options,
+                             std::shared_ptr<PagePool> pool)
     : layout_(std::move(layout)), first_undropped_page_(layout_.size(), 0), options_(options) {
   if (options.raw_tokens < 0 || options.checkpoint_interval < 1) {
     fail(ErrorCode::InvalidArgument, "cache: raw tokens ", options.raw_tokens,
          " and checkpoint interval ", options.checkpoint_interval, ", expected at least 0 and 1");
   }
+  if (pool == nullptr) {
+    pool = std::make_shared<PagePool>();
+  }
+  stores_.reserve(layout_.size());
   for (const config::CacheStream& stream : layout_) {
-    stores_.emplace_back(stream.width, dtype);
+    stores_.emplace_back(stream.width, dtype, pool);
   }
 }
 

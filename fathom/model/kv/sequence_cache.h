@@ -20,9 +20,11 @@ struct CacheOptions {
 
 class SequenceCache final : public KvStore {
  public:
+  // Pages come from the pool, which several caches may share; without one, from a pool of its own.
   SequenceCache(std::vector<config::CacheStream> layout,
                 tensor::DType dtype,
-                const CacheOptions& options = {});
+                const CacheOptions& options = {},
+                std::shared_ptr<PagePool> pool = nullptr);
   // A copy is a fork: it shares pages, and the two go on independently.
   SequenceCache(const SequenceCache&) = default;
   SequenceCache& operator=(const SequenceCache&) = default;

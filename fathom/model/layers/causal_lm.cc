@@ -1,5 +1,7 @@
 #include "fathom/model/layers/causal_lm.h"
 
+#include <numeric>
+
 #include "fathom/base/core/error.h"
 
 namespace fathom::layers {
@@ -23,30 +25,34 @@ tensor::Tensor commit_if_done(const TokenBatch& batch, const Forward& forward) {
 
 }  // namespace
 
-TokenBatch TokenBatch::single(std::span<const std::int32_t> tokens, kv::KvStore& kv) {
+TokenBatch TokenBatch::single(tensor::Arena& arena,
+                              std::span<const std::int32_t> tokens,
+                              kv::KvStore& kv) {
   const Index count = to_index(tokens.size());
   kv::KvStore* const cache = &kv;
-  return of(tokens, {&count, 1}, {&cache, 1});
+  return of(arena, tokens, {&count, 1}, {&cache, 1});
 }
 
-TokenBatch TokenBatch::of(std::span<const std::int32_t> tokens,
+TokenBatch TokenBatch::of(tensor::Arena& arena,
+                          std::span<const std::int32_t> tokens,
                           std::span<const Index> counts,
                           std::span<kv::KvStore* const> caches) {
   FATHOM_CHECK(counts.size() == caches.size());
-  TokenBatch batch{.tokens = tokens, .positions = {}, .segments = {}};
+  const Index num_tokens = to_index(tokens.size());
+  const auto positions = arena.allocate_array<Index>(num_tokens);
+  const auto segments = arena.allocate_array<Segment>(to_index(counts.size()));
+  Index row = 0;
   for (std::size_t idx = 0; idx < counts.size(); ++idx) {
-    FATHOM_CHECK(counts[idx] > 0);
+    const Index count = counts[idx];
+    FATHOM_CHECK(count > 0 && count <= num_tokens - row);
     const Index position = caches[idx]->num_tokens();
-    batch.segments.push_back({.first_row = to_index(batch.positions.size()),
-                              .num_tokens = counts[idx],
-                              .position = position,
-                              .kv = caches[idx]});
-    for (Index token = 0; token < counts[idx]; ++token) {
-      batch.positions.push_back(position + token);
-    }
+    segments[idx] = {
+        .first_row = row, .num_tokens = count, .position = position, .kv = caches[idx]};
+    std::iota(positions.begin() + row, positions.begin() + row + count, position);
+    row += count;
   }
-  FATHOM_CHECK(batch.positions.size() == tokens.size());
-  return batch;
+  FATHOM_CHECK(row == num_tokens);
+  return {.tokens = tokens, .positions = positions, .segments = segments};
 }
 
 tensor::Tensor run_step(const CausalLm& model, ops::Context& context, const TokenBatch& batch) {

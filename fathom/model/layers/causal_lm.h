@@ -20,15 +20,18 @@ struct Segment {
   kv::KvStore* kv;   // the sequence's cache, holding `position` tokens
 };
 
-// The tokens of one step: all segments, one after another.
+// The tokens of one step: all segments, one after another. What it lists lies in step memory.
 struct TokenBatch {
   std::span<const std::int32_t> tokens;  // [T]
-  std::vector<Index> positions;          // [T]
-  std::vector<Segment> segments;
+  std::span<const Index> positions;      // [T]
+  std::span<const Segment> segments;
 
-  static TokenBatch single(std::span<const std::int32_t> tokens, kv::KvStore& kv);
+  static TokenBatch single(tensor::Arena& arena,
+                           std::span<const std::int32_t> tokens,
+                           kv::KvStore& kv);
   // One segment per sequence: the first counts[0] tokens go to caches[0], and so on.
-  static TokenBatch of(std::span<const std::int32_t> tokens,
+  static TokenBatch of(tensor::Arena& arena,
+                       std::span<const std::int32_t> tokens,
                        std::span<const Index> counts,
                        std::span<kv::KvStore* const> caches);
 };

@@ -1,5 +1,8 @@
 #include "fathom/model/layers/experts.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/require.h"
 #include "fathom/compute/ops/swiglu.h"
@@ -25,17 +28,17 @@ Router::Router(const weights::Store& store,
 }
 
 ops::Routes Router::forward(ops::Context& context,
-                            const tensor::Tensor& x,
+                            const ops::LinearInput& input,
                             std::span<const std::int32_t> tokens) const {
-  const tensor::Tensor logits = weight_.forward_unrounded(context, x);
+  const tensor::Tensor logits = weight_.forward_unrounded(context, input);
   if (table_.empty()) {
     return ops::route_top_k(context, logits, bias_, num_chosen_, scale_);
   }
   return ops::route_by_table(context, logits, table_, tokens, num_chosen_, scale_);
 }
 
-ExpertWeights::ExpertWeights(const weights::Store& store, const WeightKey& key, Index num_experts) {
-  for (Index expert = 0; expert < num_experts; ++expert) {
+void ExpertWeights::add(const weights::Store& store, const WeightKey& key, Index num_matrices) {
+  for (Index expert = 0; expert < num_matrices; ++expert) {
     weights_.emplace_back(store.matrix(key, expert));
     views_.push_back(store.matrix(key, expert).view);
     if (weights_.back().rounds_its_input() != weights_.front().rounds_its_input()) {
@@ -56,6 +59,49 @@ std::span<const numeric::WeightView> ExpertWeights::views(
   return views_;
 }
 
+namespace {
+
+// Whether one list may hold both.
+bool are_alike(const Weight& a, const Weight& b) {
+  return a.rounds_its_input() == b.rounds_its_input() &&
+         ops::are_multiplied_alike(a.shape(), b.shape());
+}
+
+// Slots of the first `num_lists` lists of matrices, one list after another: in each, those of the
+// routed experts, then one for each token if the list ends with a shared expert.
+struct SlotLists {
+  std::span<std::int32_t> source;
+  std::span<std::int32_t> offsets;
+};
+
+SlotLists list_slots(tensor::Arena& arena,
+                     const ops::ExpertSlots& slots,
+                     Index num_shared_slots,
+                     Index num_lists) {
+  const auto source = ops::int_span(slots.source);
+  const auto offsets = ops::int_span(slots.offsets).first(to_size(slots.offsets.dim(0) - 1));
+  const Index list_slots = to_index(source.size()) + num_shared_slots;
+  const Index list_matrices = to_index(offsets.size()) + (num_shared_slots > 0 ? 1 : 0);
+  const SlotLists lists = {arena.allocate_array<std::int32_t>(num_lists * list_slots),
+                           arena.allocate_array<std::int32_t>(num_lists * list_matrices + 1)};
+  for (Index list = 0; list < num_lists; ++list) {
+    const auto shared =
+        std::copy(source.begin(), source.end(), lists.source.begin() + list * list_slots);
+    std::iota(shared, shared + num_shared_slots, 0);
+    const auto first = static_cast<std::int32_t>(list * list_slots);
+    auto next =
+        std::transform(offsets.begin(), offsets.end(), lists.offsets.begin() + list * list_matrices,
+                       [&](std::int32_t offset) { return first + offset; });
+    if (num_shared_slots > 0) {
+      *next = first + static_cast<std::int32_t>(source.size());
+    }
+  }
+  lists.offsets.back() = static_cast<std::int32_t>(num_lists * list_slots);
+  return lists;
+}
+
+}  // namespace
+
 Experts::Experts(const weights::Store& store,
                  const config::ModelConfig& config,
                  const config::LayerConfig& layer,
@@ -64,43 +110,75 @@ Experts::Experts(const weights::Store& store,
     : layer_idx_(layer_idx),
       num_experts_(config.num_experts),
       limit_(layer.swiglu_limit),
-      router_(store, config, layer, block, layer_idx),
-      gate_(store, {WeightRole::ExpertGate, block, layer_idx}, num_experts_),
-      up_(store, {WeightRole::ExpertUp, block, layer_idx}, num_experts_),
-      down_(store, {WeightRole::ExpertDown, block, layer_idx}, num_experts_),
-      shared_(store,
-              {.gate = {WeightRole::SharedGate, block, layer_idx},
-               .up = {WeightRole::SharedUp, block, layer_idx},
-               .down = {WeightRole::SharedDown, block, layer_idx}},
-              layer.shared_swiglu_limit) {}
+      router_(store, config, layer, block, layer_idx) {
+  const auto key = [&](WeightRole role) { return WeightKey{role, block, layer_idx}; };
+  const auto weight = [&](WeightRole role) { return Weight(store.matrix(key(role))); };
+  const Weight gate = weight(WeightRole::ExpertGate);
+  const bool is_shared_joined =
+      layer.swiglu_limit == layer.shared_swiglu_limit &&
+      are_alike(gate, weight(WeightRole::SharedGate)) &&
+      are_alike(weight(WeightRole::ExpertUp), weight(WeightRole::SharedUp)) &&
+      are_alike(weight(WeightRole::ExpertDown), weight(WeightRole::SharedDown));
+  const auto add = [&](ExpertWeights& list, WeightRole routed, WeightRole shared) {
+    list.add(store, key(routed), num_experts_);
+    if (is_shared_joined) {
+      list.add(store, key(shared), 1);
+    }
+  };
+  add(gate_up_, WeightRole::ExpertGate, WeightRole::SharedGate);
+  if (!are_alike(gate, weight(WeightRole::ExpertUp))) {
+    up_.emplace();
+  }
+  add(up_ ? *up_ : gate_up_, WeightRole::ExpertUp, WeightRole::SharedUp);
+  add(down_, WeightRole::ExpertDown, WeightRole::SharedDown);
+  if (!is_shared_joined) {
+    shared_.emplace(store,
+                    GatedMlp::Keys{.gate = key(WeightRole::SharedGate),
+                                   .up = key(WeightRole::SharedUp),
+                                   .down = key(WeightRole::SharedDown)},
+                    layer.shared_swiglu_limit);
+  }
+}
 
 tensor::Tensor Experts::forward(ops::Context& context,
                                 const tensor::Tensor& x,
                                 std::span<const std::int32_t> tokens) const {
-  const ops::Routes routes = router_.forward(context, x, tokens);
+  const ops::LinearInput input(context, gate_up_.shape(), x);
+  const ops::Routes routes = router_.forward(context, input, tokens);
   context.observe("route_ids", layer_idx_, routes.ids);
   context.observe("route_weights", layer_idx_, routes.weights);
   const ops::ExpertSlots slots = ops::sort_by_expert(context, routes.ids, num_experts_);
-  const tensor::Tensor outputs = routed(context, x, routes, slots);
-  return ops::combine_experts(context, outputs, slots.slot_of, shared_.forward(context, x));
+  const tensor::Tensor outputs = down_products(context, input, routes, slots);
+  const Index num_routed = slots.source.dim(0);
+  return ops::combine_experts(
+      context, outputs.slice(0, num_routed), slots.slot_of,
+      shared_ ? shared_->forward(context, input) : outputs.slice(num_routed, x.dim(0)));
 }
 
-tensor::Tensor Experts::routed(ops::Context& context,
-                               const tensor::Tensor& x,
-                               const ops::Routes& routes,
-                               const ops::ExpertSlots& slots) const {
-  const auto source = ops::int_span(slots.source);
-  const auto offsets = ops::int_span(slots.offsets);
-  const tensor::Tensor input = rounded_input(context, gate_.front(), x);
-  const tensor::Tensor gate =
-      ops::expert_linear(context, gate_.views(offsets), input, source, offsets, context.rounding());
-  const tensor::Tensor up =
-      ops::expert_linear(context, up_.views(offsets), input, source, offsets, context.rounding());
-  const tensor::Tensor slot_weights = ops::scatter_to_slots(context, routes.weights, slots.slot_of);
+// What each slot's expert gives: routed slots, then the shared expert's if it is joined.
+tensor::Tensor Experts::down_products(ops::Context& context,
+                                      const ops::LinearInput& input,
+                                      const ops::Routes& routes,
+                                      const ops::ExpertSlots& slots) const {
+  const Index num_shared_slots = shared_ ? 0 : input.x().dim(0);
+  const SlotLists once = list_slots(context.arena, slots, num_shared_slots, 1);
+  const SlotLists twice = list_slots(context.arena, slots, num_shared_slots, 2);
+  const Index num_slots = to_index(once.source.size());
+  const ops::LinearInput rounded = rounded_input(context, gate_up_.front(), input);
+  const auto products = [&](const ExpertWeights& list, const SlotLists& lists) {
+    return ops::expert_linear(context, list.views(lists.offsets), rounded, lists.source,
+                              lists.offsets, context.rounding());
+  };
+  const tensor::Tensor both = products(gate_up_, up_ ? once : twice);
+  const tensor::Tensor gate = both.slice(0, num_slots);
+  const tensor::Tensor up = up_ ? products(*up_, once) : both.slice(num_slots, num_slots);
   // The routing weight is applied before the down projection: it is rounded with the activation.
-  ops::swiglu(context, gate, up, slot_weights, limit_);
-  const tensor::Tensor hidden = rounded_input(context, down_.front(), gate);
-  return ops::expert_linear(context, down_.views(offsets), hidden, {}, offsets, context.rounding());
+  ops::swiglu(context, gate, up,
+              ops::scatter_to_slots(context, routes.weights, slots.slot_of, num_shared_slots),
+              limit_);
+  return ops::expert_linear(context, down_.views(once.offsets),
+                            rounded_input(context, down_.front(), gate), {}, once.offsets,
+                            context.rounding());
 }
 
 }  // namespace fathom::layers

@@ -1,6 +1,7 @@
 // The mixture of experts of one layer: router, routed experts, shared expert.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,7 +20,7 @@ class Router {
          config::Block block,
          Index layer_idx);
   ops::Routes forward(ops::Context& context,
-                      const tensor::Tensor& x,
+                      const ops::LinearInput& input,
                       std::span<const std::int32_t> tokens) const;
 
  private:
@@ -30,14 +31,18 @@ class Router {
   double scale_;
 };
 
-// The matrices of one role of all experts.
+// Matrices of one shape, of which each slot of a step meets one.
 class ExpertWeights {
  public:
-  ExpertWeights(const weights::Store& store, const config::WeightKey& key, Index num_experts);
+  // Matrices [0, num_matrices) of a role. Throws Unsupported unless all are alike in whether the
+  // official numerics round their input.
+  void add(const weights::Store& store, const config::WeightKey& key, Index num_matrices);
 
   // Checks the scales of experts that have slots, then hands out all views.
   std::span<const numeric::WeightView> views(std::span<const std::int32_t> offsets) const;
   const Weight& front() const { return weights_.front(); }
+  // Format and shape of them all; its scales are not checked.
+  const numeric::WeightView& shape() const { return views_.front(); }
 
  private:
   std::vector<Weight> weights_;
@@ -58,19 +63,21 @@ class Experts {
                          std::span<const std::int32_t> tokens) const;
 
  private:
-  tensor::Tensor routed(ops::Context& context,
-                        const tensor::Tensor& x,
-                        const ops::Routes& routes,
-                        const ops::ExpertSlots& slots) const;
+  tensor::Tensor down_products(ops::Context& context,
+                               const ops::LinearInput& input,
+                               const ops::Routes& routes,
+                               const ops::ExpertSlots& slots) const;
 
   Index layer_idx_;
   Index num_experts_;
   double limit_;
   Router router_;
-  ExpertWeights gate_;
-  ExpertWeights up_;
+  // Gates of all experts, then their ups: one loop computes both. A shared expert that is made like
+  // the routed ones is the last of each.
+  ExpertWeights gate_up_;
+  std::optional<ExpertWeights> up_;  // by itself where it is not made like the gate
   ExpertWeights down_;
-  GatedMlp shared_;
+  std::optional<GatedMlp> shared_;  // computed by itself
 };
 
 }  // namespace fathom::layers

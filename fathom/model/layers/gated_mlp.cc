@@ -5,8 +5,12 @@
 namespace fathom::layers {
 
 tensor::Tensor GatedMlp::forward(ops::Context& context, const tensor::Tensor& x) const {
-  const tensor::Tensor gate = gate_.forward(context, x);
-  const tensor::Tensor up = up_.forward(context, x);
+  return forward(context, gate_.input(context, x));
+}
+
+tensor::Tensor GatedMlp::forward(ops::Context& context, const ops::LinearInput& input) const {
+  const tensor::Tensor gate = gate_.forward(context, input);
+  const tensor::Tensor up = up_.forward(context, input);
   ops::swiglu(context, gate, up, {}, limit_);
   return down_.forward(context, gate);
 }

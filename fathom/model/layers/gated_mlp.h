@@ -16,7 +16,9 @@ class GatedMlp {
   GatedMlp(const weights::Store& store, const Keys& keys, double limit)
       : limit_(limit), gate_(store, keys.gate), up_(store, keys.up), down_(store, keys.down) {}
 
-  tensor::Tensor forward(ops::Context& context, const tensor::Tensor& x) const;  // [T, D] to [T, D]
+  // [T, D] to [T, D]
+  tensor::Tensor forward(ops::Context& context, const tensor::Tensor& x) const;
+  tensor::Tensor forward(ops::Context& context, const ops::LinearInput& input) const;
 
  private:
   double limit_;

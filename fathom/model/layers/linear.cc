@@ -6,10 +6,13 @@
 
 namespace fathom::layers {
 
-tensor::Tensor rounded_input(ops::Context& context, const Weight& weight, const tensor::Tensor& x) {
+ops::LinearInput rounded_input(ops::Context& context,
+                               const Weight& weight,
+                               const ops::LinearInput& input) {
   if (context.numerics != ops::Numerics::Official || !weight.rounds_its_input()) {
-    return x;
+    return input;
   }
+  const tensor::Tensor& x = input.x();
   constexpr Index kGroup = 128;
   const Index width = x.shape().last();
   tensor::Tensor rounded = context.allocate(x.shape());
@@ -18,13 +21,14 @@ tensor::Tensor rounded_input(ops::Context& context, const Weight& weight, const 
   return rounded;
 }
 
-tensor::Tensor Linear::forward(ops::Context& context, const tensor::Tensor& x) const {
-  return ops::linear(context, weight_.view(), rounded_input(context, weight_, x),
+tensor::Tensor Linear::forward(ops::Context& context, const ops::LinearInput& input) const {
+  return ops::linear(context, weight_.view(), rounded_input(context, weight_, input),
                      context.rounding());
 }
 
-tensor::Tensor Linear::forward_unrounded(ops::Context& context, const tensor::Tensor& x) const {
-  return ops::linear(context, weight_.view(), x, ops::Rounding::None);
+tensor::Tensor Linear::forward_unrounded(ops::Context& context,
+                                         const ops::LinearInput& input) const {
+  return ops::linear(context, weight_.view(), input, ops::Rounding::None);
 }
 
 }  // namespace fathom::layers

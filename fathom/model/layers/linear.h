@@ -6,18 +6,25 @@
 
 namespace fathom::layers {
 
-// x, rounded to FP8 in groups of 128 where the official numerics do so in front of `weight`; x
-// itself otherwise.
-tensor::Tensor rounded_input(ops::Context& context, const Weight& weight, const tensor::Tensor& x);
+// The input, rounded to FP8 in groups of 128 where the official numerics do so in front of
+// `weight`; the input itself otherwise.
+ops::LinearInput rounded_input(ops::Context& context,
+                               const Weight& weight,
+                               const ops::LinearInput& input);
 
 class Linear {
  public:
   Linear(const weights::Store& store, const config::WeightKey& key) : weight_(store.matrix(key)) {}
 
   // y = W x in the context's numerics: [T, K] to [T, O].
-  tensor::Tensor forward(ops::Context& context, const tensor::Tensor& x) const;
+  tensor::Tensor forward(ops::Context& context, const ops::LinearInput& input) const;
   // The same kept in fp32 in both numerics: routers, compressors, mixing parameters, the head.
-  tensor::Tensor forward_unrounded(ops::Context& context, const tensor::Tensor& x) const;
+  tensor::Tensor forward_unrounded(ops::Context& context, const ops::LinearInput& input) const;
+
+  // x as this layer and others of its format multiply it.
+  ops::LinearInput input(ops::Context& context, const tensor::Tensor& x) const {
+    return {context, weight_.view(), x};
+  }
 
   const Weight& weight() const { return weight_; }
 

@@ -19,6 +19,9 @@ class Weight {
   // one of them is not a number: opening a model reads headers only, so this is where it shows.
   const numeric::WeightView& view() const;
 
+  // The matrix with its scales unchecked: for its shape and format.
+  const numeric::WeightView& shape() const { return named_.view; }
+
   const std::string& name() const { return named_.name; }
   numeric::WeightFormat format() const { return named_.view.format; }
   // The official numerics round the input of products with FP8 and FP4 weights (specification 3.8).

@@ -1,7 +1,7 @@
 #include "fathom/model/llama/attention.h"
 
 #include <cmath>
-#include <vector>
+#include <numeric>
 
 #include "fathom/compute/ops/grouped_attention.h"
 #include "fathom/model/layers/rope.h"
@@ -27,8 +27,9 @@ tensor::Tensor Attention::forward(ops::Context& context,
   const tensor::Tensor attended = context.allocate({x.dim(0), num_heads_ * head_dim_});
   {
     const tensor::Arena::Scope scope(context.arena);
-    append_rows(context, step, x);
-    const tensor::Tensor queries = query_.forward(context, x);
+    const ops::LinearInput input = query_.input(context, x);
+    append_rows(context, step, input);
+    const tensor::Tensor queries = query_.forward(context, input);
     ops::rope(context, queries, head_dim_, step.cos_sin, false, pairs_);
     attend(context, step, queries, attended);
   }
@@ -37,10 +38,10 @@ tensor::Tensor Attention::forward(ops::Context& context,
 
 void Attention::append_rows(ops::Context& context,
                             const layers::Step& step,
-                            const tensor::Tensor& x) const {
-  const tensor::Tensor keys = key_.forward(context, x);
+                            const ops::LinearInput& input) const {
+  const tensor::Tensor keys = key_.forward(context, input);
   ops::rope(context, keys, head_dim_, step.cos_sin, false, pairs_);
-  const tensor::Tensor values = value_.forward(context, x);
+  const tensor::Tensor values = value_.forward(context, input);
   for (const layers::Segment& segment : step.batch.segments) {
     segment.kv->append(key_stream_, keys.slice(segment.first_row, segment.num_tokens));
     segment.kv->append(value_stream_, values.slice(segment.first_row, segment.num_tokens));
@@ -52,10 +53,8 @@ void Attention::attend(ops::Context& context,
                        const tensor::Tensor& queries,
                        const tensor::Tensor& out) const {
   for (const layers::Segment& segment : step.batch.segments) {
-    std::vector<Index> num_visible;
-    for (Index token = 0; token < segment.num_tokens; ++token) {
-      num_visible.push_back(segment.position + token + 1);
-    }
+    const auto num_visible = context.arena.allocate_array<Index>(segment.num_tokens);
+    std::iota(num_visible.begin(), num_visible.end(), segment.position + 1);
     ops::grouped_attention(context, {.query = queries.slice(segment.first_row, segment.num_tokens),
                                      .keys = segment.kv->rows(key_stream_),
                                      .values = segment.kv->rows(value_stream_),

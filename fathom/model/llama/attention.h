@@ -16,7 +16,9 @@ class Attention {
                          const tensor::Tensor& x) const;
 
  private:
-  void append_rows(ops::Context& context, const layers::Step& step, const tensor::Tensor& x) const;
+  void append_rows(ops::Context& context,
+                   const layers::Step& step,
+                   const ops::LinearInput& input) const;
   void attend(ops::Context& context,
               const layers::Step& step,
               const tensor::Tensor& queries,

@@ -81,11 +81,11 @@ HWY_INLINE void add_sets(const SelectArgs& args,
   }
 }
 
-void score_blocks(const SelectArgs& args, const Lanes& lanes, Index first, Index end) {
+void score_blocks(const SelectArgs& args, Index token, const Lanes& lanes, Index first, Index end) {
   const Index num_sets = ceil_div(args.weight.columns, kLanes);
   for (Index block = first; block < end; block += kRowsAtOnce) {
     const float* keys[to_size(kRowsAtOnce)];
-    find_rows<kRowsAtOnce>([&](Index idx) { return args.keys.row(idx); }, block, end, keys);
+    find_rows<kRowsAtOnce>([&](Index idx) { return args.key(token, idx); }, block, end, keys);
     LaneSet totals[to_size(kRowsAtOnce)];
     for (Index r = 0; r < kRowsAtOnce; ++r) {
       totals[r] = zero_lanes();
@@ -185,8 +185,8 @@ void score_tile(const SelectArgs& args, const TokenTile& tile, float* scratch, I
   for (Index slot = 0; slot < tile.count; ++slot) {
     const Index num_visible = args.num_visible[to_size(tile.first + slot)];
     if (num_visible > args.out.columns) {
-      score_blocks(args, lanes_of(args, scratch, slot, tile.most), piece * kBlocks,
-                   std::min((piece + 1) * kBlocks, num_visible));
+      score_blocks(args, tile.first + slot, lanes_of(args, scratch, slot, tile.most),
+                   piece * kBlocks, std::min((piece + 1) * kBlocks, num_visible));
     }
   }
 }

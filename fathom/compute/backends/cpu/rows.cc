@@ -18,14 +18,40 @@ namespace {
 // Columns of a wide row that one tile computes, where columns are independent.
 constexpr Index kColumnsPerTile = 2048;
 
+// Fewer numbers are done before the other threads would have begun; of exponentials, a quarter.
+constexpr Index kFewNumbers = 4096;
+constexpr Index kFewExponentials = kFewNumbers / 4;
+
 // body(row, first_column, num_columns) for tiles of a [rows, columns] matrix.
 template <typename Body>
-void for_tiles(platform::ThreadPool& pool, Index rows, Index columns, const Body& body) {
+void for_tiles(platform::ThreadPool& pool,
+               Index rows,
+               Index columns,
+               const Body& body,
+               Index few = kFewNumbers) {
+  if (rows * columns <= few) {
+    for (Index row = 0; row < rows; ++row) {
+      body(row, 0, columns);
+    }
+    return;
+  }
   const Index num_column_tiles = ceil_div(columns, kColumnsPerTile);
   pool.parallel_for(rows * num_column_tiles, [&](Index tile, int /*thread*/) {
     const Index first = tile % num_column_tiles * kColumnsPerTile;
     body(tile / num_column_tiles, first, std::min(kColumnsPerTile, columns - first));
   });
+}
+
+// body(row) for all rows of such a matrix.
+template <typename Body>
+void for_rows(platform::ThreadPool& pool, Index rows, Index columns, const Body& body) {
+  if (rows * columns <= kFewNumbers) {
+    for (Index row = 0; row < rows; ++row) {
+      body(row);
+    }
+    return;
+  }
+  pool.parallel_for(rows, [&](Index row, int /*thread*/) { body(row); });
 }
 
 // Sum of the squares of a row, rounded one by one where the official numerics do.
@@ -54,7 +80,7 @@ HWY_INLINE float sum_of_squares(const float* x, Index count, ops::Rounding round
 
 void rms_norm(const ops::RmsNormArgs<float>& args, platform::ThreadPool& pool) {
   const Index width = args.x.columns;
-  pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
+  for_rows(pool, args.x.rows, width, [&](Index row) {
     const float* x = args.x.row(row);
     const float mean = sum_of_squares(x, width, ops::Rounding::None) / static_cast<float>(width);
     const V factor = hn::Set(D(), 1.0F / std::sqrt(mean + static_cast<float>(args.epsilon)));
@@ -66,7 +92,7 @@ void rms_norm(const ops::RmsNormArgs<float>& args, platform::ThreadPool& pool) {
 
 void head_norm(const ops::HeadNormArgs<float>& args, platform::ThreadPool& pool) {
   const Index width = args.x.columns;
-  pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
+  for_rows(pool, args.x.rows, width, [&](Index row) {
     float* x = args.x.row(row);
     const float sum = sum_of_squares(x, width, args.rounding);
     const float mean = ops::rounded(sum / static_cast<float>(width), args.rounding);
@@ -80,7 +106,7 @@ void head_norm(const ops::HeadNormArgs<float>& args, platform::ThreadPool& pool)
 void swiglu(const ops::SwigluArgs<float>& args, platform::ThreadPool& pool) {
   const V high = hn::Set(D(), static_cast<float>(args.limit));
   const V low = hn::Neg(high);
-  for_tiles(pool, args.gate.rows, args.gate.columns, [&](Index row, Index first, Index count) {
+  const auto activate = [&](Index row, Index first, Index count) {
     const V weight = hn::Set(D(), args.weight == nullptr ? 1.0F : args.weight[row]);
     const float* gates = args.gate.row(row) + first;
     const float* ups = args.up.row(row) + first;
@@ -89,7 +115,8 @@ void swiglu(const ops::SwigluArgs<float>& args, platform::ThreadPool& pool) {
       const V up = hn::Max(hn::Min(load(ups), high), low);
       return rounded(hn::Mul(hn::Mul(hn::Mul(gate, sigmoid(gate)), up), weight), args.rounding);
     });
-  });
+  };
+  for_tiles(pool, args.gate.rows, args.gate.columns, activate, kFewExponentials);
 }
 
 void scale(const ops::ScaleArgs<float>& args, platform::ThreadPool& pool) {

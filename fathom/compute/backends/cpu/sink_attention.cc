@@ -264,21 +264,25 @@ void attend_together(const SinkArgs& args, Index token, platform::ThreadPool& po
 }  // namespace
 
 void sink_attention(const SinkArgs& args, platform::ThreadPool& pool) {
-  constexpr Index kFewTokens = 8;
+  constexpr Index kManyTiles = 4;  // per thread
   constexpr Index kSetsPerTile = SinkArgs::kHeadsPerTile / kLanes;
   const Index num_tokens = args.query.rows;
+  const Index num_threads = pool.num_threads();
+  const Index num_sets = ceil_div(to_index(args.sink.size()), kLanes);
+  const bool is_many = num_tokens * ceil_div(num_sets, kSetsPerTile) >= kManyTiles * num_threads;
+  const Index tile_sets = is_many ? kSetsPerTile : 1;
+  const Index num_set_tiles = ceil_div(num_sets, tile_sets);
+  const Index num_tiles = num_tokens * num_set_tiles;
   // Whoever computes it, a sum is taken in the same order.
-  if (num_tokens < kFewTokens) {
+  if (num_tiles < kManyTiles * num_threads && num_tiles % num_threads != 0) {
     for (Index token = 0; token < num_tokens; ++token) {
       attend_together(args, token, pool);
     }
     return;
   }
-  const Index num_sets = ceil_div(to_index(args.sink.size()), kLanes);
-  const Index num_set_tiles = ceil_div(num_sets, kSetsPerTile);
-  pool.parallel_for(num_tokens * num_set_tiles, [&](Index tile, int thread_idx) {
-    const Index first = tile % num_set_tiles * kSetsPerTile;
-    const Index end = std::min(first + kSetsPerTile, num_sets);
+  pool.parallel_for(num_tiles, [&](Index tile, int thread_idx) {
+    const Index first = tile % num_set_tiles * tile_sets;
+    const Index end = std::min(first + tile_sets, num_sets);
     const TokenHeads heads =
         heads_of(args, tile / num_set_tiles, first, args.scratch.row(thread_idx));
     for (Index set = first; set < end; ++set) {

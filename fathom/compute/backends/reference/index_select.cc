@@ -16,7 +16,7 @@ void index_select(const ops::IndexSelectArgs<Real>& args, platform::ThreadPool& 
         Real score = 0;
         for (Index head = 0; head < num_heads; ++head) {
           const Real product =
-              rounded(dot(args.query.row(token) + head * width, args.keys.row(block), width),
+              rounded(dot(args.query.row(token) + head * width, args.key(token, block), width),
                       args.rounding);
           score +=
               rounded(std::max(product, Real{0}) * args.weight.row(token)[head], args.rounding);

@@ -1,5 +1,6 @@
 #include "fathom/base/platform/thread_pool.h"
 
+#include <chrono>
 #include <numeric>
 #include <set>
 #include <vector>
@@ -42,6 +43,32 @@ TEST_P(ThreadPools, ManySmallLoopsInARowAllFinish) {
   }
   total = std::accumulate(sums.begin(), sums.end(), Index{0});
   EXPECT_EQ(total, 2'000 * (0 + 1 + 2 + 3 + 4));
+}
+
+// Pauses about as long as a worker looks for the next loop before it sleeps, so that loops begin
+// while one is falling asleep.
+TEST_P(ThreadPools, LoopsAfterPausesFindSleepingAndWakingWorkers) {
+  for (int loop = 0; loop < 300; ++loop) {
+    std::this_thread::sleep_for(std::chrono::microseconds(loop));
+    std::atomic<int> arrived = 0;
+    pool_.parallel_for(GetParam(), [&](Index /*tile*/, int /*thread_idx*/) { ++arrived; });
+    ASSERT_EQ(arrived, GetParam());
+  }
+}
+
+// Each tile waits for the others, so a worker that missed the start would hang the loop.
+TEST_P(ThreadPools, EveryWorkerWakesForEveryLoop) {
+  for (int loop = 0; loop < 200; ++loop) {
+    std::this_thread::sleep_for(std::chrono::microseconds(loop * 2));
+    std::atomic<int> arrived = 0;
+    pool_.parallel_for(GetParam(), [&](Index /*tile*/, int /*thread_idx*/) {
+      ++arrived;
+      while (arrived < GetParam()) {
+        std::this_thread::yield();
+      }
+    });
+    ASSERT_EQ(arrived, GetParam());
+  }
 }
 
 TEST_P(ThreadPools, WhatATileWroteIsSeenAfterTheLoop) {

@@ -1,5 +1,8 @@
 #include "fathom/compute/ops/linear.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
@@ -17,6 +20,19 @@ class Linear : public OpTest {
     result.data = reinterpret_cast<const std::byte*>(values.data());
     result.row_stride_bytes = 4 * result.columns;
     return result;
+  }
+  // Blocks of 32 in Q8_0: a scale of 1/64 in F16, and a code each.
+  static std::vector<std::uint8_t> q8_0(const std::vector<float>& values) {
+    std::vector<std::uint8_t> blocks;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (i % 32 == 0) {
+        blocks.push_back(0x00);
+        blocks.push_back(0x24);
+      }
+      const float code = std::clamp(std::round(values[i] * 32), -127.0F, 127.0F);
+      blocks.push_back(static_cast<std::uint8_t>(static_cast<std::int8_t>(code)));
+    }
+    return blocks;
   }
   const std::vector<float> weight_ = {1, 2, 3, 4, 5, 6};  // [3, 2]
 };
@@ -37,6 +53,103 @@ TEST_F(Linear, GroupsSeeTheirOwnColumnsAndRows) {
   const auto out =
       grouped_linear(context(), view(weight, 4), make({1, 4}, {1, 0, 0, 1}), 2, Rounding::None);
   EXPECT_EQ(numbers(out), (std::vector<float>{1, 3, 6, 8}));
+}
+
+// One token takes another way than several, with the same bits.
+TEST_F(Linear, GroupsOfOneTokenAreThoseOfThatTokenAmongOthers) {
+  constexpr Index kGroups = 3;
+  constexpr Index kRows = 16;
+  constexpr Index kColumns = 64;
+  const auto numbers_of_weight = random(kGroups * kRows * kColumns);
+  const std::vector<std::uint8_t> blocks = q8_0(numbers_of_weight);
+  for (const Numerics numerics : {Numerics::High, Numerics::Fast}) {
+    use(numerics);
+    numeric::WeightView weight = view(numbers_of_weight, kGroups * kRows);
+    if (numerics == Numerics::Fast) {
+      weight.format = numeric::WeightFormat::Q8_0;
+      weight.data = reinterpret_cast<const std::byte*>(blocks.data());
+      weight.row_stride_bytes = kColumns / 32 * 34;
+    }
+    const auto x = make({4, kGroups * kColumns}, random(4 * kGroups * kColumns));
+    const auto together = grouped_linear(context(), weight, x, kGroups, Rounding::None);
+    for (Index token = 0; token < 4; ++token) {
+      const auto alone =
+          grouped_linear(context(), weight, x.slice(token, 1), kGroups, Rounding::None);
+      EXPECT_EQ(numbers(alone), numbers(together.slice(token, 1)));
+    }
+    EXPECT_NE(numbers(together)[0], 0);
+  }
+}
+
+TEST_F(Linear, WeightsSideBySideGiveWhatEachGives) {
+  const auto left = random(16 * 64);
+  const auto right = random(16 * 64);
+  const std::vector<std::uint8_t> blocks[] = {q8_0(left), q8_0(right)};
+  for (const Numerics numerics : {Numerics::High, Numerics::Fast}) {
+    use(numerics);
+    numeric::WeightView weights[] = {view(left, 16), view(right, 16)};
+    for (std::size_t i = 0; numerics == Numerics::Fast && i < 2; ++i) {
+      weights[i].format = numeric::WeightFormat::Q8_0;
+      weights[i].data = reinterpret_cast<const std::byte*>(blocks[i].data());
+      weights[i].row_stride_bytes = 64 / 32 * 34;
+    }
+    for (const Index num_tokens : {1, 3}) {
+      const auto x = make({num_tokens, 64}, random(num_tokens * 64));
+      const auto out = context().allocate({num_tokens, 32});
+      linear_side_by_side(context(), weights, x, Rounding::None, out);
+      for (Index token = 0; token < num_tokens; ++token) {
+        auto expected = numbers(linear(context(), weights[0], x.slice(token, 1), Rounding::None));
+        const auto second =
+            numbers(linear(context(), weights[1], x.slice(token, 1), Rounding::None));
+        expected.insert(expected.end(), second.begin(), second.end());
+        EXPECT_EQ(numbers(out.slice(token, 1)), expected);
+      }
+    }
+  }
+}
+
+TEST_F(Linear, SideBySideWantsOneShape) {
+  const std::vector<float> other = {1, 2};
+  const numeric::WeightView weights[] = {view(weight_, 3), view(other, 1)};
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "rows of a weight is 1, expected 3", [&] {
+    linear_side_by_side(context(), weights, make({1, 2}, {1, 2}), Rounding::None,
+                        make({1, 6}, std::vector<float>(6)));
+  }));
+}
+
+TEST_F(Linear, AlikeMeansOneShapeAndOneWayToMultiply) {
+  numeric::WeightView left = view(weight_, 3);
+  numeric::WeightView right = left;
+  EXPECT_TRUE(are_multiplied_alike(left, right));
+  right.format = numeric::WeightFormat::BF16;
+  EXPECT_TRUE(are_multiplied_alike(left, right));
+  right.format = numeric::WeightFormat::Q8_0;
+  EXPECT_FALSE(are_multiplied_alike(left, right));
+  left.format = numeric::WeightFormat::Mxfp4;
+  EXPECT_TRUE(are_multiplied_alike(left, right));
+  right.rows = 2;
+  EXPECT_FALSE(are_multiplied_alike(left, right));
+}
+
+TEST_F(Linear, AnInputMadeOnceGivesWhatEveryProductGivesOnItsOwn) {
+  const auto values = random(16 * 64);
+  const std::vector<std::uint8_t> blocks = q8_0(values);
+  numeric::WeightView weight = view(values, 16);
+  weight.format = numeric::WeightFormat::Q8_0;
+  weight.data = reinterpret_cast<const std::byte*>(blocks.data());
+  weight.row_stride_bytes = 64 / 32 * 34;
+  const auto x = make({5, 64}, random(5 * 64));
+  for (const Numerics numerics : {Numerics::High, Numerics::Fast}) {
+    use(numerics);
+    const LinearInput input(context(), weight, x);
+    EXPECT_EQ(input.is_rounded(), numerics == Numerics::Fast);
+    EXPECT_EQ(numbers(linear(context(), weight, input, Rounding::None)),
+              numbers(linear(context(), weight, x, Rounding::None)));
+    // A weight that is not multiplied in int8 sees the numbers themselves.
+    const numeric::WeightView other = view(values, 16);
+    EXPECT_EQ(numbers(linear(context(), other, input, Rounding::None)),
+              numbers(linear(context(), other, x, Rounding::None)));
+  }
 }
 
 TEST_F(Linear, ExpertsMultiplyTheRowsTheirSlotsName) {

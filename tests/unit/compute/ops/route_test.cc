@@ -106,6 +106,8 @@ TEST_F(ExpertSlot, ValuesAreScatteredToTheirSlotsAndCombinedBack) {
   const auto slot_of = make_ids({2, 2}, {2, 0, 1, 3});
   const auto scattered = scatter_to_slots(context(), make({2, 2}, {1, 2, 3, 4}), slot_of);
   EXPECT_EQ(numbers(scattered), (std::vector<float>{2, 3, 1, 4}));
+  EXPECT_EQ(numbers(scatter_to_slots(context(), make({2, 2}, {1, 2, 3, 4}), slot_of, 2)),
+            (std::vector<float>{2, 3, 1, 4, 1, 1}));
   const auto combined =
       combine_experts(context(), scattered.reshape({4, 1}), slot_of, make({2, 1}, {10, 20}));
   EXPECT_EQ(numbers(combined), (std::vector<float>{13, 27}));

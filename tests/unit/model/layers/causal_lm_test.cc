@@ -64,8 +64,8 @@ class RunStep : public ::testing::Test {
   std::vector<float> run(std::vector<std::int32_t> tokens,
                          std::vector<Index> counts,
                          std::vector<kv::KvStore*> caches) {
-    const auto hidden =
-        run_step(model_, runtime_.context(), TokenBatch::of(tokens, counts, caches));
+    const auto hidden = run_step(model_, runtime_.context(),
+                                 TokenBatch::of(runtime_.context().arena, tokens, counts, caches));
     return {hidden.data<float>(), hidden.data<float>() + hidden.num_elements()};
   }
   static std::vector<float> rows(const kv::SequenceCache& cache) {
@@ -108,9 +108,10 @@ TEST_F(RunStep, FailedStepLeavesEveryCacheAsItWas) {
 TEST_F(RunStep, SingleIsABatchOfOneSequence) {
   auto cache = make_cache();
   const std::vector<std::int32_t> tokens = {1, 2, 3};
-  run_step(model_, runtime_.context(), TokenBatch::single(tokens, cache));
-  const auto batch = TokenBatch::single(tokens, cache);
-  EXPECT_EQ(batch.positions, (std::vector<Index>{3, 4, 5}));
+  run_step(model_, runtime_.context(), TokenBatch::single(runtime_.context().arena, tokens, cache));
+  const auto batch = TokenBatch::single(runtime_.context().arena, tokens, cache);
+  EXPECT_EQ(std::vector<Index>(batch.positions.begin(), batch.positions.end()),
+            (std::vector<Index>{3, 4, 5}));
   ASSERT_EQ(batch.segments.size(), 1U);
   EXPECT_EQ(batch.segments[0].position, 3);
   EXPECT_EQ(batch.segments[0].num_tokens, 3);
@@ -118,7 +119,7 @@ TEST_F(RunStep, SingleIsABatchOfOneSequence) {
 
 TEST_F(RunStep, CountsThatDoNotAddUpAreABug) {
   auto cache = make_cache();
-  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "positions", [&] {
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "row == num_tokens", [&] {
     run({1, 2}, {1}, {&cache});
   }));
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "> 0", [&] { run({}, {0}, {&cache}); }));

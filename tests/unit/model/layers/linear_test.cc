@@ -28,7 +28,7 @@ class RoundedInput : public ::testing::Test {
 TEST_F(RoundedInput, OfficialProductsWithFp8WeightsSeeGroupsOf128InFp8) {
   const tensor::Tensor x = input();
   const tensor::Tensor rounded =
-      rounded_input(runtime_.context(), weight(numeric::WeightFormat::Fp8), x);
+      rounded_input(runtime_.context(), weight(numeric::WeightFormat::Fp8), x).x();
   const float* row = rounded.data<float>();
   EXPECT_EQ(row[0], 3);
   EXPECT_EQ(row[127], 0.3125F);  // specification 8
@@ -38,10 +38,10 @@ TEST_F(RoundedInput, OfficialProductsWithFp8WeightsSeeGroupsOf128InFp8) {
 
 TEST_F(RoundedInput, OtherWeightsAndHighNumericsSeeTheInputItself) {
   const tensor::Tensor x = input();
-  EXPECT_EQ(rounded_input(runtime_.context(), weight(numeric::WeightFormat::BF16), x).raw(),
+  EXPECT_EQ(rounded_input(runtime_.context(), weight(numeric::WeightFormat::BF16), x).x().raw(),
             x.raw());
   runtime_.context().numerics = ops::Numerics::High;
-  EXPECT_EQ(rounded_input(runtime_.context(), weight(numeric::WeightFormat::Fp8), x).raw(),
+  EXPECT_EQ(rounded_input(runtime_.context(), weight(numeric::WeightFormat::Fp8), x).x().raw(),
             x.raw());
 }
 
