@@ -190,6 +190,7 @@ void read_contexts(const TomlTable& table, BuyerInputs& inputs) {
     return;
   }
   inputs.contexts.clear();
+  inputs.are_contexts_stated = true;
   for (const std::vector<double>& row : *rows) {
     if (row.size() != 2 || !(row[0] >= 1 && row[0] <= 1e12) || row[0] != std::floor(row[0])) {
       table.refuse("contexts", "expected pairs [tokens, share], [[4096, 0.7], [65536, 0.3]]");

@@ -55,8 +55,9 @@ struct BuyerInputs {
   Quantity utilisation;
   TokenMix mix;
   WeekShape week = named_week("flat");
-  std::string week_name = "flat";
+  std::string week_name = "flat (assumed by Fathom)";
   std::vector<ContextShare> contexts = {{4096, 1.0}};
+  bool are_contexts_stated = false;
 
   double min_tokens_per_s_per_user = 0;
   double max_seconds_to_first_token = 0;  // 0: no limit

@@ -190,9 +190,23 @@ void add_price_notes(const CostModel& model, std::vector<std::string>& notes) {
   notes.insert(notes.end(), prices.notes.begin(), prices.notes.end());
 }
 
+std::string traffic_note(const BuyerInputs& inputs) {
+  std::string contexts;
+  for (const ContextShare& context : inputs.contexts) {
+    contexts += fmt::format("{}{} tokens {:g} %", contexts.empty() ? "" : ", ",
+                            context.context_tokens, 100 * context.share);
+  }
+  return fmt::format(
+      "traffic by hour: {}; contexts: {}{}; mix, as stated: input {:g} %, cached input "
+      "{:g} %, output {:g} %",
+      inputs.week_name, contexts, inputs.are_contexts_stated ? "" : " (assumed by Fathom)",
+      100 * inputs.mix.input, 100 * inputs.mix.cached_input, 100 * inputs.mix.output);
+}
+
 std::vector<std::string> notes_of(const CostModel& model, const CostStudy& study) {
   std::vector<std::string> notes;
   add_price_notes(model, notes);
+  notes.push_back(traffic_note(model.inputs()));
   if (study.median.unserved_share > 1e-9) {
     notes.push_back(fmt::format(
         "the busiest hours ask for more than {} machine(s) compute: {:.1f} % of the tokens are not "

@@ -39,6 +39,7 @@ std::span<const std::string_view> excluded_from_training_cost();
 
 // A run to reckon with.
 struct TrainingPlan {
+  std::string name = {};
   double tokens = 0;
   double flop_per_token = 0;  // 6 x active parameters, or training_flop_per_token
   std::string flop_basis;     // which of them
