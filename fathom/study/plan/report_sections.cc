@@ -43,8 +43,9 @@ std::string percent(double share) {
 }
 
 std::string percent_interval(const Percentiles& shares) {
-  return fmt::format("{} ({} to {})", percent(shares.p50), percent(shares.p10),
-                     percent(shares.p90));
+  return shares.is_exact() ? percent(shares.p50)
+                           : fmt::format("{} ({} to {})", percent(shares.p50), percent(shares.p10),
+                                         percent(shares.p90));
 }
 
 Table prices_table(const CostModel& model, const CostStudy& study) {
