@@ -68,15 +68,6 @@ Index WeightBytes::*group_of(const WeightSpec& spec) {
   return &WeightBytes::attention;
 }
 
-// Tables of which a token reads a row: it is looked up, not multiplied with.
-bool is_looked_up(const ModelConfig& config, const WeightSpec& spec) {
-  // A tied embedding is read whole as the head, and the row on top of it is nothing.
-  const bool is_embedding = spec.key.role == WeightRole::Embedding && !config.is_head_tied;
-  return is_embedding || spec.storage == StorageClass::TokenIds ||
-         spec.key.role == WeightRole::CompressorPositionBias ||
-         spec.key.role == WeightRole::IndexerPositionBias;
-}
-
 // The part of `whole`, spread over the experts of the tensor if it has any, that a token chooses.
 Index chosen_part(const ModelConfig& config, const WeightSpec& spec, Index whole) {
   return spec.num_experts > 0 ? whole / spec.num_experts * config.num_experts_per_token : whole;
@@ -140,6 +131,14 @@ Index packed_bytes(const ModelConfig& config, const CacheStream& stream, Index n
 }
 
 }  // namespace
+
+bool is_looked_up(const ModelConfig& config, const WeightSpec& spec) {
+  // A tied embedding is read whole as the head, and the row on top of it is nothing.
+  const bool is_embedding = spec.key.role == WeightRole::Embedding && !config.is_head_tied;
+  return is_embedding || spec.storage == StorageClass::TokenIds ||
+         spec.key.role == WeightRole::CompressorPositionBias ||
+         spec.key.role == WeightRole::IndexerPositionBias;
+}
 
 ParameterCount count_parameters(const ModelConfig& config) {
   ParameterCount count;

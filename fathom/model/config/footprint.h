@@ -13,6 +13,10 @@
 
 namespace fathom::config {
 
+// Whether a token reads one row of the tensor (embedding, table of ids, position bias) instead of
+// multiplying with it. A tied embedding is read whole, as the head.
+bool is_looked_up(const ModelConfig& config, const WeightSpec& spec);
+
 struct ParameterCount {
   Index total = 0;   // without MTP
   Index mtp = 0;     // of the MTP blocks
