@@ -53,13 +53,38 @@ void keep_larger(std::optional<Index>& largest, std::optional<Index> value) {
   }
 }
 
+// The storage of each role, its blocks' tensors together.
+std::vector<ModelCosts::RoleStorage> storage_of_roles(const OpenedModel& opened) {
+  using Role = std::pair<config::Block, config::WeightRole>;
+  std::map<Role, std::map<numeric::WeightFormat, Index>> bytes;
+  for (const config::WeightSpec& spec : config::weight_table(opened.config.model)) {
+    if (spec.storage != config::StorageClass::TokenIds && opened.store->has(spec.key)) {
+      bytes[{spec.key.block, spec.key.role}][opened.store->matrix(spec.key).view.format] +=
+          opened.store->stored_bytes(spec.key);
+    }
+  }
+  std::vector<ModelCosts::RoleStorage> storage;
+  for (const auto& [role, formats] : bytes) {
+    const auto most =
+        std::max_element(formats.begin(), formats.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; });
+    Index total = 0;
+    for (const auto& [format, num_bytes] : formats) {
+      total += num_bytes;
+    }
+    storage.push_back({role.first, role.second, most->first, total});
+  }
+  return storage;
+}
+
 std::optional<double> rate_of(const std::optional<runtime::PeakRate>& peak) {
   return peak ? std::optional(peak->operations_per_s) : std::nullopt;
 }
 
 }  // namespace
 
-ModelCosts::ModelCosts(const OpenedModel& opened) : config_(opened.config.model) {
+ModelCosts::ModelCosts(const OpenedModel& opened)
+    : config_(opened.config.model), storage_(storage_of_roles(opened)) {
   for (const config::WeightSpec& spec : config::weight_table(config_)) {
     stored_bytes_[spec.key] = opened.store->stored_bytes(spec.key);
   }

@@ -25,6 +25,17 @@ class ModelCosts {
   double bytes_per_token() const;
   double multiply_adds_per_token() const;
   bool has_experts() const { return config_.num_experts > 0; }
+  const config::ModelConfig& config() const { return config_; }
+
+  // How the tensors of a role are stored: the format that most of their bytes are in.
+  struct RoleStorage {
+    config::Block block;
+    config::WeightRole role;
+    numeric::WeightFormat format;
+    Index num_bytes;  // of all of them
+  };
+  // Of every role that has numbers; tables of ids are left out.
+  const std::vector<RoleStorage>& storage() const { return storage_; }
   Index num_layers() const { return config_.num_layers(); }
 
   // Weight bytes that a step of a batch reads, per token. Nothing while it is not known how many
@@ -35,6 +46,7 @@ class ModelCosts {
 
  private:
   config::ModelConfig config_;
+  std::vector<RoleStorage> storage_;
   std::map<config::WeightKey, Index> stored_bytes_;
   std::map<Index, std::vector<double>> distinct_experts_;
 };

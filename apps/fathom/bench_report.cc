@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "fathom/model/config/read_config.h"
+
 namespace fathom::app {
 namespace {
 
@@ -103,6 +105,38 @@ Json cells_json(const ModelBench& model, Phase phase) {
   return cells;
 }
 
+std::string_view block_name(config::Block block) {
+  switch (block) {
+    case config::Block::Model:
+      return "model";
+    case config::Block::Layer:
+      return "layer";
+    case config::Block::Mtp:
+      return "mtp";
+  }
+  return "";
+}
+
+// What `fathom plan --check` needs to predict the run elsewhere, without the file.
+void add_storage(Json& out, const ModelCosts& costs) {
+  // The plan in the text is not the file's: `storage` says how each role is really stored.
+  const config::StoragePlan none = config::storage_plan_from_name("bf16");
+  config::ModelConfig model = costs.config();
+  for (config::LayerConfig& layer : model.layers) {
+    if (layer.attention == config::AttentionKind::Grouped) {
+      layer.rope.pairs = config::RopePairs::Halves;  // the order of rows is the file's, not a fact
+    }
+  }
+  out["config"] = Json::parse(config::make_config_json(model, none));
+  out["storage"] = Json::array();
+  for (const ModelCosts::RoleStorage& role : costs.storage()) {
+    out["storage"].push_back({{"block", block_name(role.block)},
+                              {"role", config::to_string(role.role)},
+                              {"format", numeric::to_string(role.format)},
+                              {"bytes", role.num_bytes}});
+  }
+}
+
 void add_model(Json& out, const ModelBench& model) {
   out["model"] = model.path;
   out["family"] = model.facts.family;
@@ -115,6 +149,7 @@ void add_model(Json& out, const ModelBench& model) {
   out["file_bytes"] = model.file_bytes;
   out["bytes_per_token"] = rounded(model.costs->bytes_per_token());
   out["macs_per_token"] = rounded(model.costs->multiply_adds_per_token());
+  add_storage(out, *model.costs);
   out["load_s"] = number(model.load_s);
   out["peak_rss_bytes"] = integer(model.memory.resident_bytes);
   out["peak_anonymous_bytes"] = integer(model.memory.anonymous_bytes);
