@@ -59,4 +59,8 @@ std::optional<Index> available_memory_bytes() {
   return read_kibibytes("/proc/meminfo", "MemAvailable:");
 }
 
+std::optional<Index> total_memory_bytes() {
+  return read_kibibytes("/proc/meminfo", "MemTotal:");
+}
+
 }  // namespace fathom::platform

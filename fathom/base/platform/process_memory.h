@@ -26,4 +26,7 @@ std::optional<ResidentBytes> resident_bytes();
 // What the machine can still hand out without swapping.
 std::optional<Index> available_memory_bytes();
 
+// What the machine has altogether, but for what its firmware keeps.
+std::optional<Index> total_memory_bytes();
+
 }  // namespace fathom::platform

@@ -148,6 +148,31 @@ double measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_pass
   return measure_read_of(pool, Buffer(pool, buffer_bytes).bytes(), num_passes);
 }
 
+std::vector<WorkingSetRate> measure_working_sets(platform::ThreadPool& pool,
+                                                 Index largest_bytes,
+                                                 int num_passes) {
+  // Where caches end differs; a factor of 1.5 is close enough to see it.
+  constexpr double kGrowth = 1.5;
+  std::vector<WorkingSetRate> rates;
+  const Index smallest = std::max<Index>(2, pool.num_threads()) * kReadTileBytes;
+  if (largest_bytes < smallest) {
+    return rates;
+  }
+  const Buffer buffer(pool, largest_bytes);
+  auto size = static_cast<double>(smallest);
+  while (size <= static_cast<double>(largest_bytes)) {
+    // In whole tiles, as many for each thread.
+    const Index num_bytes = static_cast<Index>(size) / smallest * smallest;
+    if (rates.empty() || rates.back().num_bytes < num_bytes) {
+      // The first pass brings the bytes into the cache: it is never the best.
+      rates.push_back({num_bytes, measure_read_of(pool, buffer.bytes().first(to_size(num_bytes)),
+                                                  num_passes + 1)});
+    }
+    size *= kGrowth;
+  }
+  return rates;
+}
+
 std::optional<PeakRate> measure_peak(platform::ThreadPool& pool,
                                      Peak peak,
                                      Index loop_iterations,

@@ -66,6 +66,17 @@ std::optional<PeakRate> measure_peak(platform::ThreadPool& pool,
                                      Index loop_iterations,
                                      int num_passes);
 
+// Reading so many bytes again and again by all threads of the pool, of rising sizes up to
+// `largest_bytes`: those that fit into caches show. Sizes below a few MiB per thread, which cannot
+// be shared out, are left out.
+struct WorkingSetRate {
+  Index num_bytes;
+  double bytes_per_s;
+};
+std::vector<WorkingSetRate> measure_working_sets(platform::ThreadPool& pool,
+                                                 Index largest_bytes,
+                                                 int num_passes);
+
 // How much memory measure_read() should read: 1 GiB, or an eighth of what the machine has left.
 Index default_buffer_bytes();
 

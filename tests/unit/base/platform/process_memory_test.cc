@@ -42,6 +42,9 @@ TEST(ProcessMemory, AvailableMemoryIsThatOfTheMachine) {
   const auto available = available_memory_bytes();
   ASSERT_TRUE(available.has_value());
   EXPECT_GT(*available, resident_bytes()->anonymous / 2);
+  const auto total = total_memory_bytes();
+  ASSERT_TRUE(total.has_value());
+  EXPECT_GT(*total, *available);
 }
 
 }  // namespace

@@ -68,5 +68,19 @@ TEST(MachineProfile, MemoryThatIsThereIsReadAsItIs) {
   EXPECT_GT(default_buffer_bytes(), 0);
 }
 
+TEST(MachineProfile, WorkingSetsRiseFromAShareForEachThreadToTheLargest) {
+  platform::ThreadPool pool({.num_threads = 2});
+  const Index largest = Index{40} << 20;
+  const std::vector<WorkingSetRate> rates = measure_working_sets(pool, largest, 1);
+  ASSERT_GE(rates.size(), 3U);
+  EXPECT_EQ(rates.front().num_bytes, Index{8} << 20);
+  for (std::size_t idx = 0; idx < rates.size(); ++idx) {
+    EXPECT_TRUE(is_rate(rates[idx].bytes_per_s));
+    EXPECT_LE(rates[idx].num_bytes, largest);
+    EXPECT_TRUE(idx == 0 || rates[idx].num_bytes > rates[idx - 1].num_bytes);
+  }
+  EXPECT_TRUE(measure_working_sets(pool, 1000, 1).empty());
+}
+
 }  // namespace
 }  // namespace fathom::runtime
