@@ -33,7 +33,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "study/eval": set(),
     "study/bench": {"compute/numeric", "compute/tensor", "compute/ops", "compute/runtime", "model/config",
                     "model/weights"},
-    "study/plan": {"base/formats", "model/config"},
+    "study/plan": {"base/formats", "compute/numeric", "model/config"},
 }
 ANYTHING = {""}  # fathom/fathom.{h,cc}: the door sees every floor
 

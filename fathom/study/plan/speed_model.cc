@@ -1,0 +1,138 @@
+#include "fathom/study/plan/speed_model.h"
+
+#include <cmath>
+#include <utility>
+
+#include "fathom/base/core/error.h"
+#include "fathom/study/plan/distribution.h"
+
+namespace fathom::plan {
+namespace {
+
+constexpr std::uint64_t kSeed = 8;
+constexpr double kNumberBytes = 4;
+// Of a machine with one thread, which has no barrier: what starting a loop is then compared with.
+constexpr double kNoBarrierS = 1e-6;
+
+enum class Limit { Read, Int8, Fp32, Start };
+constexpr std::array<Limit, kNumWorks> kLimits = {
+    Limit::Read, Limit::Read,  Limit::Int8,  Limit::Fp32,  Limit::Fp32,
+    Limit::Fp32, Limit::Fp32,  Limit::Fp32,  Limit::Fp32,  Limit::Read,
+    Limit::Read, Limit::Start, Limit::Start, Limit::Start, Limit::Start};
+
+bool is_compute(Limit limit) {
+  return limit == Limit::Int8 || limit == Limit::Fp32;
+}
+
+double spread_of(const Machine& machine, FigureKind kind) {
+  const Figure* figure = machine.find(kind);
+  return figure == nullptr ? 0 : figure->spread;
+}
+
+double error_of(const Machine& machine, FigureKind kind) {
+  return machine.value(kind).value_or(0);
+}
+
+}  // namespace
+
+std::string missing_for_speed(const Machine& machine) {
+  std::string missing;
+  const auto need = [&](bool is_there, std::string_view what) {
+    if (!is_there) {
+      missing += (missing.empty() ? "" : ", ") + std::string(what);
+    }
+  };
+  for (const FigureKind kind :
+       {FigureKind::ReadBytesPerS, FigureKind::Int8OpsPerS, FigureKind::Fp32OpsPerS}) {
+    need(machine.find(kind) != nullptr, to_string(kind));
+  }
+  for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
+    const auto work = static_cast<Work>(idx);
+    need(machine.efficiency(work) != nullptr, "efficiency of " + std::string(to_string(work)));
+  }
+  return missing;
+}
+
+Amounts seconds_at_limits(const Machine& machine,
+                          const Amounts& amounts,
+                          double working_set_bytes) {
+  const double read = machine.read_bytes_per_s(working_set_bytes).value_or(0);
+  const double memory = machine.value(FigureKind::ReadBytesPerS).value_or(0);
+  const double int8 = machine.value(FigureKind::Int8OpsPerS).value_or(0);
+  const double fp32 = machine.value(FigureKind::Fp32OpsPerS).value_or(0);
+  FATHOM_CHECK(read > 0 && memory > 0 && int8 > 0 && fp32 > 0);
+  const double start_s = machine.value(FigureKind::BarrierS).value_or(kNoBarrierS);
+  Amounts seconds{};
+  for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
+    switch (kLimits[idx]) {
+      case Limit::Read:
+        seconds[idx] = amounts[idx] / read;
+        break;
+      case Limit::Int8:
+        seconds[idx] = amounts[idx] / int8;
+        break;
+      case Limit::Fp32:
+        seconds[idx] = amounts[idx] / fp32;
+        break;
+      case Limit::Start:
+        seconds[idx] = amounts[idx] * start_s;
+        break;
+    }
+  }
+  // Activations lie in caches, whatever the size of the model: any rate that does not follow it.
+  at(seconds, Work::Numbers) = at(amounts, Work::Numbers) * kNumberBytes / memory;
+  return seconds;
+}
+
+SpeedModel::SpeedModel(Machine machine) : machine_(std::move(machine)) {
+  FATHOM_CHECK(missing_for_speed(machine_).empty());
+  Amounts spreads{};
+  for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
+    const Figure* figure = machine_.efficiency(static_cast<Work>(idx));
+    inverse_efficiencies_[idx] = 1 / figure->value;
+    spreads[idx] = figure->spread;
+  }
+  const double read_spread = spread_of(machine_, FigureKind::ReadBytesPerS);
+  const double compute_spread = spread_of(machine_, FigureKind::Int8OpsPerS);
+  for (std::uint64_t draw_idx = 0; draw_idx < kNumDraws; ++draw_idx) {
+    std::uint64_t variable = 0;
+    const auto factor = [&](double spread) {
+      return std::exp(spread * normal_quantile(uniform(kSeed, draw_idx, variable++)));
+    };
+    Draw draw{.read = factor(read_spread),
+              .compute = factor(compute_spread),
+              .kinds = {},
+              .decode = factor(error_of(machine_, FigureKind::DecodeError)),
+              .prefill = factor(error_of(machine_, FigureKind::PrefillError))};
+    for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
+      draw.kinds[idx] = factor(spreads[idx]);
+    }
+    draws_.push_back(draw);
+  }
+}
+
+Percentiles SpeedModel::seconds(Phase phase,
+                                const Amounts& amounts,
+                                double working_set_bytes,
+                                double extra_s) const {
+  const Amounts at_limits = seconds_at_limits(machine_, amounts, working_set_bytes);
+  std::vector<double> drawn;
+  drawn.reserve(draws_.size());
+  for (const Draw& draw : draws_) {
+    double sum = 0;
+    for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
+      const double shared = kLimits[idx] == Limit::Read ? draw.read
+                            : is_compute(kLimits[idx])  ? draw.compute
+                                                        : 1;
+      sum += at_limits[idx] * inverse_efficiencies_[idx] * draw.kinds[idx] * shared;
+    }
+    drawn.push_back((sum + extra_s) * (phase == Phase::Decode ? draw.decode : draw.prefill));
+  }
+  return percentiles_of(std::move(drawn));
+}
+
+Percentiles rate_of(double num_tokens, const Percentiles& seconds) {
+  return {num_tokens / seconds.p90, num_tokens / seconds.p50, num_tokens / seconds.p10};
+}
+
+}  // namespace fathom::plan
