@@ -1,0 +1,180 @@
+#include "apps/fathom/probe_models.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <utility>
+
+#include "fathom/base/core/error.h"
+#include "fathom/base/platform/thread_pool.h"
+#include "fathom/model/config/read_config.h"
+#include "fathom/model/weights/synth.h"
+#include "fathom/model/weights/synth_presets.h"
+#include "fathom/study/bench/measure.h"
+
+#include "apps/fathom/bench_model.h"
+#include "apps/fathom/file_storage.h"
+#include "apps/fathom/interrupt.h"
+
+namespace fathom::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Index kRepetitions = 2;
+constexpr Index kDecodeSteps = 8;
+
+config::ModelConfig preset(std::string_view name) {
+  const auto found = weights::find_synth_preset(name);
+  FATHOM_CHECK(found.has_value());
+  return found->config;
+}
+
+bench::Matrix cells(std::vector<Index> prompts, Index context) {
+  return {.prompts = std::move(prompts),
+          .decode_tokens = kDecodeSteps,
+          .contexts = {0, context},
+          .batches = {1, 2, 6}};
+}
+
+// One layer of each kind of V4-Flash, as wide as it is, with a part of its experts and vocabulary.
+config::ModelConfig flash_shapes() {
+  auto flash = config::find_builtin_config("v4-flash");
+  FATHOM_CHECK(flash.has_value());
+  config::ModelConfig model = std::move(flash->model);
+  const std::vector<config::LayerConfig> all = model.layers;
+  model.layers = {all[0], all[2], all[3]};
+  model.mtp_layers.clear();
+  model.num_hash_layers = 2;
+  model.num_experts = 12;
+  model.index_top_k = 128;  // so that a short context has blocks to choose among
+  model.vocab_size = 4096;
+  return model;
+}
+
+config::ModelConfig narrow() {
+  config::ModelConfig model = preset("small");
+  model.hidden_size = 768;
+  model.layers.resize(6);
+  model.num_heads = 12;
+  model.query_rank = 384;
+  model.num_experts = 24;
+  model.num_experts_per_token = 4;
+  model.expert_hidden = 384;
+  return model;
+}
+
+config::ModelConfig flat() {
+  config::ModelConfig model = preset("tiny");
+  model.mtp_layers.clear();
+  model.hidden_size = 320;
+  model.expert_hidden = 192;
+  model.num_experts = 12;
+  model.num_experts_per_token = 3;
+  return model;
+}
+
+config::ModelConfig grouped() {
+  config::ModelConfig model = preset("llama-tiny");
+  model.hidden_size = 512;
+  model.num_heads = 8;
+  model.head_dim = 64;
+  model.rope_dim = 64;
+  model.mlp_hidden = 1536;
+  model.vocab_size = 8192;
+  const config::LayerConfig layer = model.layers.front();
+  model.layers.assign(12, layer);
+  return model;
+}
+
+// A file for as long as the object lives; an interrupt removes it too.
+class ModelFile {
+ public:
+  ModelFile(const ProbeModel& model,
+            const fs::path& folder,
+            int num_threads,
+            InterruptWatch& interrupts)
+      : path_(folder / ("fathom-probe-" + std::to_string(getpid()) + ".gguf")),
+        interrupts_(interrupts) {
+    platform::ThreadPool pool({.num_threads = num_threads});
+    interrupts_.set_answer(InterruptWatch::Answer::FlagBoth);
+    weights::write_synthetic(
+        model.config, model.storage, names_of(model.config.family), path_,
+        {.overwrite = true,
+         .progress = [&](Index, Index) { return !interrupts_.is_interrupted(); }},
+        pool);
+    interrupts_.change_unfinished([&] { return path_; });
+    interrupts_.set_answer(InterruptWatch::Answer::EndProcess);
+  }
+  ~ModelFile() {
+    interrupts_.change_unfinished([&] {
+      std::error_code ignored;
+      fs::remove(path_, ignored);
+      return fs::path();
+    });
+  }
+  ModelFile(const ModelFile&) = delete;
+  ModelFile& operator=(const ModelFile&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  InterruptWatch& interrupts_;
+};
+
+// Runs alone: what the machine can do at most is measured between the models.
+class Runs final : public bench::Subject {
+ public:
+  explicit Runs(ModelSubject& subject) : subject_(subject) {}
+  void prepare(const bench::Cell& cell) override { subject_.prepare(cell); }
+  bench::Run run(const bench::Cell& cell) override { return subject_.run(cell); }
+  std::optional<double> limit(bench::Phase) override { return std::nullopt; }
+  std::optional<double> cost_per_token(const bench::Cell&) override { return std::nullopt; }
+
+ private:
+  ModelSubject& subject_;
+};
+
+}  // namespace
+
+std::vector<ProbeModel> probe_models() {
+  const config::StoragePlan fp4 = config::storage_plan_from_name("fp4");
+  const config::StoragePlan bf16 = config::storage_plan_from_name("bf16");
+  return {{"flash-shapes", flash_shapes(), fp4, cells({48, 256}, 640)},
+          {"narrow", narrow(), fp4, cells({48, 384}, 1536)},
+          {"narrow-bf16", narrow(), bf16, cells({48, 384}, 1536)},
+          {"flat", flat(), fp4, cells({48, 384, 1024}, 3072)},
+          {"flat-bf16", flat(), bf16, cells({48, 384}, 1536)},
+          {"grouped", grouped(), bf16, cells({48, 384, 1024}, 3072)}};
+}
+
+plan::BenchRecord measure_probe_model(const ProbeModel& model,
+                                      const fs::path& folder,
+                                      int num_threads,
+                                      InterruptWatch& interrupts) {
+  const ModelFile file(model, folder, num_threads, interrupts);
+  plan::BenchRecord record;
+  record.name = model.name;
+  record.config = model.config;
+  OpenedModel opened = open_model(file.path());
+  record.storage = storage_of_files(opened);
+  const ModelCosts costs(opened);
+  ModelOptions options{.num_threads = num_threads, .numerics = "fast", .raw_tokens = 0};
+  ModelSubject subject(Model::open(file.path().string(), options), costs,
+                       {.prefill_bound = bench::Bound::None, .buffer_bytes = 0});
+  subject.warm_up();
+  Runs runs(subject);
+  const bench::Plan plan = bench::plan_cells(model.matrix, model.config.max_context);
+  for (const bench::CellResult& result : bench::measure_cells(runs, plan.cells, kRepetitions)) {
+    record.cells.push_back({.is_prefill = result.cell.phase == bench::Phase::Prefill,
+                            .tokens = result.cell.tokens,
+                            .context = result.cell.context,
+                            .batch = result.cell.batch,
+                            .tokens_per_s = result.tokens_per_s});
+  }
+  return record;
+}
+
+}  // namespace fathom::app
