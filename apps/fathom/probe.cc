@@ -207,9 +207,33 @@ class Probe {
     }
   }
 
+  // The machine as it was while a model ran, between the moments before and after it: what a model
+  // reaches is a share of that, whatever a neighbour took.
+  plan::Machine machine_around(std::size_t record_idx) const {
+    plan::Machine machine = profile_;
+    const auto change = [&](const std::vector<double>& moments) {
+      return moments.empty()
+                 ? 1
+                 : (moments[record_idx] + moments[record_idx + 1]) / 2 / bench::median(moments);
+    };
+    for (Figure& figure : machine.figures) {
+      if (figure.kind == FigureKind::ReadBytesPerS ||
+          figure.kind == FigureKind::WorkingSetBytesPerS) {
+        figure.value *= change(moments_.read);
+      } else if (figure.kind == FigureKind::Int8OpsPerS) {
+        figure.value *= change(moments_.int8);
+      } else if (figure.kind == FigureKind::Fp32OpsPerS) {
+        figure.value *= change(moments_.fp32);
+      }
+    }
+    return machine;
+  }
+
   void fit() {
     std::vector<plan::Observation> observations;
-    for (const plan::BenchRecord& record : records_) {
+    for (std::size_t idx = 0; idx < records_.size(); ++idx) {
+      const plan::BenchRecord& record = records_[idx];
+      const plan::Machine machine = machine_around(idx);
       const plan::ModelWork work(record.config, record.storage);
       for (const plan::MeasuredCell& cell : record.cells) {
         const plan::CellWork took = plan::work_of_cell(work, cell);
@@ -217,7 +241,7 @@ class Probe {
                                 .phase = cell.is_prefill ? plan::SpeedModel::Phase::Prefill
                                                          : plan::SpeedModel::Phase::Decode,
                                 .seconds_at_limits = plan::seconds_at_limits(
-                                    profile_, took.amounts, took.working_set_bytes),
+                                    machine, took.amounts, took.working_set_bytes),
                                 .seconds = took.seconds});
       }
     }
