@@ -53,7 +53,8 @@ constexpr auto kKinds = std::to_array<KindRow>({
     {FigureKind::PrefillError, "prefill_error", "", 1e-6, 10},
 });
 
-constexpr std::array<Evidence, 3> kBases = {Evidence::Measured, Evidence::Vendor, Evidence::Estimated};
+constexpr std::array<Evidence, 3> kBases = {Evidence::Measured, Evidence::Vendor,
+                                            Evidence::Estimated};
 
 const KindRow& row_of(FigureKind kind) {
   return *std::find_if(kKinds.begin(), kKinds.end(),
