@@ -54,6 +54,7 @@ TEST(Flops, PartsOfDecodingAreThoseOfTheSpecification) {
   EXPECT_TRUE(is_within_one_percent(flash.indexer / kGiga, 90.90));
   EXPECT_EQ(flash.window_attention, 2.0 * 4 * 512 * 64 * 128);
   EXPECT_EQ(flash.full_attention, 0);
+  EXPECT_EQ(flash.stream_mixing, 43.0 * 2 * 2 * 24 * 4096);  // "0.02 G": 4 + 16 + 4 sums of streams
   const TokenFlop pro = decode_flop(builtin("v4-pro"), 131072);
   EXPECT_TRUE(is_within_one_percent((pro.linears + pro.head) / kGiga, 97.70));
   EXPECT_TRUE(is_within_one_percent(pro.sparse_attention / kGiga, 9.06));
