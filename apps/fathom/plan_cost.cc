@@ -212,7 +212,7 @@ plan::TrainingPlan training_plan(const CostOptions& options,
 // Whoever states a price asks for the cost: each of these options turns --cost on.
 void add_buyer_options(CLI::App& command, CostOptions& options) {
   const auto wants_cost = [&options](const std::string&) { options.with_cost = true; };
-  const char* const kGroup =
+  constexpr const char* kGroup =
       "Cost, as the buyer says (a NUMBER, or p10,p50,p90; any of these turns --cost on)";
   for (const BuyerField& field : plan::buyer_fields()) {
     command.add_option(option_name(field.name), options.fields[field.name], field.meaning)
@@ -251,7 +251,7 @@ void add_buyer_options(CLI::App& command, CostOptions& options) {
 
 void add_training_options(CLI::App& command, CostOptions& options) {
   const auto wants_training = [&options](const std::string&) { options.with_training = true; };
-  const char* const kGroup = "Training cost (any of these turns --train on)";
+  constexpr const char* kGroup = "Training cost (any of these turns --train on)";
   const auto add = [&](const char* name, auto& value, const char* meaning, const char* type) {
     return command.add_option(name, value, meaning)
         ->type_name(type)

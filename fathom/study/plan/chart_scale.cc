@@ -35,19 +35,19 @@ std::vector<double> linear_ticks(double low, double high) {
   }
   const double step = nice_step(high - low);
   const double first = std::floor(low / step + 1e-9);
-  const double last = std::ceil(high / step - 1e-9);
+  const auto num_steps = static_cast<int>(std::ceil(high / step - 1e-9) - first);
   std::vector<double> ticks;
-  for (double idx = first; idx <= last; ++idx) {
-    ticks.push_back(idx * step);
+  for (int idx = 0; idx <= num_steps; ++idx) {
+    ticks.push_back((first + idx) * step);
   }
   return ticks;
 }
 
 std::vector<double> logarithmic_ticks(double low, double high) {
-  const double first = std::floor(std::log10(low) + 1e-9);
-  const double last = std::max(first + 1, std::ceil(std::log10(high) - 1e-9));
+  const auto first = static_cast<int>(std::floor(std::log10(low) + 1e-9));
+  const int last = std::max(first + 1, static_cast<int>(std::ceil(std::log10(high) - 1e-9)));
   std::vector<double> ticks;
-  for (double decade = first; decade <= last; ++decade) {
+  for (int decade = first; decade <= last; ++decade) {
     for (const double factor : {1.0, 2.0, 5.0}) {
       const double tick = factor * std::pow(10, decade);
       if (factor == 1 || (last - first <= kDecadesWithoutSteps && decade < last)) {

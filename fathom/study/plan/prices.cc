@@ -83,6 +83,22 @@ void mark_hours(const TomlTable& row, TariffWindow& window) {
   }
 }
 
+// An hour of a provider is in one window at most, and a window has a name of its own.
+void check_apart(const TomlTable& row, const TariffWindow& window, const TariffWindow& other) {
+  if (other.provider != window.provider) {
+    return;
+  }
+  if (other.name == window.name) {
+    row.refuse("name", "found " + quote(window.name) + " a second time for this provider");
+  }
+  for (std::size_t hour = 0; hour < window.hours.size(); ++hour) {
+    if (other.hours[hour] && window.hours[hour]) {
+      row.refuse("hours_utc", fmt::format("hour {} of the week is in tariff {} as well", hour,
+                                          quote(other.name)));
+    }
+  }
+}
+
 std::vector<TariffWindow> read_windows(const TomlTable& root) {
   std::vector<TariffWindow> windows;
   for (const TomlTable& row : root.tables("tariff")) {
@@ -95,15 +111,7 @@ std::vector<TariffWindow> read_windows(const TomlTable& root) {
     }
     mark_hours(row, window);
     for (const TariffWindow& other : windows) {
-      if (other.provider == window.provider && other.name == window.name) {
-        row.refuse("name", "found " + quote(window.name) + " a second time for this provider");
-      }
-      for (std::size_t hour = 0; hour < window.hours.size(); ++hour) {
-        if (other.provider == window.provider && other.hours[hour] && window.hours[hour]) {
-          row.refuse("hours_utc", fmt::format("hour {} of the week is in tariff {} as well", hour,
-                                              quote(other.name)));
-        }
-      }
+      check_apart(row, window, other);
     }
     row.refuse_unread();
     windows.push_back(std::move(window));
@@ -194,6 +202,21 @@ std::vector<PriceLine> lines_of(const std::vector<PriceLine>& lines,
 }
 
 // Either one price for all hours, or one off peak and one for each window of the provider.
+std::set<std::string> expected_tariffs(const std::set<std::string>& found,
+                                       const std::vector<TariffWindow>& windows,
+                                       const std::string& provider) {
+  if (found.empty() || found.contains(std::string(kAlways))) {
+    return found.empty() ? found : std::set<std::string>{std::string(kAlways)};
+  }
+  std::set<std::string> expected = {std::string(kOffPeak)};
+  for (const TariffWindow& window : windows) {
+    if (window.provider == provider) {
+      expected.insert(window.name);
+    }
+  }
+  return expected;
+}
+
 void check_tariffs(const std::vector<PriceLine>& period,
                    const std::vector<TariffWindow>& windows,
                    const std::string& name) {
@@ -205,17 +228,7 @@ void check_tariffs(const std::vector<PriceLine>& period,
         tariffs.insert(line.tariff);
       }
     }
-    std::set<std::string> expected;
-    if (tariffs.contains(std::string(kAlways))) {
-      expected.insert(std::string(kAlways));
-    } else if (!tariffs.empty()) {
-      expected.insert(std::string(kOffPeak));
-      for (const TariffWindow& window : windows) {
-        if (window.provider == first.provider) {
-          expected.insert(window.name);
-        }
-      }
-    }
+    const std::set<std::string> expected = expected_tariffs(tariffs, windows, first.provider);
     if (tariffs != expected) {
       fail(ErrorCode::InvalidArgument, name, ": prices of provider ", quote(first.provider),
            ", model ", quote(first.model), " from ", date_text(first.from), ": ",

@@ -200,7 +200,8 @@ LineChart decode_chart(const MachineSpeed& speed, bool is_over_context) {
     const Index x = is_over_context ? point.context_tokens : point.concurrency;
     const Index key = is_over_context ? point.concurrency : point.context_tokens;
     LineChart::Line& line = lines[key];
-    line.name = is_over_context ? fmt::format("{} at a time", key) : fmt::format("{} tokens", grouped(key));
+    line.name =
+        is_over_context ? fmt::format("{} at a time", key) : fmt::format("{} tokens", grouped(key));
     line.points.push_back({static_cast<double>(x), point.tokens_per_s});
   }
   LineChart chart;

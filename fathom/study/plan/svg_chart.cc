@@ -142,7 +142,7 @@ std::string band_and_line(const LineChart& chart,
       const double x = plot.left(point.x);
       upper += fmt::format("{:.1f},{:.1f} ", x, plot.top(point.y.p90));
       middle += fmt::format("{:.1f},{:.1f} ", x, plot.top(point.y.p50));
-      lower = fmt::format("{:.1f},{:.1f} ", x, plot.top(point.y.p10)) + lower;
+      lower.insert(0, fmt::format("{:.1f},{:.1f} ", x, plot.top(point.y.p10)));
     }
   }
   return fmt::format(

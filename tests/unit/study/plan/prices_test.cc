@@ -178,6 +178,16 @@ TEST(Prices, ErrorsNameFileRowAndField) {
   EXPECT_TRUE(refuses("from = 2026-10-01", "form = 2026-10-01", "unknown key \"form\""));
 }
 
+TEST(Prices, AnHourInTwoTariffsAndANameTwiceAreRefused) {
+  const std::string second =
+      "[[tariff]]\nprovider = \"p\"\nname = \"late\"\ndays = [\"sun\"]\n"
+      "hours_utc = [[23, 24]]\n[[price]]";
+  EXPECT_TRUE(refuses("[[price]]", second,
+                      "[[tariff]] 2: hours_utc: hour 167 of the week is in tariff \"night\""));
+  EXPECT_TRUE(refuses("name = \"night\"", "name = \"always\"",
+                      "name: found \"always\", which has no hours"));
+}
+
 TEST(Prices, APeriodThatLacksATariffOrHasTwoPricesIsRefused) {
   EXPECT_TRUE(refuses("tariff = \"night\"", "tariff = \"off_peak\"", "a second price"));
   EXPECT_TRUE(refuses("tariff = \"off_peak\"", "tariff = \"always\"",
