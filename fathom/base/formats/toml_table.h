@@ -19,7 +19,8 @@ namespace fathom::formats {
 // refuse that.
 class TomlTable {
  public:
-  // The root. `name` stands for the file in messages.
+  // The root. `name` stands for the file in messages. Characters beyond ASCII are for comments;
+  // strings escape them, \u00e9.
   static TomlTable parse(std::string_view text, const std::string& name);
 
   // Where the table begins: "prices.toml:12: [[price]] 3".

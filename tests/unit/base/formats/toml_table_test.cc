@@ -88,5 +88,20 @@ TEST(TomlTable, WhatIsNotTomlIsRefusedWithItsLine) {
   }));
 }
 
+TEST(TomlTable, CharactersBeyondAsciiAreForComments) {
+  const std::string accent = "\xc3\xa9";
+  const auto value = [](const std::string& toml) {
+    return TomlTable::parse(toml, "t.toml").text("a");
+  };
+  EXPECT_EQ(value("\xef\xbb\xbf# \xc3\xa9\na = 'b' # \xc3\xa9"), "b");
+  EXPECT_EQ(value("a = \"#\\\"\\u00e9\""), std::string("#\"").append(accent));
+  for (const char* bad : {"\na = '\xc3\xa9'", "\na = 1\"\xc3\xa9", "a = 'b'\n\xc3\xa9 = 1",
+                          "\na = \"\\\"# \xc3\xa9\"", "\na = '# \xc3\xa9'"}) {
+    EXPECT_TRUE(fails_with(ErrorCode::InvalidArgument, "t.toml:2: not TOML that is read here", [&] {
+      value(bad);
+    })) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace fathom::formats
