@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "fathom/study/plan/report_sections.h"
+
 namespace fathom::app {
 namespace {
 
@@ -181,9 +183,11 @@ Section weights_section(const PlanAnswer& answer) {
   Table parts{.caption = "Weights by part",
               .columns = {text_column("part"), number_column("GB"), number_column("bytes")},
               .rows = {}};
+  std::vector<plan::MemoryPart> drawn;
   for (const Part& part : kParts) {
     if (const Index bytes = answer.plan.weights.*part.bytes; bytes > 0) {
       parts.rows.push_back({part.name, gigabytes(bytes), grouped(bytes)});
+      drawn.push_back({part.name, static_cast<double>(bytes)});
     }
   }
   const Index total = answer.plan.weights.total();
@@ -210,7 +214,7 @@ Section weights_section(const PlanAnswer& answer) {
                          fmt::format("Decoding one token reads {} GB of weights.",
                                      gigabytes(answer.plan.decode_bytes_per_token))},
           .points = {},
-          .charts = {},
+          .charts = plan::memory_section(drawn).charts,
           .tables = {std::move(parts), std::move(formats), std::move(cache)}};
 }
 
@@ -363,6 +367,9 @@ plan::Report plan_report(const PlanAnswer& answer) {
   }
   if (answer.plan.no_speed.empty()) {
     report.sections.push_back(decode_section(answer));
+    if (const std::optional<plan::MachineSpeed> speed = machine_speed(answer)) {
+      report.sections.back().charts = plan::speed_section(*speed).charts;
+    }
   } else {
     report.sections.push_back({.heading = "Speed",
                                .paragraphs = {fmt::format("Not known: {}.", answer.plan.no_speed)},
