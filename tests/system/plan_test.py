@@ -17,6 +17,7 @@ import unittest
 FATHOM = ""
 SANITISED = False
 REFERENCE = "xeon-emerald-rapids-2vcpu"
+LARGE = "rome-64core-rtx5090"
 
 
 class PlanTest(unittest.TestCase):
@@ -123,6 +124,35 @@ class PlanTest(unittest.TestCase):
         profile.write_text('[[machine]]\nname = "x"\ntitle = "x"\n[[machine.figure]]\nwhat = "load_watts"\n'
                            'value = 0\nbasis = "measured"\nsource = "s"\ndate = 2026-01-01\n')
         self.refuse("value: found 0", "v4-flash", "--machine", profile)
+
+    BUYER = ("--mix", "20:30:50", "--capex-usd", 20000, "--idle-watts", 200, "--load-watts", 1300,
+             "--usd-per-kwh", 0.15)
+
+    def test_costs_are_intervals_with_their_basis(self):
+        page = self.home / "plan.html"
+        found = self.plan("v4-flash", "--machine", LARGE, "--cost", "--utilisation", "0.4", *self.BUYER,
+                          "--html", page)
+        costs = found["cost_usd_per_million_tokens"]
+        for token in ("input", "cached_input", "output"):
+            self.assertTrue(0 < costs[token]["p10"] <= costs[token]["p50"] <= costs[token]["p90"], token)
+        self.assertLess(costs["cached_input"]["p50"], costs["input"]["p50"])
+        html = page.read_text()
+        self.assertIn("<svg", html)
+        self.assertNotIn("http://", html.replace("http://www.w3.org/2000/svg", ""))
+        self.assertNotIn("https://", html)
+
+    def test_training_costs_are_those_of_deepseek_v3_where_they_are_known(self):
+        found = self.plan("v4-flash", "--train")
+        self.assertAlmostEqual(found["training_cost_usd"] / 1e6, 4.13, places=2)
+        text = self.run_fathom("plan", "v4-flash", "--train").stdout
+        self.assertIn("5,576,000", text)
+
+    def test_impossible_buyers_name_the_field(self):
+        cost = ("v4-flash", "--machine", LARGE, "--cost", *self.BUYER)
+        self.refuse("utilisation", *cost)
+        self.refuse("capex_usd", *cost, "--utilisation", "0.4", "--residual-usd", "30000")
+        self.refuse("pue", *cost, "--utilisation", "0.4", "--pue", "0.5")
+        self.refuse("utilisation", *cost, "--utilisation", "1.4")
 
     def test_a_plan_is_quick(self):
         if SANITISED:

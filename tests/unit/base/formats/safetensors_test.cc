@@ -1,7 +1,7 @@
 #include "fathom/base/formats/safetensors.h"
 
-#include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -273,13 +273,14 @@ TEST(Safetensors, HeaderOf140000TensorsOpensInUnderASecond) {
                        0});
   }
   const std::string file = make_safetensors_header(entries, {}) + std::string(140'000, 'x');
-  const auto start = std::chrono::steady_clock::now();
+  // Of the processor's time: what else the machine does makes no difference.
+  const std::clock_t start = std::clock();
   EXPECT_EQ(parse(file).entries.size(), entries.size());
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  EXPECT_LT(seconds.count(), 20.0);
+  EXPECT_LT(seconds, 20.0);
 #else
-  EXPECT_LT(seconds.count(), 1.0);
+  EXPECT_LT(seconds, 1.0);
 #endif
 }
 
