@@ -98,12 +98,16 @@ void run_linear(benchmark::State& state,
   Matrices matrices(shape, storage);
   const std::vector<float> x(to_size(num_tokens * shape.columns), 0.5F);
   std::vector<float> out(to_size(num_tokens * shape.rows));
+  tensor::Arena arena;
+  const Index scratch_bytes = ops::linear_scratch_bytes(shape.columns, num_tokens, 1);
+  const std::span<std::byte> scratch(arena.allocate(scratch_bytes), to_size(scratch_bytes));
   const auto start = std::chrono::steady_clock::now();
   for (auto _ : state) {
     runtime.context().f32.linear.run({.weight = matrices.next(),
                                       .x = {x.data(), num_tokens, shape.columns, shape.columns},
                                       .rounding = ops::Rounding::None,
-                                      .out = {out.data(), num_tokens, shape.rows, shape.rows}},
+                                      .out = {out.data(), num_tokens, shape.rows, shape.rows},
+                                      .scratch = scratch},
                                      runtime.pool());
     benchmark::DoNotOptimize(out.data());
   }

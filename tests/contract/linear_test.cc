@@ -1,6 +1,11 @@
 // The contract of ops/linear.h: linear and expert_linear, in every format of weights.
 #include "fathom/compute/ops/linear.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <new>
 #include <tuple>
 
 #include "tests/contract/contract.h"
@@ -21,6 +26,24 @@ double product_limit(const numeric::WeightView& weight, Index row, const float* 
   return rounding_limit(weight.columns, std::sqrt(squares));
 }
 
+// What an op allocates for its kernel.
+class Scratch {
+ public:
+  Scratch(Index columns, Index num_slots, Index num_matrices)
+      : num_bytes_(to_size(ops::linear_scratch_bytes(columns, num_slots, num_matrices))),
+        bytes_(static_cast<std::byte*>(::operator new (num_bytes_, std::align_val_t{64}))) {
+    std::fill_n(bytes_.get(), num_bytes_, std::byte{0xff});  // NaN
+  }
+  std::span<std::byte> span() const { return {bytes_.get(), num_bytes_}; }
+
+ private:
+  struct Delete {
+    void operator()(std::byte* bytes) const { ::operator delete (bytes, std::align_val_t{64}); }
+  };
+  std::size_t num_bytes_;
+  std::unique_ptr<std::byte, Delete> bytes_;
+};
+
 struct LinearProblem {
   numeric::WeightView weight;
   Index rows;
@@ -34,8 +57,13 @@ struct LinearProblem {
   Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
     Grid<Real> input(rows, weight.columns, 5, x);
     Grid<Real> out(rows, weight.rows, 3);
-    kernels.linear.run(
-        {.weight = weight, .x = input.view(), .rounding = rounding, .out = out.view()}, pool);
+    const Scratch scratch(weight.columns, rows, 1);
+    kernels.linear.run({.weight = weight,
+                        .x = input.view(),
+                        .rounding = rounding,
+                        .out = out.view(),
+                        .scratch = scratch.span()},
+                       pool);
     return result_of<Real>(rows, out);
   }
   std::vector<double> limits(const Result<double>& expected) const {
@@ -74,12 +102,14 @@ struct ExpertProblem {
   Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
     Grid<Real> input(to_index(x.size()) / columns(), columns(), 5, x);
     Grid<Real> out(num_slots(), weights.front().rows, 3);
+    const Scratch scratch(columns(), num_slots(), to_index(weights.size()));
     kernels.expert_linear.run({.weights = weights,
                                .x = input.view(),
                                .source = source,
                                .offsets = offsets,
                                .rounding = rounding,
-                               .out = out.view()},
+                               .out = out.view(),
+                               .scratch = scratch.span()},
                               pool);
     return result_of<Real>(num_slots(), out);
   }
@@ -171,6 +201,34 @@ TEST_P(Linear, ExpertsKeepTheContractWithAndWithoutSlots) {
       backend());
 }
 
+// The product of every row with every token has the class of the reference's: NaN, either infinity
+// or a number. Units that multiply sums of parts have to see to that, because infinity minus itself
+// is NaN.
+TEST_P(Linear, InfinityAndNanReachWhatTheyMeetAndNothingElse) {
+  Random random(97);
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const Index width = columns().back();
+  const RandomMatrix matrix(random, storage().format, 35, width, storage().scales);
+  for (const Rounding rounding : {Rounding::None, Rounding::Bf16}) {
+    LinearProblem problem = {matrix.view(), 21, rounding, random.normals(21 * width, rounding)};
+    problem.x[to_size(1 * width + width / 2)] = kInfinity;
+    problem.x[to_size(3 * width)] = -kInfinity;
+    problem.x[to_size(20 * width - 1)] = std::numeric_limits<float>::quiet_NaN();
+    problem.x[to_size(18 * width)] = 0x1.fep127F;  // the largest BF16 number
+    runtime::Runtime& runtime = runtime_of(backend(), 2);
+    const auto actual = problem.run<float>(runtime.context().f32, runtime.pool());
+    const auto expected =
+        problem.run<float>(runtime_of("reference", 1).context().f32, runtime.pool());
+    for (Index i = 0; i < 21 * 35; ++i) {
+      const float value = actual.values[to_size(i)];
+      const float reference = expected.values[to_size(i)];
+      ASSERT_EQ(std::isnan(value), std::isnan(reference)) << i;
+      ASSERT_EQ(std::isinf(value), std::isinf(reference)) << i;
+      ASSERT_TRUE(!std::isinf(value) || value == reference) << i;
+    }
+  }
+}
+
 TEST_P(Linear, NoTokensAreNoWork) {
   Random random(94);
   const Index width = columns().front();
@@ -186,6 +244,55 @@ INSTANTIATE_TEST_SUITE_P(Contract,
                            return identifier(std::get<0>(item.param)) + "_" +
                                   name_of(std::get<1>(item.param));
                          });
+
+// The order of docs/numerics.md for tiles, bit by bit: products of 32 columns are summed from zero,
+// even and odd columns apart, before they are added; numbers below 2^-126 are zeros.
+float flushed(float value) {
+  return std::fabs(value) < 0x1p-126F ? std::copysign(0.0F, value) : value;
+}
+float sum_as_tiles(const std::vector<float>& weights, const float* x) {
+  float sum = 0;
+  for (std::size_t block = 0; block < weights.size(); block += 32) {
+    float halves[2] = {0, 0};
+    for (std::size_t k = block; k < std::min(block + 32, weights.size()); ++k) {
+      halves[k % 2] = flushed(std::fma(flushed(weights[k]), flushed(x[k]), halves[k % 2]));
+    }
+    sum = flushed(sum + flushed(halves[0] + halves[1]));
+  }
+  return numeric::round_bf16(sum);
+}
+
+TEST(LinearOnTiles, SumsInTheOrderOfTheInstruction) {
+  const auto backends = contract_backends();
+  if (std::find(backends.begin(), backends.end(), "cpu:amx") == backends.end()) {
+    GTEST_SKIP() << "this machine has no matrix tiles";
+  }
+  Random random(98);
+  runtime::Runtime& runtime = runtime_of("cpu:amx", 2);
+  for (const auto& [format, scales] : {Storage{WeightFormat::BF16, ScaleFormat::None},
+                                       Storage{WeightFormat::Fp8, ScaleFormat::E8M0},
+                                       Storage{WeightFormat::Fp4, ScaleFormat::E8M0},
+                                       Storage{WeightFormat::Mxfp4, ScaleFormat::None}}) {
+    for (const Index tokens : {1, 3, 16, 17, 48, 70}) {
+      for (const double deviation : {1.0, 0x1p-124}) {
+        const Index width = format == WeightFormat::BF16 ? 2331 : 2336;
+        const RandomMatrix matrix(random, format, 35, width, scales);
+        const LinearProblem problem = {matrix.view(), tokens, Rounding::Bf16,
+                                       random.normals(tokens * width, Rounding::Bf16, deviation)};
+        const auto actual = problem.run<float>(runtime.context().f32, runtime.pool());
+        std::vector<float> weights(to_size(width));
+        for (Index row = 0; row < 35; ++row) {
+          numeric::decode_row(matrix.view(), row, 0, width, weights.data());
+          for (Index token = 0; token < tokens; ++token) {
+            const float expected = sum_as_tiles(weights, problem.x.data() + token * width);
+            ASSERT_EQ(actual.values[to_size(token * 35 + row)], expected)
+                << numeric::to_string(format) << " " << token << " " << row;
+          }
+        }
+      }
+    }
+  }
+}
 
 TEST(LinearMutation, OneForgottenTermIsNoticedInEveryFormat) {
   Random random(95);

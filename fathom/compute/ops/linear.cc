@@ -11,6 +11,14 @@
 namespace fathom::ops {
 namespace {
 
+std::span<std::byte> allocate_scratch(Context& context,
+                                      Index columns,
+                                      Index num_slots,
+                                      Index num_matrices) {
+  const Index num_bytes = linear_scratch_bytes(columns, num_slots, num_matrices);
+  return {context.arena.allocate(num_bytes), to_size(num_bytes)};
+}
+
 // Weights that one loop over a single token takes.
 constexpr Index kMostWeights = 64;
 
@@ -31,6 +39,9 @@ void multiply_each(Context& context,
   std::iota(offsets.begin(), offsets.end(), 0);
   const std::span slots(offsets.data(), weights.size() + 1);
   const bool is_int8 = uses_int8(context, weights.front());
+  const auto scratch = is_int8 ? std::span<std::byte>{}
+                               : allocate_scratch(context, columns, to_index(weights.size()),
+                                                  to_index(weights.size()));
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
     const auto results = out.matrix<Real>(weights.front().rows);
@@ -47,7 +58,8 @@ void multiply_each(Context& context,
                                  .source = source,
                                  .offsets = slots,
                                  .rounding = rounding,
-                                 .out = results},
+                                 .out = results,
+                                 .scratch = scratch},
                                 context.pool);
     }
   });
@@ -61,6 +73,14 @@ LinearInput::LinearInput(Context& context,
     : x_(x),
       rounded_(uses_int8(context, weight) ? round_to_int8(context, x, weight.columns)
                                           : Int8Rows{}) {}
+
+Index linear_scratch_bytes(Index columns, Index num_slots, Index num_matrices) {
+  constexpr Index kColumns = 32;
+  constexpr Index kBf16Bytes = 2;
+  const Index num_groups = std::min(
+      kScratchGroups, ceil_div(num_slots, kScratchGroupSlots) + std::min(num_slots, num_matrices));
+  return num_groups * kScratchGroupSlots * ceil_div(columns, kColumns) * kColumns * kBf16Bytes;
+}
 
 tensor::Tensor linear(Context& context,
                       const numeric::WeightView& weight,
@@ -81,8 +101,8 @@ void linear_into(Context& context,
   require_equal("linear", "columns of x", x.shape().last(), weight.columns);
   require_equal("linear", "rows of out", out.dim(0), x.num_elements() / weight.columns);
   FATHOM_CHECK(first_column + weight.rows <= out.dim(1));
+  const tensor::Arena::Scope scope(context.arena);
   if (uses_int8(context, weight)) {
-    const tensor::Arena::Scope scope(context.arena);
     const Int8Rows rows = rounded_rows(context, input, weight.columns);
     with_kernels(context, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
@@ -93,12 +113,14 @@ void linear_into(Context& context,
     });
     return;
   }
+  const auto scratch = allocate_scratch(context, weight.columns, out.dim(0), 1);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
     kernels.linear.run({.weight = weight,
                         .x = x.matrix<Real>(),
                         .rounding = rounding,
-                        .out = out.matrix<Real>().slice_columns(first_column, weight.rows)},
+                        .out = out.matrix<Real>().slice_columns(first_column, weight.rows),
+                        .scratch = scratch},
                        context.pool);
   });
 }
@@ -152,6 +174,7 @@ tensor::Tensor grouped_linear(Context& context,
   }
   const bool is_int8 = uses_int8(context, weight);
   const Int8Rows rows = is_int8 ? round_to_int8(context, x, x.shape().last()) : Int8Rows{};
+  const auto scratch = allocate_scratch(context, weight.columns, x.dim(0), 1);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
     for (Index group = 0; group < num_groups; ++group) {
@@ -166,7 +189,8 @@ tensor::Tensor grouped_linear(Context& context,
         kernels.linear.run({.weight = part,
                             .x = x.matrix<Real>().slice_columns(first, weight.columns),
                             .rounding = rounding,
-                            .out = part_out},
+                            .out = part_out,
+                            .scratch = scratch},
                            context.pool);
       }
     }
@@ -191,8 +215,8 @@ tensor::Tensor expert_linear(Context& context,
   FATHOM_CHECK(to_index(source.size()) == offsets.back() ||
                (source.empty() && x.dim(0) == offsets.back()));
   tensor::Tensor out = context.allocate({offsets.back(), weights.front().rows});
+  const tensor::Arena::Scope scope(context.arena);
   if (uses_int8(context, weights.front())) {
-    const tensor::Arena::Scope scope(context.arena);
     const Int8Rows rows = rounded_rows(context, input, weights.front().columns);
     with_kernels(context, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
@@ -205,6 +229,8 @@ tensor::Tensor expert_linear(Context& context,
     });
     return out;
   }
+  const auto scratch =
+      allocate_scratch(context, weights.front().columns, offsets.back(), to_index(weights.size()));
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
     kernels.expert_linear.run({.weights = weights,
@@ -212,7 +238,8 @@ tensor::Tensor expert_linear(Context& context,
                                .source = source,
                                .offsets = offsets,
                                .rounding = rounding,
-                               .out = out.matrix<Real>()},
+                               .out = out.matrix<Real>(),
+                               .scratch = scratch},
                               context.pool);
   });
   return out;

@@ -31,16 +31,28 @@ class LinearInput {
   Int8Rows rounded_;
 };
 
-//   weight  [O, K]
-//   x       [T, K]; rows may be strided (a slice of wider rows)
-//   out     [T, O]; rows may be strided
+//   weight    [O, K]
+//   x         [T, K]; rows may be strided (a slice of wider rows)
+//   rounding  Bf16: x holds BF16 numbers and out is rounded to such
+//   out       [T, O]; rows may be strided
+//   scratch   linear_scratch_bytes(K, T, 1), aligned to 64 bytes
 template <typename Real>
 struct LinearArgs {
   numeric::WeightView weight;
   tensor::MatrixView<const Real> x;
   Rounding rounding;
   tensor::MatrixView<Real> out;
+  std::span<std::byte> scratch;
 };
+
+// Slots of tokens that a kernel rearranges at a time, each matrix's own filled up to whole groups.
+inline constexpr Index kScratchGroupSlots = 16;
+inline constexpr Index kScratchGroups = 128;
+
+// What a kernel may need beside its operands for `num_slots` rows of x that are spread over
+// `num_matrices` matrices: room for x as BF16 numbers. It is memory only where
+// it is used.
+Index linear_scratch_bytes(Index columns, Index num_slots, Index num_matrices);
 
 tensor::Tensor linear(Context& context,
                       const numeric::WeightView& weight,
@@ -78,6 +90,7 @@ tensor::Tensor grouped_linear(Context& context,
 //
 //   weights  E matrices [O, K]   x  [*, K]   offsets  [E + 1]   out  [S, O]
 //   source   [S], or empty: slot s is row s
+//   rounding and scratch  as above, scratch of linear_scratch_bytes(K, S, E)
 template <typename Real>
 struct ExpertLinearArgs {
   std::span<const numeric::WeightView> weights;
@@ -86,6 +99,7 @@ struct ExpertLinearArgs {
   std::span<const std::int32_t> offsets;
   Rounding rounding;
   tensor::MatrixView<Real> out;
+  std::span<std::byte> scratch;
 };
 
 // Whether matrices may stand in one list of experts: of one shape, and multiplied alike in every

@@ -47,6 +47,9 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
   for (const Isa& candidate : kIsas) {
     if (candidate.name.substr(kPrefix.size()) == isa && is_available(candidate)) {
       fill_linear(table, candidate);
+      if (candidate.has_amx) {
+        fill_amx_linear(table);
+      }
       fill_int8_linear(table, candidate);
       fill_sink_attention(table, candidate);
       fill_grouped_attention(table, candidate);

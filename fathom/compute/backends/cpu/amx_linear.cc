@@ -1,0 +1,544 @@
+// Matrix products on Intel's matrix unit (AMX-BF16) where activations are BF16 numbers, weights in
+// any format; other activations are linear.cc's.
+//
+// Weights become sums of BF16 numbers (bf16_parts-inl.h). Tokens are packed once
+// per product into groups of up to 16, the columns of a tile; a task is up to 64 rows of the weight
+// times one segment of up to 16 groups. It decodes a chunk of its rows into tiles of 16 rows times
+// 32 columns, multiplies it with every group, and keeps the sums between chunks in memory.
+//
+// The order of sums (docs/numerics.md) is per row and token: neither the tiles nor the chunks show.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/amx_linear.cc"
+#include <algorithm>
+#include <atomic>
+#include <bit>
+
+#include <hwy/foreach_target.h>  // must come before highway.h
+
+#include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/backends/cpu/amx.h"
+#include "fathom/compute/backends/cpu/bf16_parts-inl.h"
+#include "fathom/compute/backends/cpu/isa_table.h"
+
+HWY_BEFORE_NAMESPACE();
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_PUSH_ATTRIBUTES("avx512bf16,amx-tile,amx-bf16")
+namespace fathom::cpu::HWY_NAMESPACE {
+
+// Of linear.cc: what multiplies activations that are not BF16 numbers.
+void linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool);
+void expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool);
+
+namespace {
+
+constexpr Index kTile = 16;  // rows of a tile of weights, tokens of a group
+constexpr Index kSegmentGroups = 16;
+constexpr Index kTaskTiles = 2;  // of rows
+constexpr Index kTaskRows = kTaskTiles * kTile;
+// Columns that are decoded at a time. One group waits for memory, which is fastest along a row;
+// more groups use the decoded rows often enough to keep them in the first-level cache.
+constexpr Index kLongChunk = 2048;
+constexpr Index kShortChunk = 512;
+static_assert(kShortChunk * kMostParts <= kLongChunk);
+constexpr Index kTileNumbers = kTile * kPartColumns;  // BF16 numbers of a tile
+constexpr Index kMaxGroups = ops::kScratchGroups;
+static_assert(kTile == ops::kScratchGroupSlots);
+
+// Weights of one task: [part][row][column], each row with a block of padding, so that the rows of a
+// tile lie in different sets of the first-level cache.
+using DecodedRows = std::uint16_t[kTaskRows * (kLongChunk + kMostParts * kPartColumns)];
+// Sums of one task: [group][tile of rows][row 16][token 16].
+using Sums = float[kSegmentGroups * 2 * kTile * kTile];
+
+// Slots that are multiplied with one matrix, packed one group after another.
+struct Segment {
+  const numeric::WeightView* weight;
+  Index first_slot;
+  Index num_slots;
+  Index first_group;  // in scratch and in the flags
+  Index first_task;
+
+  Index num_groups() const { return ceil_div(num_slots, kTile); }
+  // Tokens that a group has room for. Groups beside others are filled up with zeros.
+  Index group_width() const { return num_groups() == 1 ? num_slots : kTile; }
+  // Rows that a task computes: half a task where tasks would be few.
+  Index task_rows() const {
+    return num_groups() == 1 && weight->rows <= kTaskRows ? kTile : kTaskRows;
+  }
+  Index num_tasks() const { return ceil_div(weight->rows, task_rows()); }
+};
+
+// Where the rows of slots are, and room for what was packed of them.
+struct Slots {
+  tensor::MatrixView<const float> x;
+  std::span<const std::int32_t> source;  // empty: slot s is row s
+  tensor::MatrixView<float> out;
+  std::uint16_t* packed;
+  // Whether a slot's numbers have infinite or NaN parts: [group][slot of the group].
+  bool (*has_gaps)[kTile];
+
+  const float* row(Index slot) const {
+    return x.row(source.empty() ? slot : Index{source[to_size(slot)]});
+  }
+  Index num_blocks() const { return ceil_div(x.columns, kPartColumns); }
+  Index group_numbers() const { return num_blocks() * kTileNumbers; }
+  const std::uint16_t* group(Index idx) const { return packed + idx * group_numbers(); }
+};
+
+// 16 rows of 16 numbers of 32 bits, transposed.
+HWY_INLINE void transpose(__m512i* rows) {
+  __m512i pairs[16];
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  __m512i quads[16];  // of rows 4 i to 4 i + 3: column c of every block of four
+  for (int i = 0; i < 16; i += 4) {
+    quads[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+    quads[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+    quads[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+    quads[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+  }
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low_even = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0x88);
+    const __m512i low_odd = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0xdd);
+    const __m512i high_even = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0x88);
+    const __m512i high_odd = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0xdd);
+    rows[c] = _mm512_shuffle_i32x4(low_even, high_even, 0x88);
+    rows[8 + c] = _mm512_shuffle_i32x4(low_even, high_even, 0xdd);
+    rows[4 + c] = _mm512_shuffle_i32x4(low_odd, high_odd, 0x88);
+    rows[12 + c] = _mm512_shuffle_i32x4(low_odd, high_odd, 0xdd);
+  }
+}
+
+// One tile of activations, [pair of columns][token][2], from rows of 32 BF16 numbers.
+HWY_INLINE void pack_tile(const std::uint16_t* rows,
+                          Index stride,
+                          Index width,
+                          std::uint16_t* out) {
+  if (width == kTile) {
+    __m512i tile[16];
+    for (int token = 0; token < 16; ++token) {
+      tile[token] = _mm512_loadu_si512(rows + token * stride);
+    }
+    transpose(tile);
+    for (int pair = 0; pair < 16; ++pair) {
+      _mm512_storeu_si512(out + pair * kPartColumns, tile[pair]);
+    }
+    return;
+  }
+  for (Index token = 0; token < width; ++token) {
+    for (Index pair = 0; pair < kTile; ++pair) {
+      std::memcpy(out + 2 * (pair * width + token), rows + token * stride + 2 * pair, 4);
+    }
+  }
+}
+
+// Packs the group of a segment: [block][pair of columns][token][2].
+void pack_group(const Slots& slots, const Segment& segment, Index group) {
+  const Index width = segment.group_width();
+  const Index first_slot = segment.first_slot + group * kTile;
+  const Index num_slots = std::min(kTile, segment.num_slots - group * kTile);
+  std::uint16_t* out = slots.packed + (segment.first_group + group) * slots.group_numbers();
+  bool* has_gaps = slots.has_gaps[segment.first_group + group];
+  std::fill_n(has_gaps, kTile, false);
+  alignas(64) std::uint16_t rows[kTileNumbers] = {};
+  for (Index first = 0; first < slots.x.columns; first += kPartColumns) {
+    const Index count = std::min(kPartColumns, slots.x.columns - first);
+    for (Index token = 0; token < num_slots; ++token) {
+      has_gaps[token] |= !split_decoded<1>(slots.row(first_slot + token) + first, count,
+                                           rows + token * kPartColumns, 0);
+    }
+    pack_tile(rows, kPartColumns, width, out);
+    out += kTile * 2 * width;
+  }
+}
+
+// A chunk of decoded rows and of packed groups.
+struct Chunk {
+  const std::uint16_t* rows;
+  Index row_stride;   // numbers from one row to the next
+  Index part_stride;  // and from one part to the next
+  Index row_parts;
+  Index num_blocks;
+  Index width;  // of a group
+
+  const std::uint16_t* rows_at(Index block, Index part, Index tile) const {
+    return rows + part * part_stride + tile * kTile * row_stride + block * kPartColumns;
+  }
+  Index row_bytes() const { return row_stride * to_index(sizeof(std::uint16_t)); }
+  Index x_offset(Index block) const { return block * 2 * kTile * width; }
+};
+constexpr int kRowBytes = 64;
+
+// Sums of two tiles of rows and two groups, from zero if the chunk is the row's first.
+HWY_INLINE void multiply_2x2(const Chunk& chunk,
+                             const std::uint16_t* const* x,
+                             bool is_first,
+                             float* sums) {
+  constexpr Index kSums = kTile * kTile;
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // the intrinsics do not say what they read
+  if (is_first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    _tile_loadd(0, sums, kRowBytes);
+    _tile_loadd(1, sums + kSums, kRowBytes);
+    _tile_loadd(2, sums + 2 * kSums, kRowBytes);
+    _tile_loadd(3, sums + 3 * kSums, kRowBytes);
+  }
+  const Index row_bytes = chunk.row_bytes();
+  for (Index block = 0; block < chunk.num_blocks; ++block) {
+    for (Index i = 0; i < chunk.row_parts; ++i) {
+      _tile_loadd(4, chunk.rows_at(block, i, 0), row_bytes);
+      _tile_loadd(5, chunk.rows_at(block, i, 1), row_bytes);
+      _tile_loadd(6, x[0] + chunk.x_offset(block), kRowBytes);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 5, 6);
+      _tile_loadd(7, x[1] + chunk.x_offset(block), kRowBytes);
+      _tile_dpbf16ps(2, 4, 7);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(0, sums, kRowBytes);
+  _tile_stored(1, sums + kSums, kRowBytes);
+  _tile_stored(2, sums + 2 * kSums, kRowBytes);
+  _tile_stored(3, sums + 3 * kSums, kRowBytes);
+}
+
+// Sums of tile `tile` of the two tiles of rows and three groups.
+HWY_INLINE void multiply_1x3(
+    const Chunk& chunk, Index tile, const std::uint16_t* const* x, bool is_first, float* sums) {
+  constexpr Index kGroupSums = 2 * kTile * kTile;
+  sums += tile * kTile * kTile;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (is_first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+  } else {
+    _tile_loadd(0, sums, kRowBytes);
+    _tile_loadd(1, sums + kGroupSums, kRowBytes);
+    _tile_loadd(2, sums + 2 * kGroupSums, kRowBytes);
+  }
+  const Index row_bytes = chunk.row_bytes();
+  for (Index block = 0; block < chunk.num_blocks; ++block) {
+    for (Index i = 0; i < chunk.row_parts; ++i) {
+      _tile_loadd(4, chunk.rows_at(block, i, tile), row_bytes);
+      const Index at = chunk.x_offset(block);
+      _tile_loadd(5, x[0] + at, kRowBytes);
+      _tile_dpbf16ps(0, 4, 5);
+      _tile_loadd(6, x[1] + at, kRowBytes);
+      _tile_dpbf16ps(1, 4, 6);
+      _tile_loadd(7, x[2] + at, kRowBytes);
+      _tile_dpbf16ps(2, 4, 7);
+    }
+  }
+  _tile_stored(0, sums, kRowBytes);
+  _tile_stored(1, sums + kGroupSums, kRowBytes);
+  _tile_stored(2, sums + 2 * kGroupSums, kRowBytes);
+}
+
+// Sums of kTiles tiles of rows and one group, whose tiles are as narrow as it is.
+template <Index kTiles>
+HWY_INLINE void multiply_one_group(const Chunk& chunk,
+                                   const std::uint16_t* x,
+                                   bool is_first,
+                                   float* sums) {
+  const Index x_stride = 4 * chunk.width;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (is_first) {
+    _tile_zero(0);
+    _tile_zero(1);
+  } else {
+    _tile_loadd(0, sums, kRowBytes);
+    _tile_loadd(1, sums + kTile * kTile, kRowBytes);
+  }
+  const Index row_bytes = chunk.row_bytes();
+  for (Index block = 0; block < chunk.num_blocks; ++block) {
+    for (Index i = 0; i < chunk.row_parts; ++i) {
+      _tile_loadd(4, chunk.rows_at(block, i, 0), row_bytes);
+      if constexpr (kTiles > 1) {
+        _tile_loadd(5, chunk.rows_at(block, i, 1), row_bytes);
+      }
+      _tile_loadd(7, x + chunk.x_offset(block), x_stride);
+      _tile_dpbf16ps(0, 4, 7);
+      if constexpr (kTiles > 1) {
+        _tile_dpbf16ps(1, 5, 7);
+      }
+    }
+  }
+  _tile_stored(0, sums, kRowBytes);
+  _tile_stored(1, sums + kTile * kTile, kRowBytes);
+}
+
+// Rows [first_row, end_row) of a segment.
+struct Task {
+  const Slots& slots;
+  const Segment& segment;
+  Index first_row;
+  Index end_row;
+};
+
+// Asks for a row's bytes of some columns: the processor does not see by itself that the next chunk
+// of every row is read after this one.
+HWY_INLINE void fetch(const numeric::WeightView& weight, Index row, Index first, Index count) {
+  const auto& format = numeric::info(weight.format);
+  const std::uint8_t* bytes =
+      bytes_at(weight, row, first / format.block_columns * format.block_bytes);
+  const Index num_bytes = ceil_div(count, format.block_columns) * format.block_bytes;
+  for (Index at = 0; at < num_bytes; at += 64) {
+    _mm_prefetch(bytes + at, _MM_HINT_T1);
+  }
+}
+
+// A chunk times all groups of a segment, the first of which is at x. Meanwhile the memory fetches
+// the columns [next, next + kShortChunk) of the rows.
+void multiply(
+    const Task& task, const Chunk& chunk, const std::uint16_t* x, Index next, float* sums) {
+  const Index num_groups = task.segment.num_groups();
+  const Index group_numbers = task.slots.group_numbers();
+  const bool is_first = next <= kShortChunk;
+  const numeric::WeightView& weight = *task.segment.weight;
+  const Index count = std::min(kShortChunk, weight.columns - next);
+  const Index num_rows = count > 0 ? task.end_row - task.first_row : 0;
+  constexpr Index kGroupSums = kTaskTiles * kTile * kTile;
+  const std::uint16_t* groups[3];
+  Index row = 0;
+  for (Index group = 0; group < num_groups;) {
+    const Index num = num_groups - group == 3 ? 3 : 2;
+    for (Index i = 0; i < num; ++i) {
+      groups[i] = x + (group + i) * group_numbers;
+    }
+    if (num == 3) {
+      multiply_1x3(chunk, 0, groups, is_first, sums + group * kGroupSums);
+      multiply_1x3(chunk, 1, groups, is_first, sums + group * kGroupSums);
+    } else {
+      multiply_2x2(chunk, groups, is_first, sums + group * kGroupSums);
+    }
+    group += num;
+    for (; row < num_rows * group / num_groups; ++row) {
+      fetch(weight, task.first_row + row, next, count);
+    }
+  }
+}
+
+// weight[row] . x in the order of linear.cc, for rows and slots with infinite or NaN numbers: a
+// part of them that is NaN must not reach a result that is not.
+float dot_row(const numeric::WeightView& weight, Index row, const float* x) {
+  HWY_ALIGN float numbers[kShortChunk];
+  LaneSet sum = zero_lanes();
+  for (Index first = 0; first < weight.columns; first += kShortChunk) {
+    const Index count = std::min(kShortChunk, weight.columns - first);
+    decode_chunk(weight, row, first, count, numbers);
+    Index k = 0;
+    for (; k + kLanes <= count; k += kLanes) {
+      multiply_add(load_lanes(numbers + k), load_lanes(x + first + k), sum);
+    }
+    if (k < count) {
+      multiply_add(load_tail(numbers + k, count - k), load_tail(x + first + k, count - k), sum);
+    }
+  }
+  return sum_lanes(sum);
+}
+
+// Writes the sums to the rows of out.
+void store_sums(const Task& task, const float* sums) {
+  for (Index slot = 0; slot < task.segment.num_slots; slot += kTile) {
+    const Index num_tokens = std::min(kTile, task.segment.num_slots - slot);
+    for (Index tile = 0; tile < kTaskTiles; ++tile, sums += kTile * kTile) {
+      const Index first_row = task.first_row + tile * kTile;
+      if (first_row >= task.end_row) {
+        continue;
+      }
+      const auto mask =
+          static_cast<__mmask16>((1U << std::min(kTile, task.end_row - first_row)) - 1U);
+      __m512i rows[16];
+      for (int row = 0; row < 16; ++row) {
+        rows[row] = _mm512_loadu_si512(sums + row * kTile);
+      }
+      transpose(rows);
+      for (Index token = 0; token < num_tokens; ++token) {
+        const V values = round_bf16(V{_mm512_castsi512_ps(rows[token])});
+        _mm512_mask_storeu_ps(
+            task.slots.out.row(task.segment.first_slot + slot + token) + first_row, mask,
+            values.raw);
+      }
+    }
+  }
+}
+
+// Computes again what has infinite or NaN parts.
+void fill_gaps(const Task& task, const bool* row_has_gaps) {
+  for (Index slot = 0; slot < task.segment.num_slots; ++slot) {
+    const bool slot_has_gaps =
+        task.slots.has_gaps[task.segment.first_group + slot / kTile][slot % kTile];
+    for (Index row = task.first_row; row < task.end_row; ++row) {
+      if (slot_has_gaps || row_has_gaps[row - task.first_row]) {
+        const Index slot_idx = task.segment.first_slot + slot;
+        const float sum = dot_row(*task.segment.weight, row, task.slots.row(slot_idx));
+        task.slots.out.row(slot_idx)[row] = numeric::round_bf16(sum);
+      }
+    }
+  }
+}
+
+void run_task(const Task& task) {
+  const Segment& segment = task.segment;
+  const numeric::WeightView& weight = *segment.weight;
+  const Index tiles = segment.task_rows() / kTile;
+  const Index row_parts = parts_of(weight);
+  const bool is_one_group = segment.num_groups() == 1;
+  const Index chunk_columns =
+      is_one_group && row_parts < kMostParts ? kLongChunk / row_parts : kShortChunk;
+  const Index num_rows = task.end_row - task.first_row;
+  const std::uint16_t* x = task.slots.group(segment.first_group);
+  alignas(64) DecodedRows decoded;
+  alignas(64) Sums sums;
+  bool row_has_gaps[kTaskRows] = {};
+  TileShapes shapes = whole_tiles();
+  for (const int tile : {0, 1, 2, 3, 7}) {
+    shapes.row_bytes[tile] = static_cast<std::uint16_t>(4 * segment.group_width());
+  }
+  const TileScope scope(shapes);
+  if (num_rows < tiles * kTile) {
+    std::fill(std::begin(decoded), std::end(decoded), std::uint16_t{0});
+  }
+  const Index row_stride = chunk_columns + kPartColumns;
+  Chunk chunk = {.rows = decoded,
+                 .row_stride = row_stride,
+                 .part_stride = kTaskRows * row_stride,
+                 .row_parts = row_parts,
+                 .num_blocks = 0,
+                 .width = segment.group_width()};
+  for (Index first = 0; first < weight.columns; first += chunk_columns) {
+    const Index count = std::min(chunk_columns, weight.columns - first);
+    chunk.num_blocks = ceil_div(count, kPartColumns);
+    for (Index row = 0; row < num_rows; ++row) {
+      row_has_gaps[row] |= !decode_parts(weight, task.first_row + row, first, count,
+                                         decoded + row * row_stride, chunk.part_stride);
+    }
+    const std::uint16_t* chunk_x = x + chunk.x_offset(first / kPartColumns);
+    if (!is_one_group) {
+      multiply(task, chunk, chunk_x, first + chunk_columns, sums);
+    } else if (tiles == 1) {
+      multiply_one_group<1>(chunk, chunk_x, first == 0, sums);
+    } else {
+      multiply_one_group<kTaskTiles>(chunk, chunk_x, first == 0, sums);
+    }
+  }
+  store_sums(task, sums);
+  if (row_parts > 1) {  // else infinity and NaN are computed as they are
+    fill_gaps(task, row_has_gaps);
+  }
+}
+
+// Segments whose groups fit the scratch together.
+class Batch {
+ public:
+  explicit Batch(const Slots& slots, platform::ThreadPool& pool) : slots_(slots), pool_(pool) {
+    slots_.has_gaps = has_gaps_;
+  }
+
+  // Adds slots of one matrix; runs what was added before when they do not fit beside it.
+  void add(const numeric::WeightView& weight, Index first_slot, Index num_slots) {
+    // Few rows: shorter segments, so that there are tasks enough.
+    const Index most = (weight.rows <= 2 * kTaskRows ? 4 : kSegmentGroups) * kTile;
+    for (Index done = 0; done < num_slots;) {
+      const Index count = std::min(most, num_slots - done);
+      if (num_groups_ + ceil_div(count, kTile) > kMaxGroups) {
+        run();
+      }
+      Segment& segment = segments_[num_segments_++];
+      segment = {&weight, first_slot + done, count, num_groups_, num_tasks_};
+      num_groups_ += segment.num_groups();
+      num_tasks_ += segment.num_tasks();
+      done += count;
+    }
+  }
+
+  void run() {
+    if (num_groups_ > 1) {
+      pool_.parallel_for(num_groups_, [&](Index group, int /*thread*/) {
+        const Segment& segment = find(group, &Segment::first_group);
+        pack_group(slots_, segment, group - segment.first_group);
+      });
+    } else if (num_groups_ == 1) {
+      pack_group(slots_, segments_[0], 0);
+    }
+    pool_.parallel_for(num_tasks_, [&](Index task, int /*thread*/) {
+      const Segment& segment = find(task, &Segment::first_task);
+      const Index rows = segment.task_rows();
+      const Index first_row = (task - segment.first_task) * rows;
+      run_task({slots_, segment, first_row, std::min(first_row + rows, segment.weight->rows)});
+    });
+    num_segments_ = 0;
+    num_groups_ = 0;
+    num_tasks_ = 0;
+  }
+
+ private:
+  // The last segment whose member is at most idx.
+  const Segment& find(Index idx, Index Segment::*member) const {
+    const Segment* end = segments_ + num_segments_;
+    return *(std::upper_bound(
+                 segments_, end, idx,
+                 [&](Index value, const Segment& segment) { return value < segment.*member; }) -
+             1);
+  }
+
+  Slots slots_;
+  platform::ThreadPool& pool_;
+  Segment segments_[kMaxGroups];
+  bool has_gaps_[kMaxGroups][kTile];
+  Index num_segments_ = 0;
+  Index num_groups_ = 0;
+  Index num_tasks_ = 0;
+};
+
+std::uint16_t* room_of(std::span<std::byte> scratch) {
+  return reinterpret_cast<std::uint16_t*>(scratch.data());
+}
+
+}  // namespace
+
+void amx_linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) {
+  if (args.rounding != ops::Rounding::Bf16) {
+    return linear(args, pool);
+  }
+  Batch batch({args.x, {}, args.out, room_of(args.scratch), nullptr}, pool);
+  batch.add(args.weight, 0, args.x.rows);
+  batch.run();
+}
+
+void amx_expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
+  if (args.rounding != ops::Rounding::Bf16) {
+    return expert_linear(args, pool);
+  }
+  Batch batch({args.x, args.source, args.out, room_of(args.scratch), nullptr}, pool);
+  for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
+    const Index first = args.offsets[expert];
+    batch.add(args.weights[expert], first, args.offsets[expert + 1] - first);
+  }
+  batch.run();
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_POP_ATTRIBUTES
+#endif
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fathom::cpu {
+
+void fill_amx_linear([[maybe_unused]] ops::KernelTable<float>& table) {
+#if (HWY_TARGETS & HWY_AVX3_DL) != 0
+  table.linear.run = &N_AVX3_DL::amx_linear;
+  table.expert_linear.run = &N_AVX3_DL::amx_expert_linear;
+#endif
+}
+
+}  // namespace fathom::cpu
+#endif  // HWY_ONCE
