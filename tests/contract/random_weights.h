@@ -64,6 +64,9 @@ class RandomMatrix {
     result.scale_row_stride_bytes = scale_stride_bytes_;
     return result;
   }
+  void put_byte(Index row, Index at, std::uint8_t byte) {
+    bytes_[to_size(1 + row * stride_bytes_ + at)] = std::byte{byte};
+  }
 
  private:
   void fill_row(Random& random, std::byte* row) const {

@@ -72,7 +72,10 @@ HWY_INLINE Index decode_e4m3(const std::uint8_t* from, Index count, float scale,
   Index i = 0;
   for (; i + kWidth <= count; i += kWidth) {
     const auto codes = hn::PromoteTo(d32, hn::LoadU(d8, from + i));
-    hn::StoreU(hn::Mul(small_float<20, 24>(codes, 0x7f, 0x80, factor), scales), D(), out + i);
+    const V numbers = hn::Mul(small_float<20, 24>(codes, 0x7f, 0x80, factor), scales);
+    const auto most = hn::Set(d32, 0x7f);  // E4M3's only NaN
+    const auto is_nan = hn::RebindMask(D(), hn::Eq(hn::And(codes, most), most));
+    hn::StoreU(hn::IfThenElse(is_nan, hn::NaN(D()), numbers), D(), out + i);
   }
   return i;
 }
