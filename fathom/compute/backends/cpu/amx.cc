@@ -52,7 +52,9 @@ bool processor_has_amx() {
   constexpr int kAmxBf16 = 22;
   constexpr int kAmxTile = 24;
   constexpr int kAmxInt8 = 25;
-  return has_bit(features, kAmxBf16) && has_bit(features, kAmxTile) && has_bit(features, kAmxInt8);
+  constexpr int kAvx512Bf16 = 5;
+  return has_bit(features, kAmxBf16) && has_bit(features, kAmxTile) &&
+         has_bit(features, kAmxInt8) && has_bit(cpuid(7, 1).eax, kAvx512Bf16);
 }
 
 // Linux gives a process the 8 KB of tile registers per thread only when it asks.
@@ -83,11 +85,6 @@ bool has_amx() {
   return kHasAmx;
 }
 
-bool has_avx512_bf16() {
-  constexpr int kBf16 = 5;
-  return has_bit(cpuid(7, 1).eax, kBf16);
-}
-
 TileScope::TileScope(const TileShapes& shapes) noexcept {
   configure(shapes);
 }
@@ -99,10 +96,6 @@ TileScope::~TileScope() {
 #else
 
 bool has_amx() {
-  return false;
-}
-
-bool has_avx512_bf16() {
   return false;
 }
 

@@ -8,12 +8,10 @@
 
 namespace fathom::cpu {
 
-// Whether the processor multiplies tiles of int8 and of BF16, and the operating system keeps the
-// tile registers of this process's threads. The first call asks the system for that.
+// Whether the processor multiplies tiles of int8 and of BF16 and converts to BF16 in AVX-512
+// registers, and the operating system keeps the tile registers of this process's threads. The first
+// call asks the system for that.
 bool has_amx();
-
-// Whether the processor multiplies pairs of BF16 numbers in AVX-512 registers (vdpbf16ps).
-bool has_avx512_bf16();
 
 inline constexpr int kNumTiles = 8;
 inline constexpr int kMostTileRows = 16;

@@ -77,6 +77,17 @@ HWY_INLINE const ColumnCode* block_codes(const std::uint8_t* codes, ColumnCode* 
 
 #endif
 
+// A token's results of one panel, without those of rows that only fill it up.
+HWY_INLINE void store_rows(const float* sums, Index count, float* out) {
+  if (count < kPanelRows) {
+    std::copy_n(sums, count, out);
+    return;
+  }
+  for (Index i = 0; i < kPanelRows; i += kWidth) {
+    hn::StoreU(hn::Load(D(), sums + i), D(), out + i);
+  }
+}
+
 // sums += kPanels panels times kTokens tokens from `token` on.
 template <bool kHasMinimum, Index kPanels, Index kTokens>
 // NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
@@ -199,7 +210,7 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
       const Index panel_row = row + p * kPanelRows;
       const Index count = std::min(kPanelRows, end_row - panel_row);
       for (Index t = 0; t < num_tokens; ++t) {
-        std::copy_n(sums[p][t], count, tokens[t].out + panel_row);
+        store_rows(sums[p][t], count, tokens[t].out + panel_row);
       }
     }
   }
@@ -240,7 +251,7 @@ void compute_in_tiles(const numeric::WeightView& weight,
     const Index row = first_row + p * kPanelRows;
     const Index count = std::min(kPanelRows, end_row - row);
     for (Index t = 0; t < num_tokens; ++t) {
-      std::copy_n(sums[p][t / kSetTokens][t % kSetTokens], count, tokens[t].out + row);
+      store_rows(sums[p][t / kSetTokens][t % kSetTokens], count, tokens[t].out + row);
     }
   }
 }

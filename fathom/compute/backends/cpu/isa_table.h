@@ -13,9 +13,7 @@ namespace fathom::cpu {
 struct Isa {
   std::string_view name;  // "cpu:avx3"
   std::int64_t target;    // Highway's bit; kernels without a version of their own use its
-  // Instructions that Highway does not know, beside the target's.
-  bool has_bf16_dots = false;  // vdpbf16ps
-  bool has_amx = false;        // tiles of int8 and of BF16
+  bool has_amx = false;   // beside the target's instructions: tiles of int8 and of BF16
 };
 
 // The function of a HWY_EXPORT table that was compiled for the instruction set.

@@ -11,9 +11,8 @@ namespace {
 
 // Every instruction set that Highway compiles for one of our machines, and what some processors
 // have beside one; best first.
-constexpr std::array<Isa, 11> kIsas = {{
-    {.name = "cpu:amx", .target = HWY_AVX3_DL, .has_bf16_dots = true, .has_amx = true},
-    {.name = "cpu:avx3_bf16", .target = HWY_AVX3_DL, .has_bf16_dots = true},
+constexpr std::array<Isa, 10> kIsas = {{
+    {.name = "cpu:amx", .target = HWY_AVX3_DL, .has_amx = true},
     {"cpu:avx3_dl", HWY_AVX3_DL},  // AVX-512 with VNNI
     {"cpu:avx3", HWY_AVX3},
     {"cpu:avx2", HWY_AVX2},
@@ -27,8 +26,7 @@ constexpr std::array<Isa, 11> kIsas = {{
 constexpr std::string_view kPrefix = "cpu:";
 
 bool is_available(const Isa& isa) {
-  return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0 &&
-         (!isa.has_bf16_dots || has_avx512_bf16()) && (!isa.has_amx || has_amx());
+  return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0 && (!isa.has_amx || has_amx());
 }
 
 }  // namespace

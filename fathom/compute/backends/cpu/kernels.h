@@ -10,7 +10,7 @@
 
 namespace fathom::cpu {
 
-// Instruction sets this machine has, best first: "amx", "avx3_bf16", "avx3_dl", "avx3", "avx2", ...
+// Instruction sets this machine has, best first: "amx", "avx3_dl", "avx3", "avx2", ...
 std::vector<std::string> available_isas();
 
 // Overwrites the entries of `table` that this backend has, for one of available_isas().
