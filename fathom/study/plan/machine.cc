@@ -160,10 +160,9 @@ std::string quoted(const std::string& text) {
   return quoted + "\"";
 }
 
-// A number with a point or an exponent, and back the same.
+// The shortest text that is read back as the same number.
 std::string number_text(double value) {
-  return value == std::floor(value) && value < 1e15 ? fmt::format("{:.0f}", value)
-                                                    : fmt::format("{:.9g}", value);
+  return fmt::format("{}", value);
 }
 
 }  // namespace
