@@ -35,22 +35,6 @@ struct InspectOptions {
   bool json = false;
 };
 
-struct Part {
-  const char* name;
-  Index WeightBytes::*bytes;
-};
-constexpr Part kParts[] = {
-    {"experts", &WeightBytes::experts},
-    {"shared_experts", &WeightBytes::shared},
-    {"mlp", &WeightBytes::mlp},
-    {"attention", &WeightBytes::attention},
-    {"router", &WeightBytes::router},
-    {"mixing", &WeightBytes::mixing},
-    {"embedding", &WeightBytes::embedding},
-    {"head", &WeightBytes::head},
-    {"mtp", &WeightBytes::mtp},
-};
-
 std::string format_name(const weights::StoredTensor& tensor,
                         const std::optional<weights::TensorName>& meaning) {
   if (const auto* type = std::get_if<formats::GgufType>(&tensor.dtype)) {
@@ -127,7 +111,7 @@ void add_sizes(Json& out, const config::ModelConfig& model, const config::BytesO
   }
   const WeightBytes bytes = config::weight_bytes(model, bytes_of);
   out["weights_bytes"] = bytes.total();
-  for (const Part& part : kParts) {
+  for (const config::WeightPart& part : config::kWeightParts) {
     if (bytes.*part.bytes > 0) {
       out["weights_bytes_by_part"][part.name] = bytes.*part.bytes;
     }

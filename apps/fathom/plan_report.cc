@@ -23,20 +23,6 @@ constexpr Index kNumberBytes = 4;  // of this program's cache
 constexpr double kGiga = 1e9;
 constexpr double kPercent = 100;
 
-struct Part {
-  const char* name;
-  Index WeightBytes::*bytes;
-};
-constexpr std::array<Part, 9> kParts = {{{"experts", &WeightBytes::experts},
-                                         {"shared_experts", &WeightBytes::shared},
-                                         {"mlp", &WeightBytes::mlp},
-                                         {"attention", &WeightBytes::attention},
-                                         {"router", &WeightBytes::router},
-                                         {"mixing", &WeightBytes::mixing},
-                                         {"embedding", &WeightBytes::embedding},
-                                         {"head", &WeightBytes::head},
-                                         {"mtp", &WeightBytes::mtp}}};
-
 Json json_of(const std::optional<Percentiles>& values) {
   if (!values) {
     return nullptr;
@@ -184,7 +170,7 @@ Section weights_section(const PlanAnswer& answer) {
               .columns = {text_column("part"), number_column("GB"), number_column("bytes")},
               .rows = {}};
   std::vector<plan::MemoryPart> drawn;
-  for (const Part& part : kParts) {
+  for (const config::WeightPart& part : config::kWeightParts) {
     if (const Index bytes = answer.plan.weights.*part.bytes; bytes > 0) {
       parts.rows.push_back({part.name, gigabytes(bytes), grouped(bytes)});
       drawn.push_back({part.name, static_cast<double>(bytes)});
@@ -324,7 +310,7 @@ Json plan_json(const PlanAnswer& answer) {
   out["storage"] = answer.storage;
   out["parameters"] = parameters_json(answer);
   out["weights_bytes"] = plan.weights.total();
-  for (const Part& part : kParts) {
+  for (const config::WeightPart& part : config::kWeightParts) {
     if (plan.weights.*part.bytes > 0) {
       out["weights_bytes_by_part"][part.name] = plan.weights.*part.bytes;
     }

@@ -4,6 +4,7 @@
 // the others. Formulas: architecture specification 4.4 and 5.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <span>
 
@@ -39,6 +40,22 @@ struct WeightBytes {
   Index mtp = 0;
   Index total() const;
 };
+// Its parts under the names that people and JSON see.
+struct WeightPart {
+  const char* name;
+  Index WeightBytes::*bytes;
+};
+inline constexpr std::array<WeightPart, 9> kWeightParts = {{
+    {"experts", &WeightBytes::experts},
+    {"shared_experts", &WeightBytes::shared},
+    {"mlp", &WeightBytes::mlp},
+    {"attention", &WeightBytes::attention},
+    {"router", &WeightBytes::router},
+    {"mixing", &WeightBytes::mixing},
+    {"embedding", &WeightBytes::embedding},
+    {"head", &WeightBytes::head},
+    {"mtp", &WeightBytes::mtp},
+}};
 // Bytes of one tensor of the table: as a plan stores it, or as a file really does.
 using BytesOf = std::function<Index(const WeightSpec&)>;
 WeightBytes weight_bytes(const ModelConfig& config, const BytesOf& bytes_of);

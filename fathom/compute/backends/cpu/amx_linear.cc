@@ -1,10 +1,10 @@
 // Matrix products on Intel's matrix unit (AMX-BF16) where activations are BF16 numbers, weights in
 // any format; other activations are linear.cc's.
 //
-// Weights become sums of BF16 numbers (bf16_parts-inl.h). Tokens are packed once
-// per product into groups of up to 16, the columns of a tile; a task is up to 64 rows of the weight
-// times one segment of up to 16 groups. It decodes a chunk of its rows into tiles of 16 rows times
-// 32 columns, multiplies it with every group, and keeps the sums between chunks in memory.
+// Weights become sums of BF16 numbers (bf16_parts-inl.h). Tokens are packed once per product into
+// groups of up to 16, the columns of a tile; a task is up to 32 rows of the weight times one
+// segment of up to 16 groups. It decodes a chunk of its rows into tiles of 16 rows times 32
+// columns, multiplies it with every group, and keeps the sums between chunks in memory.
 //
 // The order of sums (docs/numerics.md) is per row and token: neither the tiles nor the chunks show.
 #undef HWY_TARGET_INCLUDE
