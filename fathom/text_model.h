@@ -2,11 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "fathom/model/text/chat_format.h"
+#include "fathom/model/text/text_model.h"
 #include "fathom/model/text/tokenizer.h"
 
 namespace fathom {
@@ -23,14 +22,7 @@ std::shared_ptr<const text::Tokenizer> open_tokenizer(const std::string& name);
 std::unique_ptr<const text::ChatFormat> open_chat_format(const std::string& model,
                                                          const std::string& dialect);
 
-struct TextModel {
-  std::shared_ptr<const text::Tokenizer> tokenizer;
-  // Null where the model has no form of conversation that we know; `no_format` says why.
-  std::shared_ptr<const text::ChatFormat> format;
-  std::string no_format;
-  std::vector<text::TokenId> stop_ids;        // end a reply whenever they are sampled
-  std::optional<text::TokenId> raw_text_bos;  // goes in front of text that is no conversation
-};
+using text::TextModel;
 
 // Throws what open_tokenizer throws.
 TextModel open_text_model(const std::string& model, const std::string& dialect = "");

@@ -12,13 +12,17 @@ struct ErrorRow {
   int http_status;
 };
 
-constexpr std::array<ErrorRow, 7> kErrors = {{
+constexpr std::array<ErrorRow, 11> kErrors = {{
     {ErrorCode::InvalidArgument, "invalid argument", 2, 400},
     {ErrorCode::InvalidCheckpoint, "invalid checkpoint", 2, 500},
     {ErrorCode::Unsupported, "unsupported", 2, 400},
     {ErrorCode::OutOfMemory, "out of memory", 4, 503},
     {ErrorCode::Io, "input/output", 3, 500},
     {ErrorCode::Interrupted, "interrupted", 130, 503},
+    {ErrorCode::NotFound, "not found", 2, 404},
+    {ErrorCode::ContextTooLong, "context too long", 2, 400},
+    {ErrorCode::Overloaded, "overloaded", 1, 429},
+    {ErrorCode::Unavailable, "unavailable", 1, 503},
     {ErrorCode::Internal, "internal", 1, 500},
 }};
 

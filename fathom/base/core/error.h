@@ -21,6 +21,10 @@ enum class ErrorCode {
   OutOfMemory,        // host or device allocation failed
   Io,                 // the operating system refused a read or write
   Interrupted,        // the user asked to stop
+  NotFound,           // nothing of that name
+  ContextTooLong,     // the prompt does not fit into the model's context
+  Overloaded,         // as much is waiting as may wait: ask again later
+  Unavailable,        // not ready yet, or going down
   Internal,           // a bug in Fathom
 };
 

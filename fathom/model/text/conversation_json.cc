@@ -6,105 +6,13 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
+#include "fathom/model/text/json_field.h"
 
 namespace fathom::text {
 namespace {
 
 using Kind = JsonValue::Kind;
-
-std::string found(const JsonValue* value) {
-  if (value == nullptr) {
-    return "nothing";
-  }
-  switch (value->kind) {
-    case Kind::Null:
-      return "null";
-    case Kind::Boolean:
-      return value->boolean ? "true" : "false";
-    case Kind::Number:
-      return value->text.size() > 40 ? value->text.substr(0, 40) + "..." : value->text;
-    case Kind::String:
-      return formats::quote(value->text);
-    case Kind::Array:
-      return "a list";
-    case Kind::Object:
-      return "an object";
-  }
-  return "";
-}
-
-// A value and where it stands. Absent and null are the same, except in what errors show.
-class Field {
- public:
-  Field(const JsonValue* value, std::string path) : value_(value), path_(std::move(path)) {}
-
-  bool is_absent() const { return value_ == nullptr || value_->kind == Kind::Null; }
-  bool is(Kind kind) const { return value_ != nullptr && value_->kind == kind; }
-  const JsonValue& value() const { return *value_; }
-
-  [[noreturn]] void refuse(std::string_view expected) const {
-    fail(ErrorCode::InvalidArgument, path_, ": expected ", expected, ", found ", found(value_));
-  }
-
-  Field member(const std::string& key) const {
-    return {value_ == nullptr ? nullptr : value_->find(key),
-            path_.empty() ? key : path_ + "." + key};
-  }
-
-  Index size() const { return to_index(value_->items.size()); }
-  Field item(Index i) const {
-    return {&value_->items[to_size(i)], path_ + "[" + std::to_string(i) + "]"};
-  }
-
-  void require(Kind kind, std::string_view expected) const {
-    if (!is(kind)) {
-      refuse(expected);
-    }
-  }
-
-  // False for an absent list.
-  bool has_items() const {
-    if (is_absent()) {
-      return false;
-    }
-    require(Kind::Array, "a list");
-    return !value_->items.empty();
-  }
-
-  std::string text_or(std::string_view absent) const {
-    if (is_absent()) {
-      return std::string(absent);
-    }
-    require(Kind::String, "a string");
-    return value_->text;
-  }
-
-  std::string text() const {
-    require(Kind::String, "a string");
-    return value_->text;
-  }
-
-  bool boolean_or(bool absent) const {
-    if (is_absent()) {
-      return absent;
-    }
-    require(Kind::Boolean, "true or false");
-    return value_->boolean;
-  }
-
-  // An object that may be absent; its members are absent then.
-  Field object() const {
-    if (!is_absent()) {
-      require(Kind::Object, "an object");
-      return *this;
-    }
-    return {nullptr, path_};
-  }
-
- private:
-  const JsonValue* value_;
-  std::string path_;
-};
+using Field = JsonField;
 
 // Whose rules hold where both forms use the same name.
 enum class Form { Encoder, Request };
@@ -334,14 +242,11 @@ void read_request_options(const Field& root, ConversationFile& file) {
 ConversationFile read_conversation(const JsonValue& root) {
   ConversationFile file;
   if (root.kind == Kind::Array) {
-    file.conversation.messages = read_messages({&root, "messages"}, Form::Encoder);
+    file.conversation.messages = read_messages(Field(&root, "messages"), Form::Encoder);
     return file;
   }
-  const Field field(&root, "");
-  if (root.kind != Kind::Object) {
-    fail(ErrorCode::InvalidArgument, "conversation: expected an object or a list, found ",
-         found(&root));
-  }
+  Field(&root, "conversation").require(Kind::Object, "an object or a list");
+  const Field field(&root);
   const Form form = root.find("model") != nullptr ? Form::Request : Form::Encoder;
   file.conversation.messages = read_messages(field.member("messages"), form);
   file.conversation.tools = read_tools(field.member("tools"));

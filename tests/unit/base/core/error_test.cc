@@ -17,6 +17,10 @@ constexpr ErrorCode kCodes[] = {ErrorCode::InvalidArgument,
                                 ErrorCode::OutOfMemory,
                                 ErrorCode::Io,
                                 ErrorCode::Interrupted,
+                                ErrorCode::NotFound,
+                                ErrorCode::ContextTooLong,
+                                ErrorCode::Overloaded,
+                                ErrorCode::Unavailable,
                                 ErrorCode::Internal};
 
 TEST(Error, EveryCodeHasANameOfItsOwnAndANonZeroExitCode) {

@@ -1,0 +1,101 @@
+#include "fathom/serve/wire/errors.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+namespace fathom::wire {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What the vendors call each kind of error.
+struct ErrorNames {
+  std::string_view openai_type;
+  std::string_view openai_code;  // empty: null
+  std::string_view anthropic_type;
+};
+
+ErrorNames names_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::InvalidArgument:
+      return {"invalid_request_error", "invalid_value", "invalid_request_error"};
+    case ErrorCode::Unsupported:
+      return {"invalid_request_error", "unsupported_value", "invalid_request_error"};
+    case ErrorCode::ContextTooLong:
+      return {"invalid_request_error", "context_length_exceeded", "invalid_request_error"};
+    case ErrorCode::NotFound:
+      return {"invalid_request_error", "model_not_found", "not_found_error"};
+    case ErrorCode::Overloaded:
+      return {"rate_limit_error", "rate_limit_exceeded", "rate_limit_error"};
+    case ErrorCode::Unavailable:
+    case ErrorCode::Interrupted:
+      return {"server_error", "service_unavailable", "overloaded_error"};
+    case ErrorCode::OutOfMemory:
+      return {"server_error", "insufficient_system_resource", "overloaded_error"};
+    case ErrorCode::InvalidCheckpoint:
+    case ErrorCode::Io:
+    case ErrorCode::Internal:
+      return {"server_error", "", "api_error"};
+  }
+  return {"server_error", "", "api_error"};
+}
+
+// Messages may quote what a client sent: bytes that are no UTF-8 become U+FFFD.
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+http::Response response(const Error& error, std::string body) {
+  http::Response result{.status = http_status(error.code()), .body = std::move(body)};
+  if (error.code() == ErrorCode::Overloaded || error.code() == ErrorCode::Unavailable) {
+    result.headers.push_back({"Retry-After", "1"});
+  }
+  return result;
+}
+
+}  // namespace
+
+std::string_view field_of(std::string_view message) {
+  const std::size_t end = message.find(": ");
+  if (end == std::string_view::npos || end == 0) {
+    return {};
+  }
+  const std::string_view field = message.substr(0, end);
+  const bool is_path = std::all_of(field.begin(), field.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '[' || c == ']';
+  });
+  return is_path ? field : std::string_view{};
+}
+
+std::string openai_error_json(ErrorCode code, std::string_view message) {
+  const ErrorNames names = names_of(code);
+  const std::string_view field = field_of(message);
+  return dump({{"error",
+                {{"message", message},
+                 {"type", names.openai_type},
+                 {"param", field.empty() ? Json() : Json(field)},
+                 {"code", names.openai_code.empty() ? Json() : Json(names.openai_code)}}}});
+}
+
+std::string anthropic_error_json(ErrorCode code,
+                                 std::string_view message,
+                                 std::string_view request_id) {
+  Json json = {{"type", "error"},
+               {"error", {{"type", names_of(code).anthropic_type}, {"message", message}}}};
+  if (!request_id.empty()) {
+    json["request_id"] = request_id;
+  }
+  return dump(json);
+}
+
+http::Response openai_error(const Error& error) {
+  return response(error, openai_error_json(error.code(), error.what()));
+}
+
+http::Response anthropic_error(const Error& error, std::string_view request_id) {
+  return response(error, anthropic_error_json(error.code(), error.what(), request_id));
+}
+
+}  // namespace fathom::wire

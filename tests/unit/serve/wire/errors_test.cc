@@ -1,0 +1,43 @@
+#include "fathom/serve/wire/errors.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace fathom::wire {
+namespace {
+
+TEST(Errors, TheFieldIsWhatAMessageBeginsWith) {
+  EXPECT_EQ(field_of("messages[3].role: expected a string"), "messages[3].role");
+  EXPECT_EQ(field_of("prompt: 9 tokens"), "prompt");
+  EXPECT_EQ(field_of("request body: expected a JSON object"), "");
+  EXPECT_EQ(field_of("no field here"), "");
+  EXPECT_EQ(field_of(": x"), "");
+}
+
+TEST(Errors, OpenAiBodiesNameTypeFieldAndCode) {
+  const http::Response response =
+      openai_error(Error(ErrorCode::ContextTooLong, "messages: 9 tokens, expected at most 8"));
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(nlohmann::json::parse(response.body),
+            nlohmann::json::parse(R"({"error": {"message": "messages: 9 tokens, expected at most 8",
+              "type": "invalid_request_error", "param": "messages",
+              "code": "context_length_exceeded"}})"));
+}
+
+TEST(Errors, WhoShouldAskAgainIsToldWhen) {
+  for (const ErrorCode code : {ErrorCode::Overloaded, ErrorCode::Unavailable}) {
+    const http::Response response = anthropic_error(Error(code, "full"), "req_1");
+    ASSERT_EQ(response.headers.size(), 1U);
+    EXPECT_EQ(response.headers[0].name, "Retry-After");
+  }
+  EXPECT_EQ(anthropic_error(Error(ErrorCode::Overloaded, "full"), "req_1").body,
+            R"({"type":"error","error":{"type":"rate_limit_error","message":"full"},)"
+            R"("request_id":"req_1"})");
+}
+
+TEST(Errors, BytesThatAreNoTextDoNotBreakTheBody) {
+  EXPECT_NO_THROW(nlohmann::json::parse(openai_error_json(ErrorCode::InvalidArgument, "a\xff")));
+}
+
+}  // namespace
+}  // namespace fathom::wire
