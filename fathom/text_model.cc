@@ -123,18 +123,6 @@ std::optional<FoundTemplate> find_in_folder(const std::filesystem::path& path) {
       .source = file.string()};
 }
 
-// Ids of the control tokens that a tokenizer has of a list of texts.
-void add_control_ids(const text::Tokenizer& tokenizer,
-                     const std::vector<std::string>& texts,
-                     std::vector<text::TokenId>& ids) {
-  for (const std::string& text : texts) {
-    const std::optional<text::TokenId> id = tokenizer.control_id(text);
-    if (id && std::find(ids.begin(), ids.end(), *id) == ids.end()) {
-      ids.push_back(*id);
-    }
-  }
-}
-
 // Where a checkpoint says how it wants to be talked to: beside a .safetensors file, in the first
 // part of a split GGUF.
 std::filesystem::path home_of_format(const std::filesystem::path& checkpoint) {
@@ -188,29 +176,19 @@ std::unique_ptr<const ChatFormat> open_chat_format(const std::string& model,
 }
 
 TextModel open_text_model(const std::string& model, const std::string& dialect) {
-  TextModel result;
-  result.tokenizer = open_tokenizer(model);
-  const text::Tokenizer& tokenizer = *result.tokenizer;
+  const std::shared_ptr<const text::Tokenizer> tokenizer = open_tokenizer(model);
+  std::shared_ptr<const ChatFormat> format;
+  std::string no_format;
   try {
-    result.format = open_chat_format(model, dialect);
+    format = open_chat_format(model, dialect);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::Unsupported) {
       throw;
     }
-    result.no_format = error.what();
+    no_format = error.what();
   }
-  if (tokenizer.eos_id()) {
-    result.stop_ids.push_back(*tokenizer.eos_id());
-  }
-  if (tokenizer.adds_bos()) {
-    result.raw_text_bos = tokenizer.bos_id();
-  }
-  if (result.format != nullptr) {
-    add_control_ids(tokenizer, result.format->stop_texts(), result.stop_ids);
-    if (!result.format->raw_text_bos().empty()) {
-      result.raw_text_bos = tokenizer.control_id(result.format->raw_text_bos());
-    }
-  }
+  TextModel result = text::make_text_model(tokenizer, std::move(format));
+  result.no_format = std::move(no_format);
   return result;
 }
 

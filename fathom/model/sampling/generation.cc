@@ -9,6 +9,10 @@ namespace {
 
 constexpr Index kBits = 32;
 
+void set_bit(std::vector<std::uint32_t>& mask, TokenId id) {
+  mask[to_size(Index{id} / kBits)] |= 1U << (id % kBits);
+}
+
 void clear_bit(std::vector<std::uint32_t>& mask, TokenId id) {
   mask[to_size(Index{id} / kBits)] &= ~(1U << (id % kBits));
 }
@@ -23,8 +27,8 @@ Generation::Generation(GenerationOptions options, Index vocab_size, std::span<co
          ", expected at least 1");
   }
   history_.add_prompt(prompt);
-  if (options_.constraint != nullptr && !options_.constraint_begins_after) {
-    constraint_.emplace(options_.constraint);
+  if (!options_.constraint_begins_after) {
+    begin_constraint();
   }
   if (!options_.banned_ids.empty()) {
     unbanned_.assign(to_size(ceil_div(vocab_size, kBits)), ~0U);
@@ -34,16 +38,37 @@ Generation::Generation(GenerationOptions options, Index vocab_size, std::span<co
   }
 }
 
+void Generation::begin_constraint() {
+  has_begun_ = true;
+  if (options_.constraint != nullptr && !is_forcing()) {
+    constraint_.emplace(options_.constraint);
+  }
+}
+
+std::span<const std::uint32_t> Generation::only(TokenId id) {
+  mask_.assign(to_size(ceil_div(vocab_size_, kBits)), 0U);
+  set_bit(mask_, id);
+  return mask_;
+}
+
 // Empty: all of them.
 std::span<const std::uint32_t> Generation::allowed_tokens() {
+  if (is_forcing()) {
+    return only(options_.forced_ids[to_size(num_forced_)]);
+  }
   if (!constraint_) {
     return unbanned_;
+  }
+  if (is_off_constraint_) {
+    return only(options_.bypass_ids[to_size(num_bypassed_)]);
   }
   // The model may have more logits than the tokenizer has ids: those are not allowed.
   const Index words = options_.constraint->vocabulary().mask_words();
   mask_.assign(to_size(std::max(words, ceil_div(vocab_size_, kBits))), 0U);
   const Index count = constraint_->fill_mask(std::span(mask_).first(to_size(words)));
-  if (count == 0) {
+  if (may_bypass()) {
+    set_bit(mask_, options_.bypass_ids[to_size(num_bypassed_)]);
+  } else if (count == 0) {
     constraint_.reset();
     is_constraint_released_ = true;
     return unbanned_;
@@ -62,6 +87,7 @@ const Picked& Generation::next(std::span<const float> logits) {
   if (!id) {
     // Logit biases of minus infinity left nothing that the constraint allows.
     constraint_.reset();
+    options_.forced_ids.clear();
     is_constraint_released_ = options_.constraint != nullptr;
     input.allowed_tokens = unbanned_;
     id = sampler_.sample(input, options_.sampling);
@@ -84,14 +110,32 @@ void Generation::accept(TokenId id) {
     finish_ = FinishReason::Stop;
     return;
   }
-  if (constraint_) {
-    constraint_->accept(id);
-  } else if (options_.constraint != nullptr && id == options_.constraint_begins_after &&
-             !is_constraint_released_) {
-    constraint_.emplace(options_.constraint);
+  if (is_forcing()) {
+    ++num_forced_;
+    begin_constraint();
+  } else if (constraint_) {
+    accept_constrained(id);
+  } else if (!has_begun_ && id == options_.constraint_begins_after) {
+    begin_constraint();
   }
   if (num_tokens_ == options_.max_tokens) {
     finish_ = FinishReason::Length;
+  }
+}
+
+void Generation::accept_constrained(TokenId id) {
+  if (may_bypass()) {
+    if (id != options_.bypass_ids[to_size(num_bypassed_)]) {
+      num_bypassed_ = to_index(options_.bypass_ids.size());
+    } else if (++num_bypassed_ == to_index(options_.bypass_ids.size())) {
+      constraint_.reset();
+      return;
+    }
+  }
+  if (!constraint_->accept(id)) {
+    is_off_constraint_ = true;
+  } else if (options_.is_constraint_prefix && constraint_->is_complete()) {
+    constraint_.reset();
   }
 }
 

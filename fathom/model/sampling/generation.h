@@ -20,8 +20,15 @@ struct GenerationOptions {
   std::vector<TokenId> stop_ids;    // end the reply
   std::vector<TokenId> banned_ids;  // never chosen
   ConstraintPtr constraint;         // null: none
-  std::optional<TokenId>
-      constraint_begins_after;  // this token: the end of reasoning; none: at once
+  // The constraint's turn comes after this token, the end of reasoning; none: at once.
+  std::optional<TokenId> constraint_begins_after;
+  // Chosen one after another when the constraint's turn comes, before it.
+  std::vector<TokenId> forced_ids;
+  // The constraint holds for the beginning only: where its text may end, the rest is free.
+  bool is_constraint_prefix = false;
+  // A way around the constraint, at its beginning: once all of these were chosen in order, the rest
+  // is free. A reply that has to be JSON may so be a call of a tool instead.
+  std::vector<TokenId> bypass_ids;
   Index choice_idx = 0;
 };
 
@@ -50,13 +57,27 @@ class Generation {
 
  private:
   std::span<const std::uint32_t> allowed_tokens();
+  std::span<const std::uint32_t> only(TokenId id);
   void accept(TokenId id);
+  // When the constraint's turn comes.
+  void begin_constraint();
+  void accept_constrained(TokenId id);
+  bool is_forcing() const {
+    return has_begun_ && num_forced_ < to_index(options_.forced_ids.size());
+  }
+  bool may_bypass() const {
+    return constraint_ && num_bypassed_ < to_index(options_.bypass_ids.size());
+  }
 
   GenerationOptions options_;
   Index vocab_size_;
   Sampler sampler_;
   TokenHistory history_;
+  bool has_begun_ = false;
+  Index num_forced_ = 0;
   std::optional<ConstraintState> constraint_;
+  bool is_off_constraint_ = false;  // on the way around it
+  Index num_bypassed_ = 0;          // tokens of that way, so far; all of them: it is closed
   bool is_constraint_released_ = false;
   std::vector<std::uint32_t> mask_;      // [ceil(V / 32)]
   std::vector<std::uint32_t> unbanned_;  // the same: all but banned_ids

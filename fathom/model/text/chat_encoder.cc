@@ -403,6 +403,19 @@ std::span<const std::string_view> v4_stop_texts() {
   return kStopTexts;
 }
 
+Prompt v4_call_opening(std::string_view tool, const Dialect& dialect) {
+  std::string opening(kBlockGap);
+  opening.append(kTag).append(dialect.calls_tag).append(">\n");
+  opening.append(kTag).append(dialect.invoke_tag).append(" name=\"");
+  Prompt prompt;
+  append(prompt, opening, true);
+  if (!tool.empty()) {
+    append(prompt, tool, false);
+    append(prompt, "\">\n", true);
+  }
+  return prompt;
+}
+
 Prompt encode_v4(const Conversation& conversation,
                  const RenderOptions& options,
                  const Dialect& dialect) {

@@ -14,6 +14,10 @@ Prompt encode_v4(const Conversation& conversation,
                  const RenderOptions& options,
                  const Dialect& dialect);
 
+// The opening of a block of calls up to the name of a tool, or with the name and up to its first
+// parameter.
+Prompt v4_call_opening(std::string_view tool, const Dialect& dialect);
+
 // The control texts that V4 prompts are made of.
 extern const std::string_view kV4BeginOfText;
 extern const std::string_view kV4EndOfText;

@@ -24,6 +24,9 @@ class V4Format final : public ChatFormat {
   }
   const std::vector<std::string>& stop_texts() const override { return stop_texts_; }
   ReplyStyle reply_style() const override { return ReplyStyle::Dsml; }
+  Prompt call_opening(std::string_view tool) const override {
+    return v4_call_opening(tool, dialect_);
+  }
   std::string_view raw_text_bos() const override { return kV4BeginOfText; }
 
  private:
@@ -51,6 +54,7 @@ class TemplateFormat final : public ChatFormat {
   }
   const std::vector<std::string>& stop_texts() const override { return stop_texts_; }
   ReplyStyle reply_style() const override { return ReplyStyle::Plain; }
+  Prompt call_opening(std::string_view /*tool*/) const override { return {}; }
   std::string_view raw_text_bos() const override { return ""; }
 
  private:

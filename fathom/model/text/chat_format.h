@@ -30,6 +30,9 @@ class ChatFormat {
   // not have all of them.
   virtual const std::vector<std::string>& stop_texts() const = 0;
   virtual ReplyStyle reply_style() const = 0;
+  // What a prompt ends with so that the reply begins inside a call: of the tool of that name, or of
+  // one whose name is what comes next when it is empty. Empty where replies have no calls (P12).
+  virtual Prompt call_opening(std::string_view tool) const = 0;
   // The control text that goes in front of text that is no conversation; empty: as the tokenizer
   // says.
   virtual std::string_view raw_text_bos() const = 0;

@@ -165,7 +165,7 @@ void ReplyParser::push(Symbol symbol) {
 }
 
 bool ReplyParser::is_leading_newline(Symbol symbol) const {
-  return symbol == '\n' && !has_text_ && held_.is_empty();
+  return symbol == '\n' && !has_text_ && held_.is_empty() && syntax_->drops_leading_newlines();
 }
 
 const MarkerSet& ReplyParser::markers() const {

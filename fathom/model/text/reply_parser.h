@@ -62,6 +62,7 @@ class ReplyParser {
   void push_control(std::string_view token);
   // Whether all that follows would be dropped, so that sampling may stop.
   bool is_done() const { return state_ == State::Done || is_ended_by_token_; }
+  bool is_reasoning() const { return state_ == State::Reasoning; }
   // Ends the reply; nothing may be pushed after it. Its events are there to be taken.
   const Reply& finish(ReplyEnd end);
 

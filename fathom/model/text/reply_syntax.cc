@@ -13,7 +13,10 @@ constexpr std::string_view kWrappers[] = {"tool_calls", "function_calls", " call
 }  // namespace
 
 ReplySyntax::ReplySyntax(const ReplyRules& rules)
-    : input_(rules.input), think_tags_(rules.think_tags), finds_json_(rules.finds_json) {
+    : input_(rules.input),
+      think_tags_(rules.think_tags),
+      finds_json_(rules.finds_json),
+      drops_leading_newlines_(rules.drops_leading_newlines) {
   Markers stops;
   for (std::size_t i = 0; i < rules.stop_strings.size(); ++i) {
     if (rules.stop_strings[i].empty()) {

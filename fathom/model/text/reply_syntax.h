@@ -33,6 +33,8 @@ struct ReplyRules {
   std::vector<std::string> stop_strings = {};
   // Only the JSON of the content is content (P13). Not for replies constrained by a grammar.
   bool finds_json = false;
+  // Newlines that reasoning and content begin with are dropped (P9). Not for text that goes on.
+  bool drops_leading_newlines = true;
 };
 
 // How a block of calls spells ｜DSML｜ (P7); the same in all of the block.
@@ -79,6 +81,7 @@ class ReplySyntax {
   ThinkTags think_tags() const { return think_tags_; }
   bool has_tools() const { return tools_.has_value(); }
   bool finds_json() const { return finds_json_; }
+  bool drops_leading_newlines() const { return drops_leading_newlines_; }
   const ToolSchema* find_tool(std::string_view name) const;
 
   // Ids of matches are indices of stop strings in stops(), else what meaning() takes.
@@ -115,6 +118,7 @@ class ReplySyntax {
   ReplyInput input_;
   ThinkTags think_tags_;
   bool finds_json_;
+  bool drops_leading_newlines_;
   std::optional<ToolSet> tools_;
   std::vector<MarkerMeaning> meanings_;
   MarkerSet stops_;

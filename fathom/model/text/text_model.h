@@ -20,4 +20,8 @@ struct TextModel {
   std::optional<TokenId> raw_text_bos;  // goes in front of text that is no conversation
 };
 
+// What follows from the two; the format may be null.
+TextModel make_text_model(std::shared_ptr<const Tokenizer> tokenizer,
+                          std::shared_ptr<const ChatFormat> format);
+
 }  // namespace fathom::text

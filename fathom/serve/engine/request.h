@@ -22,7 +22,7 @@ struct ChatPrompt {
 
 // Text that is no conversation. With a suffix, the reply is what stands between the two.
 struct TextPrompt {
-  std::string text;     // UTF-8; control tokens it spells are plain text
+  std::string text;     // UTF-8; control tokens that it spells are control tokens
   bool add_bos = true;  // the model's, unless the text begins with it
   std::optional<std::string> suffix = {};
 };

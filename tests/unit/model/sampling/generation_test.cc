@@ -101,6 +101,56 @@ TEST(Generation, ADeadEndReleasesTheConstraintAndSaysSo) {
   EXPECT_TRUE(generation.is_constraint_released());
 }
 
+TEST(Generation, ForcedTokensComeBeforeTheConstraint) {
+  GenerationOptions options = greedy(10);
+  options.constraint = compile_regex("ca", vocabulary());
+  options.constraint_begins_after = kEndOfThink;
+  options.forced_ids = {2, 4};
+  Generation generation(options, kVocab, {});
+  EXPECT_EQ(run(generation, {1, kEndOfThink, 1, 1, 1, 1, 1}),
+            (std::vector<TokenId>{1, kEndOfThink, 2, 4, 3, 1, kStop}));
+  EXPECT_FALSE(generation.is_constraint_released());
+}
+
+TEST(Generation, ForcedTokensNeedNoConstraint) {
+  GenerationOptions options = greedy(4);
+  options.forced_ids = {2, 4};
+  Generation generation(options, kVocab, {});
+  EXPECT_EQ(run(generation, {1, 1, 1, 1}), (std::vector<TokenId>{2, 4, 1, 1}));
+}
+
+TEST(Generation, AConstraintOfTheBeginningLeavesTheRestFree) {
+  GenerationOptions options = greedy(4);
+  options.constraint = compile_regex("(ab|c)c", vocabulary());
+  options.is_constraint_prefix = true;
+  Generation generation(options, kVocab, {});
+  EXPECT_EQ(run(generation, {2, 1, 1, 2}), (std::vector<TokenId>{4, 3, 1, 2}));
+  EXPECT_FALSE(generation.is_constraint_released());
+}
+
+TEST(Generation, TheWayAroundAConstraintIsOpenAtItsBeginningOnly) {
+  GenerationOptions options = greedy(6);
+  options.constraint = compile_regex("ca", vocabulary());
+  options.bypass_ids = {2, 5};
+  // All of the way: free from there on.
+  Generation around(options, kVocab, {});
+  EXPECT_EQ(run(around, {2, 1, 2, 2, 4, kStop}), (std::vector<TokenId>{2, 5, 2, 2, 4, kStop}));
+  EXPECT_FALSE(around.is_constraint_released());
+  // Not taken: closed.
+  Generation through(options, kVocab, {});
+  EXPECT_EQ(run(through, {3, 2, 5}), (std::vector<TokenId>{3, 1, kStop}));
+}
+
+TEST(Generation, TheWayAroundMayBeginAsTheConstraintDoes) {
+  GenerationOptions options = greedy(6);
+  options.constraint = compile_regex("ca", vocabulary());
+  options.bypass_ids = {3, 5};
+  Generation through(options, kVocab, {});
+  EXPECT_EQ(run(through, {3, 1, 2}), (std::vector<TokenId>{3, 1, kStop}));
+  Generation around(options, kVocab, {});
+  EXPECT_EQ(run(around, {3, 5, 2, kStop}), (std::vector<TokenId>{3, 5, 2, kStop}));
+}
+
 TEST(Generation, LogitsBeyondTheVocabularyOfAConstraintAreNotAllowed) {
   GenerationOptions options = greedy(1);
   options.constraint = compile_regex("a", vocabulary());
