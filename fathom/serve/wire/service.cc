@@ -7,11 +7,25 @@
 namespace fathom::wire {
 
 Service::Service(std::vector<ServedModel> models, const ServiceOptions& options)
-    : models_(std::move(models)), options_(options) {
-  FATHOM_CHECK(!models_.empty());
+    : Service(options) {
+  publish(std::move(models));
+}
+
+void Service::publish(std::vector<ServedModel> models) {
+  FATHOM_CHECK(!models.empty() && !is_ready());
+  models_ = std::move(models);
+  is_ready_.store(true, std::memory_order_release);
+}
+
+const std::vector<ServedModel>& Service::models() const {
+  static const std::vector<ServedModel> kNone;
+  return is_ready() ? models_ : kNone;
 }
 
 const ServedModel& Service::model(std::string_view name) const {
+  if (!is_ready()) {
+    fail(ErrorCode::Unavailable, "the model is being loaded: ask again in a moment");
+  }
   const auto found = std::find_if(models_.begin(), models_.end(),
                                   [&](const ServedModel& model) { return model.name == name; });
   if (found != models_.end()) {

@@ -1,7 +1,7 @@
 // What all wire formats serve from: the models by name, and what is remembered between requests.
 #pragma once
 
-#include <chrono>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,16 +29,23 @@ struct ServiceOptions {
 
 class Service {
  public:
-  // At least one model; the first answers names that are not served.
+  explicit Service(const ServiceOptions& options) : options_(options) {}
   Service(std::vector<ServedModel> models, const ServiceOptions& options);
 
-  const std::vector<ServedModel>& models() const { return models_; }
+  // Once, when the models are loaded: at least one; the first answers names that are not served.
+  void publish(std::vector<ServedModel> models);
+  bool is_ready() const { return is_ready_.load(std::memory_order_acquire); }
+
+  // None before they are published.
+  const std::vector<ServedModel>& models() const;
   const ServiceOptions& options() const { return options_; }
-  // Throws NotFound for a name that is refused. An empty name is the first model.
+  // An empty name is the first model. Throws NotFound for a name that is refused, Unavailable
+  // before the models are published.
   const ServedModel& model(std::string_view name) const;
 
  private:
   std::vector<ServedModel> models_;
+  std::atomic<bool> is_ready_ = false;
   ServiceOptions options_;
 };
 

@@ -17,6 +17,12 @@ TEST(Service, AnUnknownModelIsTheFirstUnlessNamesAreStrict) {
   EXPECT_EQ(lenient.model("").name, "a");
   const Service strict(models, {.strict_models = true});
   EXPECT_EQ(strict.model("").name, "a");
+  Service loading({});
+  EXPECT_TRUE(loading.models().empty());
+  EXPECT_TRUE(
+      fails_with(ErrorCode::Unavailable, "loaded", [&] { static_cast<void>(loading.model("a")); }));
+  loading.publish(models);
+  EXPECT_EQ(loading.model("a").name, "a");
   EXPECT_TRUE(fails_with(ErrorCode::NotFound,
                          "model: ", [&] { static_cast<void>(strict.model("gpt-5")); }));
 }
