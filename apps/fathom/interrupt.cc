@@ -22,6 +22,7 @@ InterruptWatch::InterruptWatch() {
   sigemptyset(&mask);
   sigaddset(&mask, SIGINT);
   sigaddset(&mask, SIGTERM);
+  sigaddset(&mask, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &mask, nullptr);
   signals_ = signalfd(-1, &mask, SFD_CLOEXEC);
   stop_ = eventfd(0, EFD_CLOEXEC);
@@ -50,6 +51,11 @@ void InterruptWatch::set_farewell(std::function<void()> farewell) {
   farewell_ = std::move(farewell);
 }
 
+void InterruptWatch::set_on_hangup(std::function<void()> action) {
+  const std::lock_guard lock(mutex_);
+  on_hangup_ = std::move(action);
+}
+
 void InterruptWatch::watch() {
   std::array<pollfd, 2> sources = {{{.fd = signals_, .events = POLLIN, .revents = 0},
                                     {.fd = stop_, .events = POLLIN, .revents = 0}}};
@@ -65,7 +71,12 @@ void InterruptWatch::watch() {
       continue;
     }
     const std::lock_guard lock(mutex_);
+    if (info.ssi_signo == SIGHUP && on_hangup_) {
+      on_hangup_();
+      continue;
+    }
     is_interrupted_ = true;
+    is_interrupted_.notify_all();
     const bool is_flag_enough = answer_ == Answer::FlagBoth ||
                                 (answer_ == Answer::FlagInterrupt && info.ssi_signo == SIGINT);
     if (!is_flag_enough) {

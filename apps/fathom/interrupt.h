@@ -1,5 +1,5 @@
-// SIGINT and SIGTERM, handled by a thread of their own: the program ends with exit code 130 and
-// leaves no unfinished file behind, however long a step takes.
+// SIGINT, SIGTERM and SIGHUP, handled by a thread of their own: the program ends with exit code 130
+// and leaves no unfinished file behind, however long a step takes.
 #pragma once
 
 #include <atomic>
@@ -26,8 +26,12 @@ class InterruptWatch {
   };
   void set_answer(Answer answer);
   bool is_interrupted() const { return is_interrupted_; }
+  // Returns when it is: for a server, whose threads do the work.
+  void wait() const { is_interrupted_.wait(false); }
   // The interrupt was dealt with; the next one counts again.
   void clear() { is_interrupted_ = false; }
+  // Called, from the watching thread, for SIGHUP, which then ends nothing: to read settings again.
+  void set_on_hangup(std::function<void()> action);
   // Called, from the watching thread, before a signal ends the process: to restore a terminal.
   void set_farewell(std::function<void()> farewell);
 
@@ -49,6 +53,7 @@ class InterruptWatch {
   std::mutex mutex_;
   Answer answer_ = Answer::EndProcess;
   std::function<void()> farewell_;
+  std::function<void()> on_hangup_;
   std::filesystem::path unfinished_;
   std::thread thread_;
 };
