@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "fathom/fathom.h"
-#include "fathom/model/sampling/generation.h"
 #include "fathom/model/text/reply_parser.h"
+#include "fathom/serve/engine/prepared_request.h"
 #include "fathom/text_model.h"
 
 namespace fathom {
@@ -21,8 +21,7 @@ struct ReplyOptions {
   sampling::SamplingOptions sampling;
   std::int64_t max_tokens = 0;    // of the reply; 0: as many as the context holds
   std::vector<std::string> stop;  // strings that end the reply; not matched in reasoning
-  // Holds for the content, not for reasoning; null: none.
-  sampling::ConstraintPtr constraint;
+  engine::ContentRule content;
 };
 
 // What a caller is told, and asked, while a reply is computed.
@@ -61,7 +60,7 @@ class TextSession {
   TextSession(std::shared_ptr<Model> model, TextModel text_model);
 
   const Model& model() const { return *model_; }
-  const TextModel& text_model() const { return text_; }
+  const TextModel& text_model() const { return text_.model(); }
 
   // The model's reply to a conversation. Throws Unsupported when the model has no form of
   // conversation that we know; InvalidArgument for a conversation that the form refuses, for a
@@ -76,31 +75,23 @@ class TextSession {
                      const ReplyOptions& options,
                      const ReplyHooks& hooks = {});
 
-  // What a constraint needs to know of the vocabulary; made when first asked for.
-  sampling::ConstraintVocabularyPtr constraint_vocabulary();
+  // Compiles a rule, so that what is wrong with it is known before there is a prompt; a reply that
+  // asks for it does not compile it again. Throws what compiling throws.
+  void check(const engine::ContentRule& rule) const { static_cast<void>(text_.constraint(rule)); }
 
   std::int64_t num_tokens() const { return session_.num_tokens(); }
   std::int64_t cache_bytes() const { return session_.cache_bytes(); }
 
  private:
-  struct Prompt {
-    std::vector<text::TokenId> ids;
-    text::ReplyStart start = text::ReplyStart::Content;
-    bool is_dsml = false;  // the reply has reasoning and DSML calls
-    std::vector<text::Tool> tools = {};
-  };
-  ChatReply run(const Prompt& prompt, const ReplyOptions& options, const ReplyHooks& hooks);
+  engine::PreparedRequest prepare(engine::Prompt prompt, const ReplyOptions& options) const;
+  ChatReply run(engine::Prompt prompt, const ReplyOptions& options, const ReplyHooks& hooks);
   // Brings the session to the prompt; the logits of the token after it. Nothing when stopped.
   std::optional<std::vector<float>> compute(const std::vector<text::TokenId>& prompt,
                                             const ReplyHooks& hooks,
                                             ReplyStats& stats);
-  sampling::GenerationOptions generation_options(const Prompt& prompt,
-                                                 const ReplyOptions& options) const;
-
   std::shared_ptr<Model> model_;
-  TextModel text_;
+  engine::TextServices text_;
   Session session_;
-  sampling::ConstraintVocabularyPtr vocabulary_;
 };
 
 }  // namespace fathom

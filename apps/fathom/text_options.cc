@@ -106,11 +106,12 @@ TextSession open_session(const TextOptions& options) {
   return {Model::open(options.run.model, options.run.model_options()), std::move(text_model)};
 }
 
-ReplyOptions reply_options(const TextOptions& options, TextSession& session) {
+ReplyOptions reply_options(const TextOptions& options, const TextSession& session) {
+  using Kind = engine::ContentRule::Kind;
   ReplyOptions result = {.sampling = options.sampling,
                          .max_tokens = options.max_tokens,
                          .stop = options.stop,
-                         .constraint = nullptr};
+                         .content = {}};
   if (!options.has_seed) {
     result.sampling.seed = std::random_device()();
   }
@@ -118,14 +119,13 @@ ReplyOptions reply_options(const TextOptions& options, TextSession& session) {
     result.sampling.logit_bias.push_back(parse_bias(bias));
   }
   if (!options.json_schema.empty()) {
-    result.constraint = sampling::compile_json_schema(read_input(options.json_schema),
-                                                      session.constraint_vocabulary());
+    result.content = {.kind = Kind::JsonSchema, .text = read_input(options.json_schema)};
   } else if (!options.regex.empty()) {
-    result.constraint = sampling::compile_regex(options.regex, session.constraint_vocabulary());
+    result.content = {.kind = Kind::Regex, .text = options.regex};
   } else if (!options.grammar.empty()) {
-    result.constraint =
-        sampling::compile_ebnf(read_input(options.grammar), session.constraint_vocabulary());
+    result.content = {.kind = Kind::Grammar, .text = read_input(options.grammar)};
   }
+  session.check(result.content);
   return result;
 }
 

@@ -35,7 +35,7 @@ void add_text_options(CLI::App& command, TextOptions& options);
 TextSession open_session(const TextOptions& options);
 
 // A run without --seed draws another one each time; the seed is part of its report.
-ReplyOptions reply_options(const TextOptions& options, TextSession& session);
+ReplyOptions reply_options(const TextOptions& options, const TextSession& session);
 
 text::RenderOptions render_options(const TextOptions& options);
 

@@ -104,7 +104,7 @@ class RunTest(ModelTest):
         self.assertEqual(cut["finish"], "stop")
 
     def test_a_prompt_longer_than_the_context_is_refused_not_cut(self):
-        self.refused(2, "12 tokens, expected fewer than 4",
+        self.refused(2, "12 tokens, expected at most 3",
                      arguments=("run", self.model, "hello hello hello", "--ctx", "4"))
 
     def test_a_reply_ends_where_the_context_does(self):
@@ -113,7 +113,7 @@ class RunTest(ModelTest):
         self.assertEqual(report["finish"], "length")
 
     def test_an_empty_prompt(self):
-        self.refused(2, "expected some text", arguments=("run", self.model, ""))
+        self.refused(2, "expected at least one token", arguments=("run", self.model, ""))
         self.assertGreater(self.report("", "--chat", "--max-tokens", "2")["reply_tokens"], 0)
 
     def test_broken_utf8_is_repaired_and_said_once(self):
@@ -189,7 +189,7 @@ class PipeTest(ModelTest):
 
     def test_a_prompt_beyond_the_context_is_an_error_and_taken_back(self):
         result = self.chat("hello " * 400, "hi", arguments=("--ctx", "400"))
-        self.assertIn("expected fewer than 400", result.stderr)
+        self.assertIn("expected at most 399", result.stderr)
         self.assertEqual(len(re.findall(r"tokens/s; prompt", result.stderr)), 1)
 
 
