@@ -37,7 +37,10 @@ function(fathom_third_party prefix)
     elseif(target STREQUAL "fmt::fmt")
       string(APPEND find "find_dependency(fmt)\n")
       list(APPEND link ${target})
-    elseif(NOT target STREQUAL "nlohmann_json::nlohmann_json") # headers alone, included by .cc files alone
+    elseif(target MATCHES "^OpenSSL::")
+      string(APPEND find "find_dependency(OpenSSL)\n")
+      list(APPEND link ${target})
+    elseif(NOT target MATCHES "^(nlohmann_json::nlohmann_json|Boost::headers)$") # included by .cc files alone
       message(FATAL_ERROR "cmake/FathomInstall.cmake: a room links ${target}: say here how a consumer finds it")
     endif()
   endforeach()

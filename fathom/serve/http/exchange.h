@@ -21,8 +21,9 @@ struct Request {
   std::string query = {};   // raw, without the '?'
   std::vector<Header> headers = {};
   std::string body = {};
-  std::string request_id = {};  // made by the server
-  std::string key_name = {};    // of the API key that was used; empty without keys
+  std::string path_parameter = {};  // what stood for "{name}" in the route's path
+  std::string request_id = {};      // made by the server
+  std::string key_name = {};        // of the API key that was used; empty without keys
 
   // The first header of that name in any case; empty when there is none.
   std::string_view header(std::string_view name) const;
@@ -47,8 +48,10 @@ class Exchange {
   // by itself: it begins a 200 with white space in front of the body.
   virtual void respond(Response response) = 0;
 
-  // Begins a stream of server-sent events: headers go out at once. `keep_alive` makes what is sent
-  // after `silence` without a chunk.
+  // Begins a stream of server-sent events: headers go out at once. `keep_alive`, which may be
+  // empty, makes what is sent after a silence (ServerOptions::keep_alive_interval); it is called by
+  // another thread and must return at once. Call it before long work: once white space was sent in
+  // front of an answer, it is too late for a stream, and the connection is closed.
   virtual void begin_events(std::vector<Header> headers,
                             std::function<std::string()> keep_alive) = 0;
   // Sends bytes, already framed as events. Never blocks: a client that reads too slowly to be
@@ -56,8 +59,8 @@ class Exchange {
   virtual void send(std::string chunk) = 0;
   virtual void end_events() = 0;
 
-  // Called once, from any thread, when the client goes away before the answer is complete; at once
-  // when it has gone already. One callback at a time.
+  // Called once, from any thread, when the client goes away before respond() or end_events(); at
+  // once when it has gone already. One callback at a time. Whatever is sent afterwards is dropped.
   virtual void on_disconnect(std::function<void()> callback) = 0;
 };
 

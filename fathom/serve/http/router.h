@@ -14,7 +14,9 @@ enum class Access { WithKey, Open };
 
 class Router {
  public:
-  // `path` may end in "{name}", which stands for one segment. Methods are upper case.
+  // `path` may end in "{name}", which stands for all that is left of a path, at least one character
+  // (names of models hold slashes); a path without one goes before. Methods are upper case. What
+  // answers GET answers HEAD too, unless a route of its own does. Adding a route twice is a bug.
   void add(std::string method, std::string path, Handler handler, Access access = Access::WithKey);
 
   struct Match {
@@ -32,6 +34,8 @@ class Router {
     Handler handler;
     Access access;
   };
+  const Route* find_method(std::string_view method, std::string_view pattern) const;
+
   std::vector<Route> routes_;
 };
 
