@@ -36,6 +36,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "serve/wire": {"base/formats", "model/text", "model/sampling", "serve/engine", "serve/http"},
     "serve/openai": {"base/formats", "model/text", "model/sampling", "serve/engine", "serve/http", "serve/wire"},
     "serve/anthropic": {"base/formats", "model/text", "model/sampling", "serve/engine", "serve/http", "serve/wire"},
+    "serve/page": {"serve/http"},
     "study/eval": set(),
     "study/bench": {"compute/numeric", "compute/tensor", "compute/ops", "compute/runtime", "model/config",
                     "model/weights"},
