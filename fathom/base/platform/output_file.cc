@@ -87,4 +87,15 @@ void OutputFile::commit() {
   }
 }
 
+void sync_folder(const std::filesystem::path& folder) {
+  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int number = descriptor < 0 || fsync(descriptor) != 0 ? errno : 0;
+  if (descriptor >= 0) {
+    close(descriptor);
+  }
+  if (number != 0 && number != EINVAL) {
+    fail_io("write", folder, number);
+  }
+}
+
 }  // namespace fathom::platform

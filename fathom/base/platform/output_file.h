@@ -38,4 +38,8 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
+// Waits until the names in a folder are on the disk, those that were given, changed or removed. A
+// file system that cannot do that is left to its own ways.
+void sync_folder(const std::filesystem::path& folder);
+
 }  // namespace fathom::platform

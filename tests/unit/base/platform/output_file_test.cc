@@ -78,5 +78,17 @@ TEST(OutputFile, ADiskThatCannotHoldTheFileIsFoundOutBeforeTheWork) {
   EXPECT_EQ(num_files(folder.path()), 0);
 }
 
+TEST(OutputFile, AFolderIsSyncedOrNamed) {
+  test::TempDir folder;
+  sync_folder(folder.path());
+  try {
+    sync_folder(folder / "none");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::Io);
+    EXPECT_EQ(error.what(), "write " + (folder / "none").string() + ": No such file or directory");
+  }
+}
+
 }  // namespace
 }  // namespace fathom::platform
