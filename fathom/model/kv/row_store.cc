@@ -34,13 +34,17 @@ RowStore& RowStore::operator=(RowStore other) noexcept {
   return *this;
 }
 
-// Whatever fails leaves the store as it was.
-void RowStore::add_page() {
+void RowStore::reserve_page() {
   if (pages_.size() == std::min(pages_.capacity(), addresses_.capacity())) {
     const std::size_t wanted = std::max(kFewestPages, 2 * pages_.size());
     pages_.reserve(wanted);
     addresses_.reserve(wanted);
   }
+}
+
+// Whatever fails leaves the store as it was.
+void RowStore::add_page() {
+  reserve_page();
   pages_.push_back(pool_->allocate(kRowsPerPage * row_bytes_));
   addresses_.push_back(pages_.back().data());
 }
@@ -75,6 +79,19 @@ void RowStore::append(const tensor::Tensor& rows) {
   }
 }
 
+std::span<std::byte> RowStore::append_page(Index num_rows, bool is_present) {
+  FATHOM_CHECK(num_rows_ % kRowsPerPage == 0 && num_rows > 0 && num_rows <= kRowsPerPage);
+  if (is_present) {
+    add_page();
+  } else {
+    reserve_page();
+    pages_.emplace_back();
+    addresses_.push_back(nullptr);
+  }
+  num_rows_ += num_rows;
+  return {pages_.back().data(), is_present ? to_size(num_rows * row_bytes_) : 0};
+}
+
 void RowStore::truncate(Index num_rows) {
   FATHOM_CHECK(num_rows >= 0 && num_rows <= num_rows_);
   num_rows_ = num_rows;
@@ -104,6 +121,12 @@ bool RowStore::has_rows(Index first, Index end) const {
 
 tensor::PagedRows RowStore::view() const {
   return {.dtype = dtype_, .pages = addresses_.data(), .num_rows = num_rows_, .width = width_};
+}
+
+std::span<const std::byte> RowStore::page(Index page_idx) const {
+  const PageShare& share = pages_[to_size(page_idx)];
+  const Index num_rows = std::min(kRowsPerPage, num_rows_ - page_idx * kRowsPerPage);
+  return {share.data(), share.is_empty() ? 0 : to_size(num_rows * row_bytes_)};
 }
 
 Index RowStore::num_bytes() const {

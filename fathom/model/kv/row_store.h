@@ -1,7 +1,9 @@
 // An append-only list of rows in pages that forks share and copy on write.
 #pragma once
 
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "fathom/base/core/index.h"
@@ -26,16 +28,24 @@ class RowStore {
   Index num_rows() const { return num_rows_; }
   // Throws OutOfMemory; the rows before stay as they were.
   void append(const tensor::Tensor& rows);
+  // Adds up to a page of rows where a page begins, and returns where their numbers go. A page that
+  // is not present is one whose rows were dropped: nothing is returned. Throws OutOfMemory.
+  std::span<std::byte> append_page(Index num_rows, bool is_present);
   // Forgets rows from `num_rows` on.
   void truncate(Index num_rows);
   // Forgets the page that holds `row`; rows in it must not be read again.
   void drop_page(Index page_idx);
   bool has_rows(Index first, Index end) const;
+  bool has_page(Index page_idx) const { return !pages_[to_size(page_idx)].is_empty(); }
   tensor::PagedRows view() const;
+  Index num_pages() const { return to_index(pages_.size()); }
+  // The rows of a page as they lie in memory; empty where it was dropped.
+  std::span<const std::byte> page(Index page_idx) const;
   // Memory of the pages that are present, shared ones included.
   Index num_bytes() const;
 
  private:
+  void reserve_page();
   void add_page();
   void make_tail_writable();
 

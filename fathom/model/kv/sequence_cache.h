@@ -5,6 +5,8 @@
 // older target is reached by replaying the tokens since the checkpoint before it.
 #pragma once
 
+#include <cstddef>
+#include <span>
 #include <vector>
 
 #include "fathom/model/config/cache_layout.h"
@@ -16,6 +18,13 @@ namespace fathom::kv {
 struct CacheOptions {
   Index raw_tokens = 8192;           // going back so far needs no replay
   Index checkpoint_interval = 4096;  // an older target replays fewer tokens than this
+};
+
+// Numbers of tokens from `first` to `last`, both included.
+struct TokenRange {
+  Index first;
+  Index last;
+  bool operator==(const TokenRange&) const = default;
 };
 
 class SequenceCache final : public KvStore {
@@ -39,13 +48,29 @@ class SequenceCache final : public KvStore {
   // be resumed (at worst 0). Returns the position; the caller replays the tokens in between.
   Index truncate(Index num_tokens);
 
+  // Whether truncate() would get to exactly `num_tokens`.
+  bool is_resumable(Index num_tokens) const;
+  // All such positions, ascending.
+  std::vector<TokenRange> resumable_ranges() const;
+  // A fork that holds no raw rows but those with which the end, the given positions and the
+  // checkpoints are resumable, as far as they are here: for writing to disk.
+  SequenceCache thinned(std::span<const Index> positions) const;
+
+  const std::vector<config::CacheStream>& layout() const { return layout_; }
+  tensor::DType dtype() const { return dtype_; }
+  const RowStore& stream(Index stream_idx) const { return stores_[to_size(stream_idx)]; }
+  // Adds a page of rows within a step, where rows end a page; see RowStore. For reading back what a
+  // cache held: the caller makes sure that the position it commits is resumable.
+  std::span<std::byte> append_page(Index stream_idx, Index num_rows, bool is_present);
+
   // Memory held, pages shared with forks included.
   Index num_bytes() const;
 
  private:
-  bool is_resumable(Index num_tokens) const;
+  bool is_checkpoint_page(const config::CacheStream& stream, Index page) const;
   void drop_old_rows();
 
+  tensor::DType dtype_;
   std::vector<config::CacheStream> layout_;
   std::vector<RowStore> stores_;
   std::vector<Index> first_undropped_page_;  // per stream: pages before were looked at

@@ -125,6 +125,39 @@ TEST(RowStore, MemoryIsThePagesThatArePresent) {
   EXPECT_TRUE(twin.store.has_rows(5 * kPage, 5 * kPage));
 }
 
+TEST(RowStore, PagesOfAnotherStoreMakeTheSameStore) {
+  Twin twin;
+  twin.append(3 * kPage + 5);
+  twin.store.drop_page(1);
+  RowStore copy(kWidth, tensor::DType::F32);
+  for (Index page = 0; page < twin.store.num_pages(); ++page) {
+    const auto bytes = twin.store.page(page);
+    EXPECT_EQ(bytes.empty(), page == 1);
+    EXPECT_EQ(twin.store.has_page(page), page != 1);
+    const auto place = copy.append_page(page < 3 ? kPage : 5, !bytes.empty());
+    ASSERT_EQ(place.size(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), place.begin());
+  }
+  EXPECT_EQ(copy.num_rows(), 3 * kPage + 5);
+  EXPECT_EQ(copy.num_bytes(), twin.store.num_bytes());
+  EXPECT_FALSE(copy.has_rows(kPage, kPage + 1));
+  float next[kWidth] = {1, 2, 3};
+  copy.append({next, tensor::DType::F32, {1, kWidth}});
+  const auto table = copy.view().table<float>();
+  const auto expected = twin.store.view().table<float>();
+  for (const Index row : {Index{0}, kPage - 1, 2 * kPage, 3 * kPage + 4}) {
+    EXPECT_EQ(table.row(row)[2], expected.row(row)[2]) << row;
+  }
+  EXPECT_EQ(table.row(3 * kPage + 5)[1], 2);
+}
+
+TEST(RowStore, APageIsOnlyAddedWhereOneEnds) {
+  RowStore store(kWidth, tensor::DType::F32);
+  store.append_page(1, true);
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "kRowsPerPage",
+                                  [&] { store.append_page(1, true); }));
+}
+
 TEST(RowStore, RowsOfAnotherWidthOrTypeAreABug) {
   RowStore store(kWidth, tensor::DType::F32);
   std::vector<double> numbers(4);

@@ -229,6 +229,53 @@ TEST_P(SequenceCaches, EveryTargetOfALongSequenceIsReachedWithinThePromise) {
   }
 }
 
+TEST_P(SequenceCaches, ResumableRangesAreExactlyWhatTruncationReaches) {
+  std::mt19937 random(11);
+  Sequence whole(GetParam());
+  while (whole.num_tokens() < 700) {
+    whole.append(random_tokens(random, 1 + static_cast<Index>(random() % 60)));
+    if (random() % 4 == 0) {
+      whole.truncate(static_cast<Index>(random()) % (whole.num_tokens() + 1));
+    }
+    std::vector<bool> is_listed(to_size(whole.num_tokens() + 1), false);
+    Index before = -2;
+    for (const TokenRange& range : whole.cache().resumable_ranges()) {
+      ASSERT_GT(range.first, before + 1);  // apart, and ascending
+      ASSERT_LE(range.first, range.last);
+      before = range.last;
+      std::fill(is_listed.begin() + range.first, is_listed.begin() + range.last + 1, true);
+    }
+    for (Index target = 0; target <= whole.num_tokens(); ++target) {
+      SequenceCache back = whole.cache();
+      ASSERT_EQ(back.truncate(target) == target, is_listed[to_size(target)]) << target;
+      ASSERT_EQ(whole.cache().is_resumable(target), is_listed[to_size(target)]) << target;
+    }
+  }
+}
+
+TEST_P(SequenceCaches, AThinnedForkKeepsTheEndTheCheckpointsAndWhatIsAskedFor) {
+  std::mt19937 random(12);
+  const Index interval = GetParam().options.checkpoint_interval;
+  for (int round = 0; round < 40; ++round) {
+    Sequence whole(GetParam());
+    while (whole.num_tokens() < 500 && (whole.num_tokens() == 0 || random() % 8 != 0)) {
+      whole.append(random_tokens(random, 1 + static_cast<Index>(random() % 100)));
+    }
+    const Index total = whole.num_tokens();
+    const std::vector<Index> asked = {total - total / 10, total / 2, total + 1};
+    SequenceCache thin = whole.cache().thinned(asked);
+    EXPECT_LE(thin.num_bytes(), whole.cache().num_bytes());
+    EXPECT_TRUE(whole.is_right());
+    EXPECT_EQ(thin.num_tokens(), total);
+    EXPECT_TRUE(thin.is_resumable(total));
+    for (Index position = 0; position <= total; ++position) {
+      if (position % interval == 0 || position == asked[0] || position == asked[1]) {
+        ASSERT_EQ(thin.is_resumable(position), whole.cache().is_resumable(position)) << position;
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(EveryShape,
                          SequenceCaches,
                          ::testing::ValuesIn(kShapes),
@@ -256,6 +303,18 @@ TEST(SequenceCache, MemoryOfRawRowsIsBoundedByRawTokensAndCheckpoints) {
   const Index compressed_bytes = 2 * (8192 / 4) * kWidth * 4;
   EXPECT_GE(late - early, compressed_bytes);
   EXPECT_LE(late - early, compressed_bytes + 16 * kPage_bytes * (2 * 2 + 2 * 1));
+}
+
+TEST(SequenceCache, AThinnedForkHoldsLittleMoreThanItsCompressedRows) {
+  const Shape shape = {16, 4, true, {.raw_tokens = 4096, .checkpoint_interval = 4096}};
+  Sequence sequence(shape);
+  std::mt19937 random(13);
+  sequence.append(random_tokens(random, 4000));
+  const SequenceCache thin = sequence.cache().thinned({});
+  constexpr Index kPage_bytes = RowStore::kRowsPerPage * kWidth * 4;
+  const Index compressed_bytes = ceil_div(2 * (4000 / 4) * kWidth * 4, kPage_bytes) * kPage_bytes;
+  EXPECT_LE(thin.num_bytes(), compressed_bytes + 2 * kPage_bytes + (2 * 2 + 2 * 2) * kPage_bytes);
+  EXPECT_GE(sequence.cache().num_bytes(), 4 * 4000 * kWidth * 4);
 }
 
 TEST(SequenceCache, ForkSharesMemoryWithoutSharingItsFuture) {
