@@ -1,0 +1,142 @@
+// Small caches whose every number is told by the tokens before it, so that what a snapshot gives
+// back can be judged without what was written.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <span>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "fathom/model/kv/sequence_cache.h"
+
+namespace fathom::kv::testing {
+
+using Tokens = std::vector<std::int32_t>;
+
+// A window layer, a compressed layer with all its streams, and one with keys and values.
+inline std::vector<config::CacheStream> tiny_layout() {
+  using config::StreamKind;
+  const auto stream = [](Index layer_idx, StreamKind kind, Index width, Index tokens_per_row) {
+    return config::CacheStream{.layer_idx = layer_idx,
+                               .kind = kind,
+                               .width = width,
+                               .tokens_per_row = tokens_per_row,
+                               .lookback_tokens = 0,
+                               .block_tokens = 0,
+                               .overlap_tokens = 0};
+  };
+  std::vector<config::CacheStream> layout = {
+      stream(0, StreamKind::Window, 3, 1),          stream(1, StreamKind::Window, 3, 1),
+      stream(1, StreamKind::CompressorInput, 4, 1), stream(1, StreamKind::Compressed, 3, 4),
+      stream(1, StreamKind::IndexKey, 1, 4),        stream(2, StreamKind::Key, 2, 1)};
+  layout[0].lookback_tokens = 19;
+  layout[1].lookback_tokens = 19;
+  layout[2].block_tokens = 4;
+  layout[2].overlap_tokens = 4;
+  layout[5].lookback_tokens = config::CacheStream::kAllTokens;
+  return layout;
+}
+
+inline constexpr CacheOptions kTinyOptions = {.raw_tokens = 40, .checkpoint_interval = 64};
+
+inline SequenceCache empty_cache(tensor::DType dtype = tensor::DType::F32,
+                                 std::shared_ptr<PagePool> pool = nullptr) {
+  return {tiny_layout(), dtype, kTinyOptions, std::move(pool)};
+}
+
+// Number `column` of a row of a stream after a prefix of tokens with this hash.
+inline double number_of(std::uint64_t prefix, Index stream_idx, Index column) {
+  std::uint64_t state = prefix + static_cast<std::uint64_t>(16 * stream_idx + column) * 0x9E3779B9;
+  state = (state ^ state >> 29U) * 0xBF58476D1CE4E5B9ULL;
+  return static_cast<double>((state ^ state >> 32U) & 0xFFFFFF) / 64.0;  // exact as fp32
+}
+
+// For every number of tokens the hash of so many.
+inline std::vector<std::uint64_t> prefixes_of(const Tokens& tokens) {
+  std::vector<std::uint64_t> hashes = {1469598103934665603ULL};
+  for (const std::int32_t token : tokens) {
+    hashes.push_back((hashes.back() ^ static_cast<std::uint32_t>(token)) * 1099511628211ULL);
+  }
+  return hashes;
+}
+
+template <typename Real>
+void append_rows(SequenceCache& cache, const Tokens& tokens, Index end) {
+  const auto prefixes = prefixes_of(tokens);
+  for (Index idx = 0; idx < to_index(cache.layout().size()); ++idx) {
+    const config::CacheStream& stream = cache.layout()[to_size(idx)];
+    std::vector<Real> rows;
+    for (Index row = cache.stream(idx).num_rows(); row < end / stream.tokens_per_row; ++row) {
+      for (Index column = 0; column < stream.width; ++column) {
+        const auto prefix = prefixes[to_size((row + 1) * stream.tokens_per_row)];
+        rows.push_back(static_cast<Real>(number_of(prefix, idx, column)));
+      }
+    }
+    const Index count = to_index(rows.size()) / stream.width;
+    cache.append(idx, {rows.data(), cache.dtype(), {count, stream.width}});
+  }
+  cache.commit(end - cache.num_tokens());
+}
+
+// Brings a cache that holds the first of the tokens to all of them.
+inline void extend(SequenceCache& cache, const Tokens& tokens) {
+  while (cache.num_tokens() < to_index(tokens.size())) {
+    const Index end = std::min(to_index(tokens.size()), cache.num_tokens() + 37);
+    if (cache.dtype() == tensor::DType::F64) {
+      append_rows<double>(cache, tokens, end);
+    } else {
+      append_rows<float>(cache, tokens, end);
+    }
+  }
+}
+
+inline SequenceCache cache_of(const Tokens& tokens, tensor::DType dtype = tensor::DType::F32) {
+  SequenceCache cache = empty_cache(dtype);
+  extend(cache, tokens);
+  return cache;
+}
+
+template <typename Real>
+::testing::AssertionResult has_rows_of(const SequenceCache& cache, const Tokens& tokens) {
+  const auto prefixes = prefixes_of(tokens);
+  for (Index idx = 0; idx < to_index(cache.layout().size()); ++idx) {
+    const config::CacheStream& stream = cache.layout()[to_size(idx)];
+    const auto table = cache.rows(idx).table<Real>();
+    for (Index row = 0; row < table.num_rows; ++row) {
+      for (Index column = 0; column < stream.width && cache.stream(idx).has_page(row / 16);
+           ++column) {
+        const auto prefix = prefixes[to_size((row + 1) * stream.tokens_per_row)];
+        const double expected = number_of(prefix, idx, column);
+        if (!(static_cast<double>(table.row(row)[column]) == expected)) {
+          return ::testing::AssertionFailure()
+                 << "stream " << idx << " row " << row << " column " << column << " is "
+                 << table.row(row)[column] << ", expected " << expected;
+        }
+      }
+    }
+  }
+  return ::testing::AssertionSuccess();
+}
+
+// The cache holds exactly the tokens, could go on, and every row that is there is theirs.
+inline ::testing::AssertionResult is_cache_of(const SequenceCache& cache, const Tokens& tokens) {
+  if (cache.num_tokens() != to_index(tokens.size()) || !cache.is_resumable(cache.num_tokens())) {
+    return ::testing::AssertionFailure() << cache.num_tokens() << " tokens, expected "
+                                         << tokens.size() << ", with the rows to go on";
+  }
+  return cache.dtype() == tensor::DType::F64 ? has_rows_of<double>(cache, tokens)
+                                             : has_rows_of<float>(cache, tokens);
+}
+
+// Few different tokens, so that sequences share prefixes.
+inline Tokens random_tokens(std::mt19937& random, Index count, std::uint32_t num_ids = 1000) {
+  Tokens tokens(to_size(count));
+  std::generate(tokens.begin(), tokens.end(),
+                [&] { return static_cast<std::int32_t>(random() % num_ids); });
+  return tokens;
+}
+
+}  // namespace fathom::kv::testing
