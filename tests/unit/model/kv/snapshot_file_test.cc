@@ -1,6 +1,7 @@
 #include "fathom/model/kv/snapshot_file.h"
 
 #include <csignal>
+#include <cstring>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -17,6 +18,7 @@ using fathom::testing::fails_with;
 using testing::cache_of;
 using testing::empty_cache;
 using testing::extend;
+using testing::fast_folder;
 using testing::is_cache_of;
 using testing::random_tokens;
 using testing::Tokens;
@@ -127,28 +129,26 @@ TEST(SnapshotFile, TheSizeIsToldBeforeAndIsPagesAndLittleMore) {
 }
 
 // Reads all of a file into a cache; the tokens are those of the file.
-void restore_all(const std::filesystem::path& path,
-                 const std::shared_ptr<PagePool>& pool = std::make_shared<PagePool>()) {
-  SequenceCache cache = empty_cache(tensor::DType::F32, pool);
+void restore_all(const std::filesystem::path& path) {
+  SequenceCache cache = empty_cache();
   const SnapshotFile file(path);
   file.restore(file.head().num_tokens(), cache);
 }
 
 TEST(SnapshotFile, AFlippedBitIsFoundWhereverItIs) {
   std::mt19937 random(5);
-  test::TempDir folder;
+  test::TempDir folder(fast_folder());
   const Tokens tokens = random_tokens(random, 70);
   write(folder / "a", tokens, cache_of(tokens));
   const std::string good = test::read_file(folder / "a");
-  const auto pool = std::make_shared<PagePool>();
-  restore_all(folder / "a", pool);
+  restore_all(folder / "a");
   for (std::size_t at = 0; at < good.size(); ++at) {
     std::string bad = good;
     bad[at] = static_cast<char>(bad[at] ^ 1 << random() % 8);
     test::write_file(folder / "a", bad);
     bool is_found = false;
     try {
-      restore_all(folder / "a", pool);
+      restore_all(folder / "a");
     } catch (const Error& error) {
       is_found = true;
       // The version is the only field whose damage looks like something else.
@@ -159,6 +159,28 @@ TEST(SnapshotFile, AFlippedBitIsFoundWhereverItIs) {
     }
     ASSERT_TRUE(is_found) << "byte " << at << " of " << good.size();
   }
+}
+
+// Sizes and the pages' checksums would still fit.
+TEST(SnapshotFile, APageThatIsSaidToBeAnotherIsFound) {
+  test::TempDir folder;
+  const Tokens tokens(333, 7);
+  const SequenceCache cache = cache_of(tokens);
+  Index page = 1;
+  while (cache.stream(0).has_page(page) || !cache.stream(0).has_page(page - 1)) {
+    ++page;
+  }
+  write(folder / "a", tokens, cache);
+  std::string bytes = test::read_file(folder / "a");
+  std::uint64_t head_bytes = 0;
+  std::memcpy(&head_bytes, bytes.data() + 16, sizeof(head_bytes));
+  for (const Index moved : {page - 1, page}) {
+    char& bits = bytes[72 + head_bytes + to_size(moved / 8)];
+    bits = static_cast<char>(bits ^ 1 << moved % 8);
+  }
+  test::write_file(folder / "a", bytes);
+  EXPECT_TRUE(fails_with(ErrorCode::InvalidArgument, "a: page table: its checksum differs",
+                         [&] { restore_all(folder / "a"); }));
 }
 
 TEST(SnapshotFile, PagesInEachOthersPlaceAreFound) {
@@ -177,7 +199,7 @@ TEST(SnapshotFile, PagesInEachOthersPlaceAreFound) {
 
 TEST(SnapshotFile, EveryShorterAndLongerFileIsFoundWhenItIsOpened) {
   std::mt19937 random(6);
-  test::TempDir folder;
+  test::TempDir folder(fast_folder());
   const Tokens tokens = random_tokens(random, 40);
   write(folder / "a", tokens, cache_of(tokens));
   const auto size = std::filesystem::file_size(folder / "a");

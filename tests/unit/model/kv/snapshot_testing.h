@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <random>
 #include <span>
 #include <vector>
@@ -42,9 +44,10 @@ inline std::vector<config::CacheStream> tiny_layout() {
 
 inline constexpr CacheOptions kTinyOptions = {.raw_tokens = 40, .checkpoint_interval = 64};
 
-inline SequenceCache empty_cache(tensor::DType dtype = tensor::DType::F32,
-                                 std::shared_ptr<PagePool> pool = nullptr) {
-  return {tiny_layout(), dtype, kTinyOptions, std::move(pool)};
+// All of them from one pool: a block of its own for each would be most of a test's time.
+inline SequenceCache empty_cache(tensor::DType dtype = tensor::DType::F32) {
+  static const auto pool = std::make_shared<PagePool>();
+  return {tiny_layout(), dtype, kTinyOptions, pool};
 }
 
 // Number `column` of a row of a stream after a prefix of tokens with this hash.
@@ -129,6 +132,13 @@ inline ::testing::AssertionResult is_cache_of(const SequenceCache& cache, const 
   }
   return cache.dtype() == tensor::DType::F64 ? has_rows_of<double>(cache, tokens)
                                              : has_rows_of<float>(cache, tokens);
+}
+
+// Where a test that writes much keeps its folder: what is tested does not depend on a disk, and
+// waiting for one would be most of the time.
+inline std::filesystem::path fast_folder() {
+  const std::filesystem::path memory = "/dev/shm";
+  return std::filesystem::is_directory(memory) ? memory : std::filesystem::temp_directory_path();
 }
 
 // Few different tokens, so that sequences share prefixes.
