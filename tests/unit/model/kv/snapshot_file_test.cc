@@ -14,6 +14,7 @@
 namespace fathom::kv {
 namespace {
 
+namespace fs = std::filesystem;
 using fathom::testing::fails_with;
 using testing::cache_of;
 using testing::empty_cache;
@@ -99,6 +100,21 @@ INSTANTIATE_TEST_SUITE_P(EveryNumber,
                          SnapshotFiles,
                          ::testing::Values(tensor::DType::F32, tensor::DType::F64),
                          [](const auto& item) { return std::string(to_string(item.param)); });
+
+// What a version wrote, every program of that version reads. When this fails, the bytes have
+// changed: kSnapshotVersion has to, and the kept file.
+TEST(SnapshotFile, AKeptFileOfThisVersionStaysReadable) {
+  const fs::path path = fs::path(FATHOM_SOURCE_DIR) / "tests/data/fuzz/snapshot/tiny.fathomkv";
+  const SnapshotFile file(path);
+  EXPECT_EQ(file.head().key, (SnapshotKey{.fingerprint = "model", .scope = "team"}));
+  ASSERT_EQ(file.head().num_tokens(), 85);
+  SequenceCache cache = empty_cache();
+  file.restore(85, cache);
+  EXPECT_TRUE(is_cache_of(cache, file.head().tokens));
+  test::TempDir folder;
+  write(folder / "a", file.head().tokens, cache);
+  EXPECT_EQ(test::read_file(folder / "a"), test::read_file(path));
+}
 
 TEST(SnapshotFile, AThinnedForkMakesASmallFileThatGoesOn) {
   std::mt19937 random(3);
