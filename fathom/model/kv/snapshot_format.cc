@@ -64,10 +64,13 @@ class Reader {
   [[noreturn]] void refuse(const char* field, const Parts&... parts) const {
     fail(ErrorCode::InvalidArgument, name_, ": ", field, ": ", parts...);
   }
-  std::span<const std::byte> take(const char* field, Index count) {
-    if (count > to_index(bytes_.size())) {
-      refuse(field, "found ", bytes_.size(), " bytes, expected ", count);
+  void expect(const char* field, Index num_bytes) const {
+    if (num_bytes > to_index(bytes_.size())) {
+      refuse(field, "found ", bytes_.size(), " bytes, expected ", num_bytes);
     }
+  }
+  std::span<const std::byte> take(const char* field, Index count) {
+    expect(field, count);
     const auto taken = bytes_.first(to_size(count));
     bytes_ = bytes_.subspan(to_size(count));
     return taken;
@@ -288,10 +291,11 @@ PageTable decode_table(std::span<const std::byte> bytes,
         reader.refuse("bits of pages", "found page ", bit, ", expected ", num_pages, " pages");
       }
     }
-    const auto num_present = std::count(stream.is_present.begin(), stream.is_present.end(), true);
-    const auto checksums = reader.take("checksums of pages", num_present * Index{sizeof(Checksum)});
-    stream.checksums.resize(to_size(num_present));
-    std::memcpy(stream.checksums.data(), checksums.data(), checksums.size());
+    const Index num_present = std::count(stream.is_present.begin(), stream.is_present.end(), true);
+    reader.expect("checksums of pages", num_present * Index{sizeof(Checksum)});
+    for (Index idx_present = 0; idx_present < num_present; ++idx_present) {
+      stream.checksums.push_back(reader.get_checksum("checksums of pages"));
+    }
   }
   reader.expect_end("page table");
   return table;
