@@ -1,0 +1,140 @@
+#include "fathom/model/kv/snapshot_writer.h"
+
+#include <csignal>
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include "tests/support/temp_dir.h"
+#include "tests/unit/model/kv/snapshot_testing.h"
+
+namespace fathom::kv {
+namespace {
+
+using testing::cache_of;
+using testing::empty_cache;
+using testing::extend;
+using testing::fast_folder;
+using testing::is_cache_of;
+using testing::random_tokens;
+using testing::Tokens;
+
+constexpr Index kPlenty = Index{1} << 30;
+const SnapshotKey kKey = {.fingerprint = "model"};
+
+Tokens first(const Tokens& tokens, Index count) {
+  return {tokens.begin(), tokens.begin() + count};
+}
+
+Index loaded(SnapshotStore& store, const Tokens& prompt) {
+  const auto match = store.find(kKey, prompt);
+  SequenceCache cache = empty_cache();
+  if (!match || !store.load(*match, cache)) {
+    return 0;
+  }
+  EXPECT_TRUE(is_cache_of(cache, first(prompt, match->num_tokens)));
+  return cache.num_tokens();
+}
+
+TEST(SnapshotWriter, WritesWhatItTookWhileTheSequenceGoesOn) {
+  std::mt19937 random(1);
+  test::TempDir folder(fast_folder());
+  SnapshotStore store(folder.path(), kPlenty);
+  SnapshotWriter writer(store, 100);
+  const Tokens tokens = random_tokens(random, 3000);
+  SequenceCache cache = empty_cache();
+  Index num_submitted = 0;
+  while (cache.num_tokens() < 3000) {
+    extend(cache, first(tokens, cache.num_tokens() + 50));
+    const Tokens done = first(tokens, cache.num_tokens());
+    // Back and on again in the pages that are being written.
+    const Tokens other(done.begin(), done.end() - 5);
+    EXPECT_TRUE(writer.submit(kKey, done, cache.thinned({})));
+    ++num_submitted;
+    cache.truncate(cache.num_tokens() - 5);
+    Tokens changed = other;
+    changed.resize(other.size() + 20, 1);
+    extend(cache, changed);
+    cache.truncate(to_index(other.size()));
+    extend(cache, done);
+  }
+  writer.flush();
+  const SnapshotWriter::Stats stats = writer.stats();
+  EXPECT_EQ(stats.num_written + stats.num_replaced, static_cast<std::uint64_t>(num_submitted));
+  EXPECT_EQ(loaded(store, tokens), 3000);
+  EXPECT_EQ(loaded(store, first(tokens, 3000 - 1)) / 64, 2999 / 64);
+  EXPECT_TRUE(is_cache_of(cache, tokens));
+  EXPECT_TRUE(writer.take_notes().empty());
+}
+
+TEST(SnapshotWriter, RefusesWhatWouldWaitTooLongAndReplacesWhatIsOutdated) {
+  std::mt19937 random(2);
+  test::TempDir folder;
+  SnapshotStore store(folder.path(), kPlenty);
+  SnapshotWriter writer(store, 1);
+  const Tokens big = random_tokens(random, 1500);
+  const SequenceCache cache = cache_of(big);
+  std::uint64_t num_taken = 0;
+  std::uint64_t num_refused = 0;
+  for (int i = 0; i < 50; ++i) {
+    const Tokens small(10, i);
+    const bool is_taken =
+        i % 2 == 0 ? writer.submit(kKey, big, cache) : writer.submit(kKey, small, cache_of(small));
+    (is_taken ? num_taken : num_refused) += 1;
+  }
+  writer.flush();
+  const SnapshotWriter::Stats stats = writer.stats();
+  EXPECT_EQ(stats.num_refused, num_refused);
+  EXPECT_EQ(stats.num_written + stats.num_already_there + stats.num_replaced, num_taken);
+  EXPECT_GE(num_taken, 1U);
+}
+
+TEST(SnapshotWriter, WhatWaitsIsDroppedOnDemandAndAtTheEnd) {
+  std::mt19937 random(3);
+  test::TempDir folder;
+  SnapshotStore store(folder.path(), kPlenty);
+  const Tokens tokens = random_tokens(random, 100);
+  {
+    SnapshotWriter writer(store, 10);
+    for (int i = 0; i < 10; ++i) {
+      const Tokens each(20, i);
+      writer.submit(kKey, each, cache_of(each));
+    }
+    writer.drop_waiting();
+    writer.flush();
+    const SnapshotWriter::Stats stats = writer.stats();
+    EXPECT_EQ(stats.num_written + stats.num_dropped, 10U);
+    EXPECT_EQ(store.num_snapshots(), static_cast<Index>(stats.num_written));
+    writer.submit(kKey, tokens, cache_of(tokens));
+    writer.flush();
+    EXPECT_EQ(loaded(store, tokens), 100);
+    writer.submit(kKey, Tokens(20, 11), cache_of(Tokens(20, 11)));
+  }
+  EXPECT_EQ(loaded(store, tokens), 100);
+}
+
+// A limit on the size of files stands for a full disk: the reservation fails the same way.
+TEST(SnapshotWriter, AFullDiskIsNotedAndTheNextIsTriedAgain) {
+  test::TempDir folder;
+  SnapshotStore store(folder.path(), kPlenty);
+  SnapshotWriter writer(store, 10);
+  const Tokens many(300, 8);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{8192, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  EXPECT_TRUE(writer.submit(kKey, many, cache_of(many)));
+  writer.flush();
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(writer.stats().num_failed, 1U);
+  ASSERT_EQ(writer.take_notes().size(), 1U);
+  EXPECT_TRUE(writer.submit(kKey, many, cache_of(many)));
+  writer.flush();
+  EXPECT_EQ(writer.stats().num_written, 1U);
+  EXPECT_EQ(loaded(store, many), 300);
+}
+
+}  // namespace
+}  // namespace fathom::kv
