@@ -36,35 +36,51 @@ Index loaded(SnapshotStore& store, const Tokens& prompt) {
   return cache.num_tokens();
 }
 
-TEST(SnapshotWriter, WritesWhatItTookWhileTheSequenceGoesOn) {
+// Every turn goes back and on with other tokens, into the pages that still wait to be written.
+TEST(SnapshotWriter, WritesWhatItTookWhileTheSequenceGoesElsewhere) {
   std::mt19937 random(1);
   test::TempDir folder(fast_folder());
   SnapshotStore store(folder.path(), kPlenty);
   SnapshotWriter writer(store, 100);
-  const Tokens tokens = random_tokens(random, 3000);
+  const Tokens base = random_tokens(random, 700);
+  SequenceCache cache = cache_of(base);
+  std::vector<Tokens> sequences;
+  for (int turn = 0; turn < 60; ++turn) {
+    Tokens tokens = base;
+    for (const std::int32_t token : random_tokens(random, 5 + turn % 20)) {
+      tokens.push_back(token);
+    }
+    extend(cache, tokens);
+    EXPECT_TRUE(writer.submit(kKey, tokens, cache.thinned({})));
+    ASSERT_EQ(cache.truncate(700), 700);
+    sequences.push_back(std::move(tokens));
+  }
+  writer.flush();
+  EXPECT_EQ(writer.stats().num_written, 60U);
+  for (const Tokens& tokens : sequences) {
+    EXPECT_EQ(loaded(store, tokens), to_index(tokens.size()));
+  }
+  EXPECT_TRUE(is_cache_of(cache, base));
+  EXPECT_TRUE(writer.take_notes().empty());
+}
+
+TEST(SnapshotWriter, WhatGoesOnFromASequenceThatWaitsTakesItsPlace) {
+  std::mt19937 random(4);
+  test::TempDir folder(fast_folder());
+  SnapshotStore store(folder.path(), kPlenty);
+  SnapshotWriter writer(store, 100);
+  const Tokens tokens = random_tokens(random, 900);
   SequenceCache cache = empty_cache();
-  Index num_submitted = 0;
-  while (cache.num_tokens() < 3000) {
-    extend(cache, first(tokens, cache.num_tokens() + 50));
-    const Tokens done = first(tokens, cache.num_tokens());
-    // Back and on again in the pages that are being written.
-    const Tokens other(done.begin(), done.end() - 5);
-    EXPECT_TRUE(writer.submit(kKey, done, cache.thinned({})));
+  std::uint64_t num_submitted = 0;
+  for (Index count = 10; count <= 900; count += 10) {
+    extend(cache, first(tokens, count));
+    EXPECT_TRUE(writer.submit(kKey, first(tokens, count), cache));
     ++num_submitted;
-    cache.truncate(cache.num_tokens() - 5);
-    Tokens changed = other;
-    changed.resize(other.size() + 20, 1);
-    extend(cache, changed);
-    cache.truncate(to_index(other.size()));
-    extend(cache, done);
   }
   writer.flush();
   const SnapshotWriter::Stats stats = writer.stats();
-  EXPECT_EQ(stats.num_written + stats.num_replaced, static_cast<std::uint64_t>(num_submitted));
-  EXPECT_EQ(loaded(store, tokens), 3000);
-  EXPECT_EQ(loaded(store, first(tokens, 3000 - 1)) / 64, 2999 / 64);
-  EXPECT_TRUE(is_cache_of(cache, tokens));
-  EXPECT_TRUE(writer.take_notes().empty());
+  EXPECT_EQ(stats.num_written + stats.num_replaced, num_submitted);
+  EXPECT_EQ(loaded(store, tokens), 900);
 }
 
 TEST(SnapshotWriter, RefusesWhatWouldWaitTooLongAndReplacesWhatIsOutdated) {
