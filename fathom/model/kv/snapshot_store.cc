@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "fathom/base/core/error.h"
@@ -146,8 +147,9 @@ void SnapshotStore::scan() {
   for (Entry& entry : found) {
     by_age.emplace_back(fs::last_write_time(entry.path, error), std::move(entry));
   }
-  std::stable_sort(by_age.begin(), by_age.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(by_age.begin(), by_age.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.first, a.second.path) < std::tie(b.first, b.second.path);
+  });
   for (auto& [time, entry] : by_age) {
     entry.last_use = next_use_++;
     used_bytes_ += entry.file_bytes;
