@@ -63,6 +63,7 @@ void Answer::send(std::string chunk) {
     // The connection closes and tells the handler: not from here, where it may hold locks.
     is_discarding_ = true;
     is_too_slow_ = true;
+    is_wake_pending_ = false;  // it was woken, and waits for a write that may never end
     pending_.bytes = {};
   }
   wake(std::move(lock));

@@ -116,7 +116,9 @@ void Connection::on_read(const std::error_code& error, std::size_t num_bytes) {
 void Connection::on_input_end() {
   is_input_ended_ = true;
   closes_after_ = true;
-  if (phase_ != Phase::Answering) {
+  if (phase_ == Phase::Head || phase_ == Phase::Body) {
+    refuse_unread(400, "the request ended before it was complete");
+  } else if (phase_ != Phase::Answering) {
     close(false, "");
     return;
   }
@@ -133,10 +135,7 @@ void Connection::parse() {
     input_.erase(0, parser_->feed(input_));
     if (parser_->failure()) {
       const ParseFailure failure = *parser_->failure();
-      if (phase_ == Phase::Head) {
-        take_request_head();
-      }
-      refuse(failure.status, failure.message);
+      refuse_unread(failure.status, failure.message);
       break;
     }
     if (phase_ == Phase::Head && parser_->has_head()) {
@@ -233,6 +232,14 @@ void Connection::refuse(Response response) {
 
 void Connection::refuse(int status, std::string_view message) {
   refuse(owner_->error(status, message, *request_));
+}
+
+// The same; what there is of the head says in whose words.
+void Connection::refuse_unread(int status, std::string_view message) {
+  if (phase_ == Phase::Head) {
+    take_request_head();
+  }
+  refuse(status, message);
 }
 
 void Connection::dispatch() {
@@ -519,10 +526,7 @@ void Connection::on_timer() {
 
 void Connection::on_read_timeout() {
   if (phase_ == Phase::Head || phase_ == Phase::Body) {
-    if (phase_ == Phase::Head) {
-      take_request_head();
-    }
-    refuse(408, "the request did not arrive in time");
+    refuse_unread(408, "the request did not arrive in time");
   } else {
     close(phase_ == Phase::Opening, "");
   }

@@ -20,7 +20,7 @@ namespace fathom::http {
 using Milliseconds = std::chrono::milliseconds;
 
 struct ConnectionLimits {
-  ParserLimits parser;
+  ParserLimits parser = {};
   Milliseconds header_timeout = std::chrono::seconds(15);  // for all headers, and for TLS to begin
   // A body may take this long, and more as it arrives: at least so many bytes a second.
   Milliseconds body_timeout = std::chrono::seconds(30);
@@ -80,7 +80,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // From any thread. A connection is held by what it waits for, and by nothing when it is closed.
+  // From any thread. Its owner must hold it until it tells that it is closed.
   void start();
   // Answers 503 and closes, without a look at what is asked.
   void start_refused();
@@ -105,6 +105,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void take_request_head();
   void refuse(Response response);
   void refuse(int status, std::string_view message);
+  void refuse_unread(int status, std::string_view message);
   void dispatch();
   void begin_answer();
   void pump();

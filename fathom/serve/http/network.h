@@ -23,7 +23,7 @@ std::string to_string(const Endpoint& endpoint);
 bool is_loopback(const Endpoint& endpoint);
 
 struct NetworkOptions {
-  Endpoint listen;
+  Endpoint listen = {};
   std::string tls_certificate_path = {};  // PEM with the chain; empty: no TLS
   std::string tls_key_path = {};          // PEM; empty: in the file of the certificate
   int num_io_threads = 2;

@@ -107,7 +107,7 @@ std::size_t RequestParser::put(std::string_view bytes) {
       fail_with(413, "the request's body is longer than " + std::to_string(limits_.body_bytes) +
                          " bytes");
     } else if (error == beast::error::bad_version) {
-      fail_with(505, "expected HTTP/1.1 or HTTP/1.0");
+      fail_with(400, "expected HTTP/1.1 or HTTP/1.0");
     } else {
       fail_with(400, "not an HTTP request: " + error.message());
     }
@@ -139,7 +139,7 @@ void RequestParser::check_head() {
       ++num_hosts;
     } else if (equal_ignoring_case(header.name, "transfer-encoding") &&
                (!equal_ignoring_case(header.value, "chunked") || head.is_http_1_0)) {
-      fail_with(501, "transfer-encoding: expected chunked, by an HTTP/1.1 client");
+      fail_with(400, "transfer-encoding: expected chunked, by an HTTP/1.1 client");
     } else if (equal_ignoring_case(header.name, "content-encoding") &&
                !equal_ignoring_case(header.value, "identity")) {
       fail_with(415, "content-encoding: expected a body that is not compressed");

@@ -5,7 +5,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "fathom/base/core/error.h"
@@ -84,7 +84,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
   }
   void closed(Connection& connection) override {
     const std::scoped_lock lock(mutex_);
-    connections_.erase(&connection);
+    connections_.erase(connection.shared_from_this());
     all_closed_.notify_all();
   }
 
@@ -105,7 +105,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
   std::atomic<Index> num_body_bytes_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable all_closed_;
-  std::unordered_map<Connection*, std::weak_ptr<Connection>> connections_;
+  std::unordered_set<std::shared_ptr<Connection>> connections_;  // until they are closed
 };
 
 void Server::Impl::accept(std::shared_ptr<Transport> transport) {
@@ -118,7 +118,7 @@ void Server::Impl::accept(std::shared_ptr<Transport> transport) {
     if (is_draining_ || num_open >= options_.max_connections + kMaxRefused) {
       return;
     }
-    connections_.emplace(connection.get(), connection);
+    connections_.insert(connection);
   }
   if (num_open < options_.max_connections) {
     connection->start();
@@ -131,11 +131,7 @@ void Server::Impl::for_each_connection(void (Connection::*action)()) {
   std::vector<std::shared_ptr<Connection>> open;
   {
     const std::scoped_lock lock(mutex_);
-    for (const auto& [key, weak] : connections_) {
-      if (auto connection = weak.lock()) {
-        open.push_back(std::move(connection));
-      }
-    }
+    open.assign(connections_.begin(), connections_.end());
   }
   for (const auto& connection : open) {
     (connection.get()->*action)();

@@ -21,8 +21,8 @@ using ErrorBody =
     std::function<Response(int status, std::string_view message, const Request& request)>;
 
 struct ServerOptions {
-  NetworkOptions network;
-  ConnectionLimits connection;
+  NetworkOptions network = {};
+  ConnectionLimits connection = {};
   Index max_connections = 1024;                  // one more is answered 503
   Index buffered_body_bytes = Index{512} << 20;  // of all requests together
   std::vector<std::string> cors_origins = {};    // "https://a.example", or "*"; none by default
