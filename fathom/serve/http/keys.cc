@@ -4,8 +4,9 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <utility>
 
 #include <openssl/crypto.h>
@@ -123,11 +124,13 @@ KeyFile parse_keys(std::string_view text, const std::string& source, const KeyLi
 
 KeyFile read_key_file(const std::string& path, const KeyLimits& limits) {
   std::ifstream stream(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  if (!stream.is_open() || stream.bad()) {
+  std::ostringstream text;
+  text << stream.rdbuf();
+  // A folder can be opened and reads as if it were empty.
+  if (!stream.is_open() || std::filesystem::is_directory(path)) {
     fail(ErrorCode::Io, "cannot read the API keys in ", path);
   }
-  KeyFile file = parse_keys(text, path, limits);
+  KeyFile file = parse_keys(text.str(), path, limits);
   struct stat info = {};
   if (stat(path.c_str(), &info) == 0 && (info.st_mode & (S_IROTH | S_IWOTH)) != 0) {
     file.warnings.push_back(path +

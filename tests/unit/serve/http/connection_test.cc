@@ -185,7 +185,8 @@ TEST(Connection, SlowHeadersAndBodiesTimeOutWhileOthersAreServed) {
 }
 
 TEST(Connection, ByteAfterByteDoesNotExtendTheTimeOfHeaders) {
-  HttpServer server({.connection = {.header_timeout = Milliseconds(300)}});
+  HttpServer server(
+      {.connection = {.header_timeout = Milliseconds(300), .linger_timeout = Milliseconds(100)}});
   HttpClient client = server.connect();
   client.send("GET /hello HTTP/1.1\r\n");
   const auto start = std::chrono::steady_clock::now();
