@@ -116,7 +116,7 @@ std::size_t RequestParser::put(std::string_view bytes) {
     check_head();
   }
   // Lines between the chunks of a body: Beast waits for their ends without a limit.
-  if (!failure_ && to_index(bytes.size() - count) > limits_.header_bytes && !parser_->is_done()) {
+  if (error == beast::error::need_more && to_index(bytes.size() - count) > limits_.header_bytes) {
     fail_with(431, "a line between the chunks of the request's body is too long");
   }
   return count;

@@ -52,6 +52,16 @@ TEST(RequestParser, CutsDoNotMatter) {
   }
 }
 
+// Much at once is not a long line.
+TEST(RequestParser, ABodyAndRequestsBehindItMayBeLongerThanHeaders) {
+  RequestParser parser({.header_bytes = 100});
+  std::string bytes = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nc8\r\n";
+  bytes.append(200, 'y').append("\r\n0\r\n\r\n").append(1000, 'z');
+  EXPECT_EQ(parser.feed(bytes), bytes.size() - 1000);
+  ASSERT_TRUE(parser.is_done());
+  EXPECT_EQ(parser.take_body(), std::string(200, 'y'));
+}
+
 TEST(RequestParser, ALineBetweenChunksWithoutAnEndIsRefused) {
   RequestParser parser({.header_bytes = 1000});
   std::string waiting = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;x=";

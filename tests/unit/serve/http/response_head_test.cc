@@ -1,7 +1,5 @@
 #include "fathom/serve/http/response_head.h"
 
-#include <regex>
-
 #include <gtest/gtest.h>
 
 namespace fathom::http {
@@ -14,12 +12,19 @@ TEST(ResponseHead, IsALineForEachHeader) {
                                       .content_length = 5,
                                       .keeps_alive = false,
                                       .request_id = "req_1"});
-  const std::regex expected(
-      "HTTP/1.1 404 Not Found\r\n"
-      "Date: (Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT\r\n"
-      "Content-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n"
-      "x-request-id: req_1\r\nrequest-id: req_1\r\nAllow: GET\r\n\r\n");
-  EXPECT_TRUE(std::regex_match(bytes, expected)) << bytes;
+  const std::string before = "HTTP/1.1 404 Not Found\r\nDate: ";
+  const std::string date = "Sun, 06 Nov 1994 08:49:37";
+  EXPECT_TRUE(bytes.starts_with(before)) << bytes;
+  EXPECT_EQ(bytes.substr(before.size() + date.size()),
+            " GMT\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n"
+            "x-request-id: req_1\r\nrequest-id: req_1\r\nAllow: GET\r\n\r\n");
+  for (std::size_t i = 0; i < date.size(); ++i) {
+    const char found = bytes[before.size() + i];
+    const bool is_alike = date[i] == '0' || (date[i] >= '1' && date[i] <= '9')
+                              ? found >= '0' && found <= '9'
+                              : (date[i] >= 'A' ? found >= 'A' : found == date[i]);
+    EXPECT_TRUE(is_alike) << bytes;
+  }
 }
 
 TEST(ResponseHead, ALineBreakInAValueMakesNoHeader) {
