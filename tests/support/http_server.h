@@ -5,7 +5,9 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,7 +18,8 @@
 namespace fathom::test {
 
 // GET /hello, GET /open (without a key), GET /names/{name}, POST /echo, POST /size; POST /hold,
-// whose exchange the test takes and answers; POST /stream, a stream of three events; GET /throw.
+// whose exchange the test takes and answers; POST /stream, a stream of three events;
+// POST /slow_stream, one that begins after a tenth of a second; GET /throw.
 class HttpServer {
  public:
   explicit HttpServer(http::ServerOptions options = {}, std::shared_ptr<http::ApiKeys> keys = {}) {
@@ -91,6 +94,12 @@ class HttpServer {
       for (const char* event : {"data: a\n\n", "data: b\n\n", "data: c\n\n"}) {
         exchange->send(event);
       }
+      exchange->end_events();
+    });
+    router.add("POST", "/slow_stream", [](const http::ExchangePtr& exchange) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      exchange->begin_events({}, nullptr);
+      exchange->send("data: a\n\n");
       exchange->end_events();
     });
     router.add("GET", "/throw",

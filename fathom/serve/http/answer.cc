@@ -110,9 +110,14 @@ Answer::Taken Answer::take() {
   return taken;
 }
 
-bool Answer::is_complete() const {
+void Answer::handler_returned() {
   const std::scoped_lock lock(mutex_);
-  return state_ == State::Complete;
+  has_handler_returned_ = true;
+}
+
+bool Answer::may_be_padded() const {
+  const std::scoped_lock lock(mutex_);
+  return state_ == State::Open && has_handler_returned_;
 }
 
 bool Answer::is_too_slow() const {

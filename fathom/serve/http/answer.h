@@ -27,6 +27,8 @@ class Answer {
   void on_disconnect(std::function<void()> callback);
   // Nobody holds the exchange any more.
   void drop();
+  // From here on it is an answer, unless a stream was begun.
+  void handler_returned();
 
   // The connection's side.
   struct Taken {
@@ -38,7 +40,8 @@ class Answer {
   };
   // What came since the last call. What was taken by that counts as sent.
   Taken take();
-  bool is_complete() const;
+  // Whether it is to be an answer that is still in the making.
+  bool may_be_padded() const;
   // More waited than may; it was thrown away.
   bool is_too_slow() const;
   // Adds what the stream's keep_alive makes.
@@ -62,6 +65,7 @@ class Answer {
   Taken pending_;
   Index taken_bytes_ = 0;
   bool is_wake_pending_ = false;
+  bool has_handler_returned_ = false;
   bool is_client_gone_ = false;
   bool is_too_slow_ = false;
   bool is_discarding_ = false;

@@ -250,7 +250,8 @@ void Connection::dispatch() {
   if (verdict_.refusal) {
     answer_->respond(std::move(*verdict_.refusal));
   } else {
-    owner_->handle(*verdict_.handler, make_exchange(request_, answer_));
+    owner_->handle(*verdict_.handler, make_exchange(request_, answer_),
+                   [answer = answer_] { answer->handler_returned(); });
   }
 }
 
@@ -375,7 +376,7 @@ void Connection::add_body(std::string_view bytes) {
 // Clients and proxies give up on a connection that is silent for too long.
 void Connection::pad() {
   silence_deadline_ = after(limits_.padding_interval);
-  if (is_writing_ || record_.method == "HEAD" || answer_->is_complete()) {
+  if (is_writing_ || record_.method == "HEAD" || !answer_->may_be_padded()) {
     return;
   }
   if (!is_head_sent_) {

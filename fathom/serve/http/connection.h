@@ -62,7 +62,10 @@ class ConnectionOwner {
   virtual ~ConnectionOwner() = default;
   // Asked before the body is read. Fills in what the request knows from its route and its key.
   virtual Verdict examine(Request& request) = 0;
-  virtual void handle(const Handler& handler, ExchangePtr exchange) = 0;
+  // Has it called by a thread for handlers, and `returned` afterwards.
+  virtual void handle(const Handler& handler,
+                      ExchangePtr exchange,
+                      std::function<void()> returned) = 0;
   // The answer that tells of a failure.
   virtual Response error(int status, std::string_view message, const Request& request) const = 0;
   // Whether the server can hold so many more bytes of bodies (fewer, when negative: always).

@@ -50,8 +50,8 @@ class Exchange {
 
   // Begins a stream of server-sent events: headers go out at once. `keep_alive`, which may be
   // empty, makes what is sent after a silence (ServerOptions::keep_alive_interval); it is called by
-  // another thread and must return at once. Call it before long work: once white space was sent in
-  // front of an answer, it is too late for a stream, and the connection is closed.
+  // another thread and must return at once. Call it before the handler returns: after that, white
+  // space may have been sent in front of an answer, which closes the connection of a stream.
   virtual void begin_events(std::vector<Header> headers,
                             std::function<std::string()> keep_alive) = 0;
   // Sends bytes, already framed as events. Never blocks: a client that reads too slowly to be

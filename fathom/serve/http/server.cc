@@ -73,7 +73,9 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
   }
 
   Verdict examine(Request& request) override;
-  void handle(const Handler& handler, ExchangePtr exchange) override;
+  void handle(const Handler& handler,
+              ExchangePtr exchange,
+              std::function<void()> returned) override;
   Response error(int status, std::string_view message, const Request& request) const override;
   bool reserve_body(Index num_bytes) override;
   bool is_draining() const override { return is_draining_; }
@@ -226,17 +228,21 @@ void Server::Impl::add_cors(const Request& request, Verdict& verdict) const {
   }
 }
 
-void Server::Impl::handle(const Handler& handler, ExchangePtr exchange) {
-  network_.run_handler([this, &handler, exchange = std::move(exchange)] {
-    try {
-      handler(exchange);
-    } catch (const std::exception& error) {
-      if (options_.log_problem) {
-        options_.log_problem("the handler of " + exchange->request().path +
-                             " failed: " + error.what());
-      }
-    }
-  });
+void Server::Impl::handle(const Handler& handler,
+                          ExchangePtr exchange,
+                          std::function<void()> returned) {
+  network_.run_handler(
+      [this, &handler, exchange = std::move(exchange), returned = std::move(returned)] {
+        try {
+          handler(exchange);
+        } catch (const std::exception& error) {
+          if (options_.log_problem) {
+            options_.log_problem("the handler of " + exchange->request().path +
+                                 " failed: " + error.what());
+          }
+        }
+        returned();
+      });
 }
 
 Response Server::Impl::error(int status, std::string_view message, const Request& request) const {

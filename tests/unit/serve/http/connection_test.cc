@@ -358,6 +358,15 @@ TEST(Connection, LongAnswersAreKeptAliveWithWhiteSpace) {
   EXPECT_EQ(client.ask(http_request("GET", "/hello")).body, "hello");
 }
 
+// While its handler works, a request may still become a stream.
+TEST(Connection, NoWhiteSpaceIsSentBeforeTheHandlerReturns) {
+  HttpServer server({.connection = {.padding_interval = Milliseconds(10)}});
+  HttpClient client = server.connect();
+  const HttpResponse response = client.ask(http_request("POST", "/slow_stream", "{}"));
+  EXPECT_EQ(response.headers.at("content-type"), "text/event-stream; charset=utf-8");
+  EXPECT_EQ(response.body, "data: a\n\n");
+}
+
 TEST(Connection, ASlowReaderIsDroppedAndDelaysNobody) {
   HttpServer server({.network = {.num_io_threads = 1, .num_handler_threads = 1},
                      .connection = {.outbox_bytes = 1 << 20}});
