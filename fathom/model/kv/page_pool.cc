@@ -66,6 +66,7 @@ PageShare PagePool::allocate(Index num_bytes) {
   }
   Page* page = block.free;
   block.free = page->next_free;
+  used_bytes_ += page_bytes;
   page->num_shares.store(1, std::memory_order_relaxed);
   return PageShare(page);
 }
@@ -133,6 +134,7 @@ std::unique_ptr<PagePool::Block> PagePool::make_block(Index page_bytes) {
 void PagePool::give_back(Page* page) noexcept {
   const std::lock_guard lock(mutex_);
   Block& block = *page->block;
+  used_bytes_ -= block.page_bytes;
   page->next_free = block.free;
   block.free = page;
   if (--block.num_used == 0) {
@@ -152,6 +154,11 @@ void PagePool::drop_empty_blocks() noexcept {
     std::erase(recent_, block->get());
     block = blocks_.erase(block);
   }
+}
+
+Index PagePool::used_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return used_bytes_;
 }
 
 Index PagePool::held_bytes() const {

@@ -69,6 +69,8 @@ class PagePool {
 
   // Address space of all blocks; what of it is resident is what was touched.
   Index held_bytes() const;
+  // Of the pages that someone has a share in.
+  Index used_bytes() const;
 
  private:
   friend class PageShare;
@@ -84,6 +86,7 @@ class PagePool {
   mutable std::mutex mutex_;
   Index kept_bytes_;
   Index held_bytes_ = 0;
+  Index used_bytes_ = 0;
   Index empty_bytes_ = 0;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::vector<Block*> recent_;  // of each size the block that served last

@@ -112,7 +112,7 @@ void SequenceCache::discard_uncommitted() {
   }
 }
 
-Index SequenceCache::truncate(Index num_tokens) {
+Index SequenceCache::resume_point(Index num_tokens) const {
   if (num_tokens < 0 || num_tokens > num_tokens_) {
     fail(ErrorCode::InvalidArgument, "truncate: found ", num_tokens, " tokens, expected 0 to ",
          num_tokens_, " (what the cache holds)");
@@ -124,6 +124,11 @@ Index SequenceCache::truncate(Index num_tokens) {
       resumed -= options_.checkpoint_interval;
     }
   }
+  return resumed;
+}
+
+Index SequenceCache::truncate(Index num_tokens) {
+  const Index resumed = resume_point(num_tokens);
   num_tokens_ = resumed;
   discard_uncommitted();
   for (std::size_t idx = 0; idx < stores_.size(); ++idx) {

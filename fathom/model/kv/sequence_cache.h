@@ -44,6 +44,9 @@ class SequenceCache final : public KvStore {
   void commit(Index num_new_tokens) override;
   void discard_uncommitted() override;
 
+  // Where truncate would go to.
+  Index resume_point(Index num_tokens) const;
+
   // Goes back to `num_tokens` or, where its rows are gone, to the latest earlier position that can
   // be resumed (at worst 0). Returns the position; the caller replays the tokens in between.
   Index truncate(Index num_tokens);

@@ -144,5 +144,19 @@ TEST(PagePool, ThreadsMayTakeAndGiveBackAtTheSameTime) {
   EXPECT_FALSE(common.is_shared());
 }
 
+TEST(PagePool, UsedBytesAreThoseOfPagesThatSomeoneShares) {
+  PagePool pool;
+  EXPECT_EQ(pool.used_bytes(), 0);
+  {
+    const PageShare page = pool.allocate(100);
+    const PageShare share = page;
+    EXPECT_EQ(pool.used_bytes(), 128);
+    const PageShare other = pool.allocate(4096);
+    EXPECT_EQ(pool.used_bytes(), 128 + 4096);
+  }
+  EXPECT_EQ(pool.used_bytes(), 0);
+  EXPECT_GT(pool.held_bytes(), 0);
+}
+
 }  // namespace
 }  // namespace fathom::kv
