@@ -1,0 +1,66 @@
+#include "fathom/serve/engine/step_pacer.h"
+
+#include <algorithm>
+
+namespace fathom::engine {
+namespace {
+
+constexpr double kWeightOfNewest = 0.2;
+// One step that the machine held up does not spoil what many have shown.
+constexpr double kLargestJump = 2;
+// What prompt tokens seem to cost is kept above this: a step never gets more than it asks for.
+constexpr double kLeastTokenSeconds = 1e-7;
+
+void smooth(double& value, double found) {
+  if (value == 0) {
+    value = found;
+    return;
+  }
+  value +=
+      kWeightOfNewest * (std::clamp(found, value / kLargestJump, value * kLargestJump) - value);
+}
+
+}  // namespace
+
+std::optional<double> StepPacer::decode_s(Index num_decoded) const {
+  if (num_decoded == 0) {
+    return 0;
+  }
+  // The nearest count that was seen, the larger one of two.
+  for (Index distance = 0; distance < to_index(decode_s_.size()) + num_decoded; ++distance) {
+    for (const Index count : {num_decoded + distance, num_decoded - distance}) {
+      if (count > 0 && count < to_index(decode_s_.size()) && decode_s_[to_size(count)] > 0) {
+        return decode_s_[to_size(count)];
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+void StepPacer::record(Index num_decoded, Index num_prompt, double seconds) {
+  if (num_prompt == 0) {
+    decode_s_.resize(std::max(decode_s_.size(), to_size(num_decoded) + 1), 0);
+    smooth(decode_s_[to_size(num_decoded)], seconds);
+    return;
+  }
+  const std::optional<double> decode = decode_s(num_decoded);
+  if (decode) {
+    // A mixed step cannot say how its time divides; a tenth of it is the prompt's at least.
+    const double prompt = std::max(seconds - *decode, seconds / 10);
+    smooth(prompt_token_s_, std::max(prompt / static_cast<double>(num_prompt), kLeastTokenSeconds));
+  }
+}
+
+Index StepPacer::prompt_tokens(Index num_decoded) const {
+  const std::optional<double> decode = decode_s(num_decoded);
+  if (!decode || prompt_token_s_ == 0) {
+    return options_.first_prompt_tokens;
+  }
+  const double allowed_s = num_decoded == 0 ? options_.prompt_step_s
+                                            : std::max(*decode * (options_.prompt_stretch - 1),
+                                                       options_.short_step_s - *decode);
+  constexpr double kMost = 1e9;
+  return std::max<Index>(1, static_cast<Index>(std::min(allowed_s / prompt_token_s_, kMost)));
+}
+
+}  // namespace fathom::engine
