@@ -37,6 +37,9 @@ class SequenceCache final : public KvStore {
   // A copy is a fork: it shares pages, and the two go on independently.
   SequenceCache(const SequenceCache&) = default;
   SequenceCache& operator=(const SequenceCache&) = default;
+  SequenceCache(SequenceCache&&) = default;
+  SequenceCache& operator=(SequenceCache&&) = default;
+  ~SequenceCache() override = default;
 
   Index num_tokens() const override { return num_tokens_; }
   void append(Index stream_idx, const tensor::Tensor& rows) override;

@@ -178,11 +178,19 @@ class Scheduler::Draft {
       if (num_prompts_of(entry.user) >= scheduler_.options_.max_prompts_per_user) {
         continue;
       }
+      const bool is_full = to_index(running_.size()) >= scheduler_.options_.max_running;
+      const Entry* const victim = is_full ? worst() : nullptr;
+      if (is_full && (victim == nullptr || !must_yield(*victim, entry))) {
+        break;
+      }
       const Reusable reusable = capacity_.reusable(entry.job.id);
       if (reusable.is_coming) {
         continue;
       }
-      if (!has_slot_for(entry) || !has_room_for(entry, reusable)) {
+      if (is_full) {
+        preempt(*victim);
+      }
+      if (!has_room_for(entry, reusable)) {
         break;
       }
       plan_.admitted.push_back(entry.job.id);
@@ -197,18 +205,6 @@ class Scheduler::Draft {
     return waiting.job.priority < running.job.priority ||
            (waiting.job.priority == running.job.priority &&
             num_of(running.user) >= num_of(waiting.user) + 2);
-  }
-
-  bool has_slot_for(const Entry& entry) {
-    if (to_index(running_.size()) < scheduler_.options_.max_running) {
-      return true;
-    }
-    const Entry* victim = worst();
-    if (victim == nullptr || !must_yield(*victim, entry)) {
-      return false;
-    }
-    preempt(*victim);
-    return true;
   }
 
   // What a sequence may still take up to the end of its prompt and a bit of its reply.

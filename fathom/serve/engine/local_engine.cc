@@ -1,0 +1,525 @@
+#include "fathom/serve/engine/local_engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "fathom/base/core/error.h"
+
+namespace fathom::engine {
+namespace {
+
+using platform::Clock;
+
+// A request waits for a prefix that another one is computing when it saves as many tokens.
+constexpr Index kWorthWaiting_tokens = 32;
+
+double seconds_between(TimePoint from, TimePoint to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+CacheCost cost_of(const kv::CacheSize& size) {
+  return {.resident_bytes = [&size](Index num_tokens) { return size.resident_bytes(num_tokens); },
+          .growth_bytes = [&size](Index num_tokens,
+                                  Index num_new) { return size.growth_bytes(num_tokens, num_new); },
+          .fork_bytes = size.fork_bytes()};
+}
+
+RequestFailure failure_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& known) {
+    return {.code = known.code(), .message = known.what()};
+  } catch (const std::bad_alloc&) {
+    return {.code = ErrorCode::OutOfMemory, .message = "the system does not grant more memory"};
+  } catch (const std::exception& other) {
+    return {.code = ErrorCode::Internal, .message = other.what()};
+  } catch (...) {
+    return {.code = ErrorCode::Internal, .message = "unknown error"};
+  }
+}
+
+void check_options(const EngineOptions& options,
+                   const EngineModel& model,
+                   const kv::CacheSize& size) {
+  if (options.max_waiting < 0 || options.max_retained < 0) {
+    fail(ErrorCode::InvalidArgument, "engine: found ", options.max_waiting, " waiting and ",
+         options.max_retained, " kept sequences at most, expected no negative number");
+  }
+  const Index needed = size.resident_bytes(model.limits.max_context) +
+                       size.growth_bytes(0, options.step_tokens) + size.fork_bytes();
+  if (needed > options.cache_budget_bytes) {
+    fail(ErrorCode::InvalidArgument, "cache: one request of ", model.limits.max_context,
+         " tokens takes ", needed, " bytes, expected at most ", options.cache_budget_bytes,
+         " (the cache's budget): ask for a shorter context or allow more");
+  }
+}
+
+}  // namespace
+
+LocalEngine::LocalEngine(EngineModel model, text::TextModel text, const EngineOptions& options)
+    : model_(std::move(model)),
+      text_(std::move(text), model_.limits.vocab_size),
+      options_(options),
+      cache_size_(model_.lm->cache_layout(), model_.context->real, model_.cache_options),
+      scheduler_({.max_running = options.max_running,
+                  .step_tokens = options.step_tokens,
+                  .max_prompts_per_user = options.max_prompts_per_user,
+                  .pace = options.pace},
+                 cost_of(cache_size_)),
+      library_(options.max_retained),
+      runner_(*model_.lm, *model_.context) {
+  check_options(options, model_, cache_size_);
+  stats_.cache_budget_bytes = options.cache_budget_bytes;
+  thread_ = std::thread([this] { run(); });
+}
+
+LocalEngine::~LocalEngine() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_draining_ = is_stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+// ---- any thread ----
+
+void LocalEngine::refuse_if_full() {
+  const std::lock_guard lock(mutex_);
+  if (is_draining_) {
+    fail(ErrorCode::Unavailable, "the server is going down and takes no more requests");
+  }
+  const Index most = options_.max_running + options_.max_waiting;
+  if (to_index(gates_.size()) >= most) {
+    ++stats_.requests_rejected;
+    fail(ErrorCode::Overloaded, "the server has ", most,
+         " requests to work on and takes no more: try again later");
+  }
+}
+
+RequestId LocalEngine::submit(PreparedRequest request, EventSink sink) {
+  refuse_if_full();
+  auto active = make_active(std::move(request), std::move(sink), text_, model_.limits.vocab_size);
+  refuse_if_full();
+  const std::lock_guard lock(mutex_);
+  active->id = static_cast<RequestId>(++num_submitted_);
+  const RequestId id = active->id;
+  gates_[id] = active->gate;
+  arrivals_.push_back(std::move(active));
+  changed_.notify_all();
+  return id;
+}
+
+void LocalEngine::cancel(RequestId id) noexcept {
+  std::shared_ptr<EventGate> gate;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = gates_.find(id);
+    if (found == gates_.end()) {
+      return;
+    }
+    gate = found->second;
+    cancels_.push_back(id);
+  }
+  changed_.notify_all();
+  gate->close();
+}
+
+EngineStats LocalEngine::stats() const {
+  const std::lock_guard lock(mutex_);
+  EngineStats stats = stats_;
+  stats.num_waiting += to_index(arrivals_.size());
+  stats.cache_bytes = used_bytes();
+  stats.decode_tokens_per_s = decode_rate_.per_s(Clock::now());
+  return stats;
+}
+
+void LocalEngine::drain() {
+  const std::lock_guard lock(mutex_);
+  is_draining_ = true;
+}
+
+bool LocalEngine::wait_until_idle(std::chrono::milliseconds limit) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, limit, [&] { return gates_.empty(); });
+}
+
+// ---- the engine's thread ----
+
+void LocalEngine::run() noexcept {
+  while (take_inbox()) {
+    try {
+      end_expired(Clock::now());
+      step();
+    } catch (...) {
+      fail_all(std::current_exception());
+    }
+    over_.clear();
+    const std::lock_guard lock(mutex_);
+    stats_.num_waiting = scheduler_.num_waiting();
+    stats_.num_running = scheduler_.num_running();
+  }
+  fail_all(std::make_exception_ptr(Error(ErrorCode::Unavailable, "the server is going down")));
+}
+
+// Sleeps while there is nothing to do. False when the engine is to end.
+bool LocalEngine::take_inbox() {
+  std::vector<std::unique_ptr<ActiveRequest>> arrivals;
+  std::vector<RequestId> cancels;
+  bool is_stopping = false;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] {
+      return is_stopping_ || !arrivals_.empty() || !cancels_.empty() || !sequences_.empty();
+    });
+    arrivals.swap(arrivals_);
+    cancels.swap(cancels_);
+    is_stopping = is_stopping_;
+  }
+  for (std::unique_ptr<ActiveRequest>& request : arrivals) {
+    enter(std::move(request));
+  }
+  for (const RequestId id : cancels) {
+    const auto found = requests_.find(id);
+    if (found != requests_.end()) {
+      drop(*found->second);
+    }
+  }
+  return !is_stopping;
+}
+
+void LocalEngine::enter(std::unique_ptr<ActiveRequest> request) {
+  for (const std::unique_ptr<Sequence>& sequence : request->sequences) {
+    sequence->id = static_cast<SequenceId>(++num_sequences_);
+    sequences_[sequence->id] = sequence.get();
+    scheduler_.add({.id = sequence->id,
+                    .priority = request->prepared.request.priority,
+                    .user = request->scope(),
+                    .num_tokens = sequence->num_tokens(),
+                    .deadline = request->deadline});
+  }
+  requests_[request->id] = std::move(request);
+}
+
+void LocalEngine::step() {
+  const StepPlan plan = next_plan();
+  if (plan.rows.empty()) {
+    FATHOM_CHECK(sequences_.empty());
+    return;
+  }
+  compute(plan);
+}
+
+// Makes room and puts sequences back until there is something to compute.
+StepPlan LocalEngine::next_plan() {
+  for (;;) {
+    promised_.clear();
+    candidates_.clear();
+    StepPlan plan = scheduler_.plan({.free_bytes = options_.cache_budget_bytes - used_bytes(),
+                                     .can_evict = library_.num_sequences() > 0,
+                                     .reusable = [this](SequenceId id) { return reusable(id); }});
+    if (plan.bytes_short > 0 && make_room(plan.bytes_short)) {
+      continue;
+    }
+    apply(plan);
+    if (!plan.rows.empty() || (plan.preempted.empty() && plan.admitted.empty())) {
+      return plan;
+    }
+  }
+}
+
+// Whether any kept sequence could go.
+bool LocalEngine::make_room(Index bytes_short) {
+  const Index wanted = used_bytes() - bytes_short;
+  bool has_evicted = false;
+  while (used_bytes() > wanted && library_.evict_one(promised_)) {
+    has_evicted = true;
+  }
+  return has_evicted;
+}
+
+LocalEngine::Source LocalEngine::find_source(const Sequence& sequence) const {
+  Source source;
+  if (sequence.wants_scores()) {
+    return source;  // every row of the prompt is wanted
+  }
+  // The last token is computed in any case: its logits choose the next one.
+  const auto tokens = std::span<const TokenId>(sequence.tokens).first(sequence.tokens.size() - 1);
+  const std::string& scope = sequence.request->scope();
+  source.retained = library_.find(scope, tokens);
+  source.num_tokens = source.retained ? source.retained->num_tokens : 0;
+  for (const auto& [id, other] : sequences_) {
+    if (other->caches && other->request->scope() == scope) {
+      const auto computed =
+          std::span<const TokenId>(other->tokens).first(to_size(other->num_cached()));
+      const Index common = common_prefix(tokens, computed);
+      const Index point = common > source.num_tokens ? other->caches->resume_point(common) : 0;
+      if (point > source.num_tokens) {
+        source = {.num_tokens = point, .retained = {}, .running = other};
+      }
+    }
+  }
+  return source;
+}
+
+Reusable LocalEngine::reusable(SequenceId id) {
+  const Sequence& sequence = at(id);
+  const Source source = find_source(sequence);
+  if (sequence.wants_scores()) {
+    candidates_.push_back(id);
+    return {};
+  }
+  const auto tokens = std::span<const TokenId>(sequence.tokens).first(sequence.tokens.size() - 1);
+  const auto computes_more = [&](const Sequence& other) {
+    if (other.request->scope() != sequence.request->scope()) {
+      return false;
+    }
+    const Index common = common_prefix(tokens, other.tokens);
+    return common > other.num_cached() && common >= source.num_tokens + kWorthWaiting_tokens;
+  };
+  const bool is_coming = std::any_of(sequences_.begin(), sequences_.end(),
+                                     [&](const auto& entry) {
+                                       return entry.second->caches && computes_more(*entry.second);
+                                     }) ||
+                         std::any_of(candidates_.begin(), candidates_.end(),
+                                     [&](SequenceId other) { return computes_more(at(other)); });
+  if (!is_coming) {
+    candidates_.push_back(id);
+    if (source.retained) {
+      promised_.insert(source.retained->id);
+    }
+  }
+  return {.num_tokens = source.num_tokens, .is_coming = is_coming};
+}
+
+void LocalEngine::apply(const StepPlan& plan) {
+  for (const SequenceId id : plan.preempted) {
+    retain(at(id));
+  }
+  scheduler_.apply(plan);
+  for (const SequenceId id : plan.admitted) {
+    Sequence& sequence = at(id);
+    admit(sequence);
+    scheduler_.update(id, sequence.num_cached(), sequence.num_tokens(), false);
+  }
+  const std::lock_guard lock(mutex_);
+  stats_.preemptions += plan.preempted.size();
+}
+
+void LocalEngine::admit(Sequence& sequence) {
+  const Source source = find_source(sequence);
+  if (source.retained) {
+    sequence.caches = library_.fork(*source.retained);
+  } else if (source.running != nullptr) {
+    sequence.caches = source.running->caches;
+    sequence.caches->truncate(source.num_tokens);
+  } else {
+    sequence.caches = SequenceCaches{.model = {model_.lm->cache_layout(), model_.context->real,
+                                               model_.cache_options, model_.pages}};
+  }
+  ActiveRequest& request = *sequence.request;
+  if (!request.was_admitted) {
+    request.was_admitted = true;
+    request.usage.num_cached = source.num_tokens;
+    const std::lock_guard lock(mutex_);
+    stats_.queue_wait.add(seconds_between(request.submit_time, Clock::now()));
+    stats_.prompt_tokens += static_cast<std::uint64_t>(request.usage.num_prompt);
+    stats_.cached_tokens_memory += static_cast<std::uint64_t>(source.num_tokens);
+  }
+  report(sequence);
+}
+
+// Takes a sequence's cache from it, for whoever begins alike; itself, if it goes on.
+void LocalEngine::retain(Sequence& sequence) {
+  if (sequence.num_cached() > 0) {
+    std::vector<TokenId> computed(sequence.tokens.begin(),
+                                  sequence.tokens.begin() + sequence.num_cached());
+    library_.insert(sequence.request->scope(), std::move(computed), *std::move(sequence.caches));
+  }
+  sequence.caches.reset();
+}
+
+void LocalEngine::compute(const StepPlan& plan) {
+  const TimePoint start = Clock::now();
+  segments_.clear();
+  Index num_decoded = 0;
+  Index num_prompt = 0;
+  for (const StepRow& row : plan.rows) {
+    Sequence& sequence = at(row.id);
+    const Index count = std::min(row.num_tokens, sequence.num_tokens() - sequence.num_cached());
+    segments_.push_back({.sequence = &sequence, .num_tokens = count});
+    num_decoded += row.is_decode ? 1 : 0;
+    num_prompt += row.is_decode ? 0 : count;
+  }
+  std::set<ActiveRequest*> gone;
+  for (const StepResult& result : runner_.run(segments_)) {
+    ActiveRequest& request = *result.sequence->request;
+    if (!request.is_over) {
+      use(result);
+    }
+    if (request.is_gone && !request.is_over) {
+      gone.insert(&request);
+    }
+  }
+  for (ActiveRequest* request : gone) {
+    drop(*request);
+  }
+  scheduler_.record_step(num_decoded, num_prompt, seconds_between(start, Clock::now()));
+  const std::lock_guard lock(mutex_);
+  ++stats_.steps;
+  stats_.step_tokens += static_cast<std::uint64_t>(num_decoded + num_prompt);
+}
+
+void LocalEngine::use(const StepResult& result) {
+  Sequence& sequence = *result.sequence;
+  ActiveRequest& request = *sequence.request;
+  if (result.error != nullptr) {
+    fail_request(request, result.error);
+    return;
+  }
+  report(sequence);
+  if (!result.scores.empty()) {
+    const Index first = request.num_scored + 1;
+    request.num_scored += to_index(result.scores.size());
+    tell(request, PromptScores{.first = first, .tokens = result.scores});
+  }
+  if (result.picked != nullptr) {
+    take_token(sequence, *result.picked);
+  } else if (sequence.num_cached() == sequence.num_tokens()) {
+    finish(sequence, true);  // only the prompt was wanted
+  } else {
+    scheduler_.update(sequence.id, sequence.num_cached(), sequence.num_tokens(), false);
+  }
+}
+
+void LocalEngine::report(Sequence& sequence) {
+  ActiveRequest& request = *sequence.request;
+  if (sequence.wants_progress() && sequence.num_tokens() == request.usage.num_prompt) {
+    tell(request, PromptProgress{.num_cached = request.usage.num_cached,
+                                 .num_computed = std::max<Index>(
+                                     0, sequence.num_cached() - request.usage.num_cached),
+                                 .num_total = request.usage.num_prompt});
+  }
+}
+
+void LocalEngine::take_token(Sequence& sequence, const sampling::Picked& picked) {
+  ActiveRequest& request = *sequence.request;
+  const TimePoint now = Clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    ++stats_.reply_tokens;
+    decode_rate_.add(now, 1);
+    if (sequence.last_token_time) {
+      stats_.inter_token.add(seconds_between(*sequence.last_token_time, now));
+    }
+    if (!request.has_first_token) {
+      stats_.time_to_first_token.add(seconds_between(request.submit_time, now));
+    }
+  }
+  request.has_first_token = true;
+  sequence.last_token_time = now;
+  sequence.tokens.push_back(picked.id);
+  tell(request, sequence.reader->push(picked));
+  if (sequence.reader->is_done() || sequence.generation->finish_reason()) {
+    finish(sequence, !sequence.reader->is_done());
+  } else {
+    scheduler_.update(sequence.id, sequence.num_cached(), sequence.num_tokens(), true);
+  }
+}
+
+// `is_cut`: for another reason than the reply's own.
+void LocalEngine::finish(Sequence& sequence, bool is_cut) {
+  ActiveRequest& request = *sequence.request;
+  if (sequence.reader) {
+    auto [delta, end] =
+        sequence.reader->finish(is_cut, sequence.generation->is_constraint_released());
+    request.usage.num_reply += end.num_tokens;
+    request.usage.num_reasoning += end.num_reasoning;
+    if (!delta.events.empty()) {
+      tell(request, std::move(delta));
+    }
+    tell(request, std::move(end));
+  }
+  retain(sequence);
+  remove(sequence);
+  if (request.sequences.empty()) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++stats_.requests_served;
+    }
+    tell(request, RequestEnd{request.usage});
+    forget(request);
+  }
+}
+
+// The sequence is no more after this.
+void LocalEngine::remove(Sequence& sequence) {
+  scheduler_.remove(sequence.id);
+  sequences_.erase(sequence.id);
+  std::erase_if(sequence.request->sequences,
+                [&](const std::unique_ptr<Sequence>& each) { return each.get() == &sequence; });
+}
+
+void LocalEngine::end_expired(TimePoint now) {
+  for (const SequenceId id : scheduler_.expired(now)) {
+    finish(at(id), true);
+  }
+}
+
+// The client went away. What was computed is kept: clients ask again.
+void LocalEngine::drop(ActiveRequest& request) {
+  while (!request.sequences.empty()) {
+    Sequence& sequence = *request.sequences.back();
+    retain(sequence);
+    remove(sequence);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    ++stats_.requests_cancelled;
+  }
+  forget(request);
+}
+
+// What was computed is not kept: it may be what is wrong.
+void LocalEngine::fail_request(ActiveRequest& request, const std::exception_ptr& error) {
+  for (const std::unique_ptr<Sequence>& sequence : request.sequences) {
+    sequence->caches.reset();
+    scheduler_.remove(sequence->id);
+    sequences_.erase(sequence->id);
+  }
+  RequestFailure failure = failure_of(error);
+  if (failure.code == ErrorCode::OutOfMemory) {
+    // The system has less than the budget says: whoever comes next shall have what can be spared.
+    while (library_.evict_one()) {
+    }
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    ++stats_.requests_failed;
+  }
+  tell(request, std::move(failure));
+  forget(request);
+}
+
+void LocalEngine::fail_all(const std::exception_ptr& error) noexcept {
+  while (!requests_.empty()) {
+    fail_request(*requests_.begin()->second, error);
+  }
+}
+
+void LocalEngine::tell(ActiveRequest& request, GenerateEvent event) {
+  request.is_gone = !request.gate->tell(std::move(event)) || request.is_gone;
+}
+
+// The step in progress may still hold results of it.
+void LocalEngine::forget(ActiveRequest& request) {
+  request.is_over = true;
+  const auto found = requests_.find(request.id);
+  over_.push_back(std::move(found->second));
+  requests_.erase(found);
+  const std::lock_guard lock(mutex_);
+  gates_.erase(request.id);
+  changed_.notify_all();
+}
+
+}  // namespace fathom::engine

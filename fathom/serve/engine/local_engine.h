@@ -1,0 +1,134 @@
+// The engine that computes on this machine: one thread that serves all requests, step by step.
+//
+// Every step takes the tokens of all sequences whose turn it is; a sequence's results are the same
+// bits whatever else is computed with it, whether it was put back and taken up again, and wherever
+// its prompt was found computed already. So nothing here can be seen in a reply.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fathom/base/platform/clock.h"
+#include "fathom/model/kv/cache_size.h"
+#include "fathom/serve/engine/rate_meter.h"
+#include "fathom/serve/engine/step_runner.h"
+
+namespace fathom::engine {
+
+struct EngineOptions {
+  Index max_running = 32;   // sequences computed side by side; further ones wait
+  Index max_waiting = 256;  // requests beside as many as may run; further ones are refused
+  // Tokens computed at a time, at least max_running: bounds the memory of a step.
+  Index step_tokens = 512;
+  // Memory of all caches, kept ones included; at least what a full context takes.
+  std::int64_t cache_budget_bytes = std::int64_t{4} << 30;
+  Index max_retained = 256;  // sequences kept for requests that begin alike
+  Index max_prompts_per_user = 2;
+  PaceOptions pace = {};
+};
+
+// What an engine computes with. `owner` keeps the rest alive.
+struct EngineModel {
+  std::shared_ptr<void> owner;
+  const layers::CausalLm* lm = nullptr;
+  ops::Context* context = nullptr;
+  kv::CacheOptions cache_options = {};
+  std::shared_ptr<kv::PagePool> pages;
+  ModelLimits limits;
+};
+
+class LocalEngine final : public Engine {
+ public:
+  // Throws InvalidArgument for options that do not fit the model or each other.
+  LocalEngine(EngineModel model, text::TextModel text, const EngineOptions& options);
+  // Requests that are not done fail with Unavailable.
+  ~LocalEngine() override;
+  LocalEngine(const LocalEngine&) = delete;
+  LocalEngine& operator=(const LocalEngine&) = delete;
+
+  const ModelLimits& limits() const override { return model_.limits; }
+  const TextServices& text() const override { return text_; }
+  RequestId submit(PreparedRequest request, EventSink sink) override;
+  // Waits for a call of the request's sink that is under way, so the caller must not hold what the
+  // sink waits for. A sink may cancel its own request.
+  void cancel(RequestId id) noexcept override;
+  EngineStats stats() const override;
+
+  // Refuses what comes from here on; what is there goes on.
+  void drain();
+  // Whether every request was done before `limit` passed.
+  bool wait_until_idle(std::chrono::milliseconds limit);
+
+ private:
+  // The engine's thread.
+  void run() noexcept;
+  bool take_inbox();
+  void enter(std::unique_ptr<ActiveRequest> request);
+  void step();
+  StepPlan next_plan();
+  Reusable reusable(SequenceId id);
+  struct Source {
+    Index num_tokens = 0;
+    std::optional<PrefixLibrary::Match> retained = {};
+    const Sequence* running = nullptr;
+  };
+  Source find_source(const Sequence& sequence) const;
+  void apply(const StepPlan& plan);
+  void admit(Sequence& sequence);
+  void retain(Sequence& sequence);
+  bool make_room(Index bytes_short);
+  void compute(const StepPlan& plan);
+  void use(const StepResult& result);
+  void report(Sequence& sequence);
+  void take_token(Sequence& sequence, const sampling::Picked& picked);
+  void finish(Sequence& sequence, bool is_cut);
+  void remove(Sequence& sequence);
+  void fail_request(ActiveRequest& request, const std::exception_ptr& error);
+  void drop(ActiveRequest& request);
+  void end_expired(TimePoint now);
+  void tell(ActiveRequest& request, GenerateEvent event);
+  void forget(ActiveRequest& request);
+  void fail_all(const std::exception_ptr& error) noexcept;
+  Sequence& at(SequenceId id) { return *sequences_.at(id); }
+  void refuse_if_full();
+  Index used_bytes() const { return model_.pages->used_bytes(); }
+
+  EngineModel model_;
+  TextServices text_;
+  EngineOptions options_;
+  kv::CacheSize cache_size_;
+
+  // Between threads.
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // something came in, or a request is done
+  std::vector<std::unique_ptr<ActiveRequest>> arrivals_;
+  std::vector<RequestId> cancels_;
+  std::map<RequestId, std::shared_ptr<EventGate>> gates_;  // of requests that are not done
+  std::uint64_t num_submitted_ = 0;
+  bool is_draining_ = false;
+  bool is_stopping_ = false;
+  EngineStats stats_;
+  RateMeter decode_rate_;
+
+  // Of the engine's thread.
+  Scheduler scheduler_;
+  PrefixLibrary library_;
+  StepRunner runner_;
+  std::map<RequestId, std::unique_ptr<ActiveRequest>> requests_;
+  std::map<SequenceId, Sequence*> sequences_;
+  std::uint64_t num_sequences_ = 0;
+  std::vector<std::unique_ptr<ActiveRequest>> over_;  // whose results the step may still hold
+  std::set<RetainedId> promised_;                     // to sequences of the plan in the making
+  std::vector<SequenceId> candidates_;                // that plan may let in
+  std::vector<StepSegment> segments_;
+
+  std::thread thread_;
+};
+
+}  // namespace fathom::engine
