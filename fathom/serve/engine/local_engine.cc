@@ -156,10 +156,15 @@ void LocalEngine::run() noexcept {
     }
     over_.clear();
     const std::lock_guard lock(mutex_);
-    stats_.num_waiting = scheduler_.num_waiting();
-    stats_.num_running = scheduler_.num_running();
+    publish_counts();
   }
   fail_all(std::make_exception_ptr(Error(ErrorCode::Unavailable, "the server is going down")));
+}
+
+// Under the mutex.
+void LocalEngine::publish_counts() {
+  stats_.num_waiting = scheduler_.num_waiting();
+  stats_.num_running = scheduler_.num_running();
 }
 
 // Sleeps while there is nothing to do. False when the engine is to end.
@@ -518,6 +523,7 @@ void LocalEngine::forget(ActiveRequest& request) {
   over_.push_back(std::move(found->second));
   requests_.erase(found);
   const std::lock_guard lock(mutex_);
+  publish_counts();
   gates_.erase(request.id);
   changed_.notify_all();
 }

@@ -94,6 +94,7 @@ class LocalEngine final : public Engine {
   void end_expired(TimePoint now);
   void tell(ActiveRequest& request, GenerateEvent event);
   void forget(ActiveRequest& request);
+  void publish_counts();
   void fail_all(const std::exception_ptr& error) noexcept;
   Sequence& at(SequenceId id) { return *sequences_.at(id); }
   void refuse_if_full();
