@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -76,7 +77,8 @@ class Client {
   explicit Client(Index num_choices) : choices_(to_size(num_choices)) {}
 
   void take(GenerateEvent&& event) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return num_events_ < num_allowed_; });
     EXPECT_FALSE(is_closed_) << "an event after the last one, or after cancel() had returned";
     ++num_events_;
     if (auto* delta = std::get_if<ReplyDelta>(&event)) {
@@ -105,6 +107,15 @@ class Client {
       failure_ = std::get<RequestFailure>(event);
       is_closed_ = true;
     }
+    changed_.notify_all();
+  }
+
+  // The sink does not return from more than so many events: the engine stands still. Before a
+  // request is submitted.
+  void hold_after(Index num_events) { num_allowed_ = num_events; }
+  void let_go() {
+    const std::lock_guard lock(mutex_);
+    num_allowed_ = std::numeric_limits<Index>::max();
     changed_.notify_all();
   }
 
@@ -138,6 +149,7 @@ class Client {
   Usage usage_;
   std::optional<RequestFailure> failure_;
   Index num_events_ = 0;
+  Index num_allowed_ = std::numeric_limits<Index>::max();
   bool is_closed_ = false;
 };
 
@@ -146,8 +158,11 @@ struct Submitted {
   std::shared_ptr<Client> client;
 };
 
-inline Submitted submit(Engine& engine, GenerateRequest request) {
+inline Submitted submit(Engine& engine, GenerateRequest request, Index num_events_until_hold = -1) {
   auto client = std::make_shared<Client>(request.num_choices);
+  if (num_events_until_hold >= 0) {
+    client->hold_after(num_events_until_hold);
+  }
   const RequestId id =
       engine.submit(prepare(std::move(request), engine.text(), engine.limits()),
                     [client](GenerateEvent&& event) { client->take(std::move(event)); });
