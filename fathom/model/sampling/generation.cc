@@ -101,6 +101,20 @@ const Picked& Generation::next(std::span<const float> logits) {
   return picked_;
 }
 
+std::optional<TokenId> Generation::guess(std::span<const float> logits) {
+  FATHOM_CHECK(to_index(logits.size()) == vocab_size_);
+  try {
+    return sampler_.sample({.logits = logits,
+                            .allowed_tokens = unbanned_,
+                            .history = &history_,
+                            .choice_idx = options_.choice_idx,
+                            .position = num_tokens_},
+                           options_.sampling);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 void Generation::accept(TokenId id) {
   ++num_tokens_;
   history_.add_reply(id);

@@ -49,6 +49,11 @@ class Generation {
   // Throws Internal for a logit that is NaN.
   const Picked& next(std::span<const float> logits);
 
+  // What next() would choose for these logits, drawn with its random number; a constraint is not
+  // looked at. Changes nothing: for drafts, which are accepted where next() says the same. Nothing
+  // when no token is left, or a logit is no number.
+  std::optional<TokenId> guess(std::span<const float> logits);
+
   std::optional<FinishReason> finish_reason() const { return finish_; }
   Index num_tokens() const { return num_tokens_; }
   // The constraint came to a state that no token of the vocabulary continues; from there on the

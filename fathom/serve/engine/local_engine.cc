@@ -24,6 +24,16 @@ CacheCost cost_of(const kv::CacheSize& size) {
           .fork_bytes = size.fork_bytes()};
 }
 
+// All that is kept for a sequence.
+std::vector<config::CacheStream> layout_of(const layers::CausalLm& lm,
+                                           const layers::DraftModule* draft) {
+  std::vector<config::CacheStream> layout = lm.cache_layout();
+  if (draft != nullptr) {
+    layout.insert(layout.end(), draft->cache_layout().begin(), draft->cache_layout().end());
+  }
+  return layout;
+}
+
 RequestFailure failure_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -60,7 +70,8 @@ LocalEngine::LocalEngine(EngineModel model, text::TextModel text, const EngineOp
     : model_(std::move(model)),
       text_(std::move(text), model_.limits.vocab_size),
       options_(options),
-      cache_size_(model_.lm->cache_layout(), model_.context->real, model_.cache_options),
+      draft_(options.drafts == Drafts::Off ? nullptr : model_.lm->draft()),
+      cache_size_(layout_of(*model_.lm, draft_), model_.context->real, model_.cache_options),
       scheduler_({.max_running = options.max_running,
                   .step_tokens = options.step_tokens,
                   .max_prompts_per_user = options.max_prompts_per_user,
@@ -319,8 +330,13 @@ void LocalEngine::admit(Sequence& sequence) {
     sequence.caches = source.running->caches;
     sequence.caches->truncate(source.num_tokens);
   } else {
-    sequence.caches = SequenceCaches{.model = {model_.lm->cache_layout(), model_.context->real,
-                                               model_.cache_options, model_.pages}};
+    const auto make = [&](const std::vector<config::CacheStream>& layout) {
+      return kv::SequenceCache(layout, model_.context->real, model_.cache_options, model_.pages);
+    };
+    sequence.caches = SequenceCaches{.model = make(model_.lm->cache_layout())};
+    if (keeps_drafts_) {
+      sequence.caches->draft = make(draft_->cache_layout());
+    }
   }
   ActiveRequest& request = *sequence.request;
   if (!request.was_admitted) {
@@ -336,6 +352,7 @@ void LocalEngine::admit(Sequence& sequence) {
 
 // Takes a sequence's cache from it, for whoever begins alike; itself, if it goes on.
 void LocalEngine::retain(Sequence& sequence) {
+  sequence.drop_guesses();
   if (sequence.num_cached() > 0) {
     std::vector<TokenId> computed(sequence.tokens.begin(),
                                   sequence.tokens.begin() + sequence.num_cached());
@@ -352,13 +369,23 @@ void LocalEngine::compute(const StepPlan& plan) {
   for (const StepRow& row : plan.rows) {
     Sequence& sequence = at(row.id);
     const Index count = std::min(row.num_tokens, sequence.num_tokens() - sequence.num_cached());
+    if (sequence.num_cached() + count < sequence.num_tokens()) {
+      sequence.drop_guesses();  // the step has no room for them
+    }
     segments_.push_back({.sequence = &sequence, .num_tokens = count});
     num_decoded += row.is_decode ? 1 : 0;
     num_prompt += row.is_decode ? 0 : count;
   }
+  const std::span<const StepResult> results = runner_.run(segments_, choose_guesses(num_decoded));
   std::set<ActiveRequest*> gone;
-  for (const StepResult& result : runner_.run(segments_)) {
+  Index num_picks = 0;
+  Index num_guessed = 0;
+  Index num_right = 0;
+  for (const StepResult& result : results) {
     ActiveRequest& request = *result.sequence->request;
+    num_picks += to_index(result.drawn.size());
+    num_guessed += result.num_guessed;
+    num_right += result.num_guessed > 0 ? to_index(result.drawn.size()) - 1 : 0;
     if (!request.is_over) {
       use(result);
     }
@@ -369,10 +396,30 @@ void LocalEngine::compute(const StepPlan& plan) {
   for (ActiveRequest* request : gone) {
     drop(*request);
   }
-  scheduler_.record_step(num_decoded, num_prompt, seconds_between(start, Clock::now()));
+  const double seconds = seconds_between(start, Clock::now());
+  scheduler_.record_step(num_decoded, num_prompt, seconds);
+  if (num_prompt == 0) {
+    judge_.record(num_decoded, num_picks, seconds);
+  }
   const std::lock_guard lock(mutex_);
   ++stats_.steps;
-  stats_.step_tokens += static_cast<std::uint64_t>(num_decoded + num_prompt);
+  stats_.step_tokens += static_cast<std::uint64_t>(num_decoded + num_guessed + num_prompt);
+  stats_.drafted_tokens += static_cast<std::uint64_t>(num_guessed);
+  stats_.accepted_drafts += static_cast<std::uint64_t>(num_right);
+}
+
+// Gives drafts up, and takes them up again, as the judge says.
+Guesses LocalEngine::choose_guesses(Index num_decoded) {
+  keeps_drafts_ =
+      draft_ != nullptr && (options_.drafts == Drafts::Always || judge_.is_worth_keeping());
+  if (!keeps_drafts_) {
+    for (const StepSegment& segment : segments_) {
+      segment.sequence->caches->draft.reset();
+    }
+    return Guesses::None;
+  }
+  const Guesses chosen = judge_.choose(num_decoded);
+  return options_.drafts == Drafts::Always ? Guesses::Make : chosen;
 }
 
 void LocalEngine::use(const StepResult& result) {
@@ -388,13 +435,21 @@ void LocalEngine::use(const StepResult& result) {
     request.num_scored += to_index(result.scores.size());
     tell(request, PromptScores{.first = first, .tokens = result.scores});
   }
-  if (result.picked != nullptr) {
-    take_token(sequence, *result.picked);
-  } else if (sequence.num_cached() == sequence.num_tokens()) {
-    finish(sequence, true);  // only the prompt was wanted
-  } else {
-    scheduler_.update(sequence.id, sequence.num_cached(), sequence.num_tokens(), false);
+  for (const Drawn& drawn : result.drawn) {
+    take_token(sequence, drawn.picked);
+    if (sequence.reader->is_done() || drawn.is_final) {
+      finish(sequence, !sequence.reader->is_done(), drawn.is_constraint_released);
+      return;
+    }
   }
+  if (sequence.num_cached() == sequence.num_tokens()) {
+    finish(sequence, true, false);  // only the prompt was wanted
+    return;
+  }
+  const bool is_decoding =
+      !result.drawn.empty() &&
+      sequence.num_cached() + 1 + sequence.num_guesses == sequence.num_tokens();
+  scheduler_.update(sequence.id, sequence.num_cached(), sequence.num_tokens(), is_decoding);
 }
 
 void LocalEngine::report(Sequence& sequence) {
@@ -423,21 +478,14 @@ void LocalEngine::take_token(Sequence& sequence, const sampling::Picked& picked)
   }
   request.has_first_token = true;
   sequence.last_token_time = now;
-  sequence.tokens.push_back(picked.id);
   tell(request, sequence.reader->push(picked));
-  if (sequence.reader->is_done() || sequence.generation->finish_reason()) {
-    finish(sequence, !sequence.reader->is_done());
-  } else {
-    scheduler_.update(sequence.id, sequence.num_cached(), sequence.num_tokens(), true);
-  }
 }
 
 // `is_cut`: for another reason than the reply's own.
-void LocalEngine::finish(Sequence& sequence, bool is_cut) {
+void LocalEngine::finish(Sequence& sequence, bool is_cut, bool is_constraint_released) {
   ActiveRequest& request = *sequence.request;
   if (sequence.reader) {
-    auto [delta, end] =
-        sequence.reader->finish(is_cut, sequence.generation->is_constraint_released());
+    auto [delta, end] = sequence.reader->finish(is_cut, is_constraint_released);
     request.usage.num_reply += end.num_tokens;
     request.usage.num_reasoning += end.num_reasoning;
     if (!delta.events.empty()) {
@@ -467,7 +515,10 @@ void LocalEngine::remove(Sequence& sequence) {
 
 void LocalEngine::end_expired(TimePoint now) {
   for (const SequenceId id : scheduler_.expired(now)) {
-    finish(at(id), true);
+    Sequence& sequence = at(id);
+    const bool is_constraint_released =
+        sequence.generation && sequence.generation->is_constraint_released();
+    finish(sequence, true, is_constraint_released);
   }
 }
 

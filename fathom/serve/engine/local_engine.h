@@ -16,10 +16,14 @@
 
 #include "fathom/base/platform/clock.h"
 #include "fathom/model/kv/cache_size.h"
+#include "fathom/serve/engine/draft_judge.h"
 #include "fathom/serve/engine/rate_meter.h"
 #include "fathom/serve/engine/step_runner.h"
 
 namespace fathom::engine {
+
+// Whether a model's draft block guesses tokens ahead. It changes how fast tokens come, never which.
+enum class Drafts { Off, WhenFaster, Always };
 
 struct EngineOptions {
   Index max_running = 32;   // sequences computed side by side; further ones wait
@@ -30,6 +34,7 @@ struct EngineOptions {
   std::int64_t cache_budget_bytes = std::int64_t{4} << 30;
   Index max_retained = 256;  // sequences kept for requests that begin alike
   Index max_prompts_per_user = 2;
+  Drafts drafts = Drafts::WhenFaster;
   PaceOptions pace = {};
 };
 
@@ -84,10 +89,11 @@ class LocalEngine final : public Engine {
   void retain(Sequence& sequence);
   bool make_room(Index bytes_short);
   void compute(const StepPlan& plan);
+  Guesses choose_guesses(Index num_decoded);
   void use(const StepResult& result);
   void report(Sequence& sequence);
   void take_token(Sequence& sequence, const sampling::Picked& picked);
-  void finish(Sequence& sequence, bool is_cut);
+  void finish(Sequence& sequence, bool is_cut, bool is_constraint_released);
   void remove(Sequence& sequence);
   void fail_request(ActiveRequest& request, const std::exception_ptr& error);
   void drop(ActiveRequest& request);
@@ -103,6 +109,7 @@ class LocalEngine final : public Engine {
   EngineModel model_;
   TextServices text_;
   EngineOptions options_;
+  const layers::DraftModule* draft_;  // null where there is none, or it is not to be used
   kv::CacheSize cache_size_;
 
   // Between threads.
@@ -121,6 +128,8 @@ class LocalEngine final : public Engine {
   Scheduler scheduler_;
   PrefixLibrary library_;
   StepRunner runner_;
+  DraftJudge judge_;
+  bool keeps_drafts_ = false;  // draft blocks are kept up to date
   std::map<RequestId, std::unique_ptr<ActiveRequest>> requests_;
   std::map<SequenceId, Sequence*> sequences_;
   std::uint64_t num_sequences_ = 0;

@@ -38,7 +38,8 @@ struct Sequence {
   SequenceId id{};
   ActiveRequest* request = nullptr;
   Index choice_idx = 0;
-  std::vector<TokenId> tokens;           // prompt and reply
+  std::vector<TokenId> tokens;           // prompt and reply, and at its end guesses
+  Index num_guesses = 0;                 // of the last tokens
   std::optional<SequenceCaches> caches;  // while it runs
   // Absent when only the prompt is wanted.
   std::optional<sampling::Generation> generation;
@@ -47,6 +48,10 @@ struct Sequence {
 
   Index num_cached() const { return caches ? caches->num_tokens() : 0; }
   Index num_tokens() const { return to_index(tokens.size()); }
+  void drop_guesses() {
+    tokens.resize(tokens.size() - to_size(num_guesses));
+    num_guesses = 0;
+  }
   // The prompt's log-probabilities are told by the first choice.
   bool wants_scores() const;
   bool wants_progress() const;

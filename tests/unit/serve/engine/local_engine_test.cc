@@ -138,6 +138,62 @@ TEST(LocalEngine, AfterPreemptionForOthersEveryReplyIsTheSameBits) {
   EXPECT_GT(engine->stats().preemptions, 0U);
 }
 
+// Requests whose replies a draft block can guess about half of the time: two tokens are likely.
+std::vector<GenerateRequest> guessable_requests(std::mt19937& random, int count) {
+  std::vector<GenerateRequest> requests;
+  for (int i = 0; i < count; ++i) {
+    requests.push_back(random_request(random, 60, 40));
+    requests.back().sampling.logit_bias = {{.id = 'a', .bias = 9}, {.id = 'b', .bias = 8.5}};
+  }
+  return requests;
+}
+
+TEST(LocalEngine, GuessesChangeHowManyStepsAReplyTakesButNoBit) {
+  std::mt19937 random(22);
+  std::vector<GenerateRequest> requests = guessable_requests(random, 12);
+  requests[3].stop_strings = {"ab"};
+  requests[5].num_prompt_logprobs = 0;
+  std::map<Drafts, EngineStats> stats;
+  for (const Drafts drafts : {Drafts::Off, Drafts::WhenFaster, Drafts::Always}) {
+    EngineOptions options = small_engine();
+    options.drafts = drafts;
+    Rig engine(options);
+    expect_same_bits(*engine, requests);
+    stats[drafts] = engine->stats();
+  }
+  EXPECT_EQ(stats[Drafts::Off].drafted_tokens, 0U);
+  const EngineStats& always = stats[Drafts::Always];
+  EXPECT_GT(always.accepted_drafts, always.drafted_tokens / 10) << "too few are right";
+  EXPECT_LT(always.accepted_drafts, always.drafted_tokens * 9 / 10) << "too few are wrong";
+  EXPECT_LT(always.steps, stats[Drafts::Off].steps);
+}
+
+TEST(LocalEngine, GuessesSurvivePreemptionForksAndWarmPrefixes) {
+  EngineOptions options = small_engine();
+  options.drafts = Drafts::Always;
+  options.max_running = 3;
+  Rig engine(options);
+  std::mt19937 random(23);
+  std::vector<GenerateRequest> requests = guessable_requests(random, 14);
+  requests.front().max_tokens = 40;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    requests[i].priority = -static_cast<int>(i) % 3;
+  }
+  expect_same_bits(*engine, requests);
+  EXPECT_GT(engine->stats().preemptions, 0U);
+  const std::uint64_t num_drafted = engine->stats().drafted_tokens;
+  // Once more, from what was kept; and in several choices.
+  for (GenerateRequest& request : requests) {
+    request.num_choices = 3;
+    const auto client = serve(*engine, request);
+    for (Index choice = 0; choice < 3; ++choice) {
+      ASSERT_TRUE(client->choice(choice) == oracle().reply(request, choice));
+    }
+  }
+  EXPECT_GT(engine->stats().cached_tokens_memory, 0U);
+  EXPECT_GT(engine->stats().drafted_tokens, num_drafted);
+}
+
 TEST(LocalEngine, FromAWarmPrefixOfAnyLengthAReplyIsTheSameBits) {
   std::mt19937 random(4);
   const GenerateRequest request = request_of(random_tokens(random, 150), 6);
