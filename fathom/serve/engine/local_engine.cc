@@ -454,7 +454,7 @@ void LocalEngine::use(const StepResult& result) {
 
 void LocalEngine::report(Sequence& sequence) {
   ActiveRequest& request = *sequence.request;
-  if (sequence.wants_progress() && sequence.num_tokens() == request.usage.num_prompt) {
+  if (sequence.wants_progress() && !sequence.last_token_time) {
     tell(request, PromptProgress{.num_cached = request.usage.num_cached,
                                  .num_computed = std::max<Index>(
                                      0, sequence.num_cached() - request.usage.num_cached),

@@ -13,7 +13,8 @@ namespace fathom::engine {
 struct SequenceCaches {
   kv::SequenceCache model;
   // Row t comes from token t's hidden state and token t + 1; so it is of use as long as it keeps
-  // step with the model's, at its end or one behind.
+  // step with the model's. After going back, its last row has seen another next token than the one
+  // that comes: the guesses after it may be worse, and are as good a guess as any.
   std::optional<kv::SequenceCache> draft = {};
 
   Index num_tokens() const { return model.num_tokens(); }

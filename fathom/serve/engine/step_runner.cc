@@ -245,11 +245,11 @@ void StepRunner::draft(const tensor::Tensor& hidden, Guesses guesses) {
   for (const Part& part : parts_) {
     const StepResult& result = results_[part.result_idx];
     Sequence& sequence = *result.sequence;
-    if (block == nullptr || result.error != nullptr || !sequence.caches->draft ||
-        !sequence.generation || sequence.generation->finish_reason()) {
+    if (block == nullptr || result.error != nullptr || !sequence.caches->draft) {
       continue;
     }
-    const Index count = sequence.num_cached() - part.position;
+    // The token after the last row is not known when no reply is wanted.
+    const Index count = std::min(sequence.num_cached(), sequence.num_tokens() - 1) - part.position;
     if (sequence.caches->draft->num_tokens() != part.position || count < 1) {
       sequence.caches->draft.reset();  // it cannot catch up
       continue;

@@ -108,7 +108,10 @@ TEST(LocalEngine, AfterPreemptionForMemoryEveryReplyIsTheSameBits) {
   EngineOptions options = small_engine();
   // As little memory as one request may need.
   const EngineModel model = open_engine_model(tiny_checkpoint(), tiny_options());
-  const kv::CacheSize size(model.lm->cache_layout(), tensor::DType::F32, model.cache_options);
+  std::vector<config::CacheStream> layout = model.lm->cache_layout();
+  const std::vector<config::CacheStream>& draft = model.lm->draft()->cache_layout();
+  layout.insert(layout.end(), draft.begin(), draft.end());
+  const kv::CacheSize size(layout, tensor::DType::F32, model.cache_options);
   options.cache_budget_bytes = size.resident_bytes(model.limits.max_context) +
                                size.growth_bytes(0, options.step_tokens) + size.fork_bytes();
   Rig engine(options);

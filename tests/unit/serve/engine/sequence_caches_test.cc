@@ -31,14 +31,14 @@ TEST(SequenceCaches, WithoutADraftGoesBackAsTheModelCan) {
   EXPECT_EQ(caches.num_tokens(), 32);
 }
 
-TEST(SequenceCaches, WithADraftOneTokenIsComputedAgainForItsHiddenState) {
+TEST(SequenceCaches, WithADraftBothGoBackTogether) {
   SequenceCaches caches = {.model = cache_of(100), .draft = cache_of(99)};
   EXPECT_EQ(caches.resume_point(100), 99);
-  EXPECT_EQ(caches.resume_point(90), 89);
+  EXPECT_EQ(caches.resume_point(90), 90);
   EXPECT_EQ(caches.resume_point(0), 0);
-  EXPECT_EQ(caches.truncate(90), 89);
-  EXPECT_EQ(caches.model.num_tokens(), 89);
-  EXPECT_EQ(caches.draft->num_tokens(), 89);
+  EXPECT_EQ(caches.truncate(90), 90);
+  EXPECT_EQ(caches.model.num_tokens(), 90);
+  EXPECT_EQ(caches.draft->num_tokens(), 90);
 }
 
 TEST(SequenceCaches, ADraftThatIsBehindDecidesWhereBothGoOn) {
