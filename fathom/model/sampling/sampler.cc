@@ -28,6 +28,12 @@ bool is_greedy(const SamplingOptions& options) {
   return options.temperature < 1e-5;
 }
 
+// Without one every logit stays what it is, to the bit.
+bool has_penalty(const SamplingOptions& options) {
+  return options.repetition_penalty != 1 || options.presence_penalty != 0 ||
+         options.frequency_penalty != 0;
+}
+
 void penalise(const TokenHistory& history,
               const SamplingOptions& options,
               std::vector<float>& logits) {
@@ -73,7 +79,7 @@ void Sampler::adjust(const SamplingInput& input, const SamplingOptions& options)
   for (const LogitBias& entry : options.logit_bias) {
     logits_[to_size(entry.id)] += static_cast<float>(entry.bias);
   }
-  if (input.history != nullptr) {
+  if (input.history != nullptr && has_penalty(options)) {
     penalise(*input.history, options, logits_);
   }
   if (!input.allowed_tokens.empty()) {
