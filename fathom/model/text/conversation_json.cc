@@ -17,7 +17,21 @@ using Field = JsonField;
 // Whose rules hold where both forms use the same name.
 enum class Form { Encoder, Request };
 
-std::vector<ContentPart> read_content(const Field& field) {
+// A part of a message. Requests also use the names of other wire formats for text.
+ContentPart read_part(const Field& field, Form form) {
+  ContentPart part{.type = field.member("type").text(), .text = {}};
+  if (form == Form::Request && (part.type == "input_text" || part.type == "output_text")) {
+    part.type = "text";
+  }
+  if (part.type == "text") {
+    part.text = field.member("text").text_or("");
+  } else if (form == Form::Request && part.type == "refusal") {
+    part = {.type = "text", .text = field.member("refusal").text_or("")};
+  }
+  return part;
+}
+
+std::vector<ContentPart> read_content(const Field& field, Form form) {
   if (field.is_absent()) {
     return {};
   }
@@ -29,11 +43,7 @@ std::vector<ContentPart> read_content(const Field& field) {
   for (Index i = 0; i < field.size(); ++i) {
     const Field item = field.item(i);
     item.require(Kind::Object, "an object");
-    ContentPart part{.type = item.member("type").text(), .text = {}};
-    if (part.type == "text") {
-      part.text = item.member("text").text_or("");
-    }
-    parts.push_back(std::move(part));
+    parts.push_back(read_part(item, form));
   }
   return parts;
 }
@@ -104,7 +114,7 @@ Message read_message(const Field& field, Form form) {
   field.require(Kind::Object, "an object");
   Message message;
   message.role = read_role(field.member("role"), form);
-  message.content = read_content(field.member("content"));
+  message.content = read_content(field.member("content"), form);
   const Field reasoning = field.member("reasoning_content");
   message.reasoning = (reasoning.is_absent() ? field.member("reasoning") : reasoning).text_or("");
   message.tool_calls = read_tool_calls(field.member("tool_calls"));
@@ -237,17 +247,9 @@ void read_request_options(const Field& root, ConversationFile& file) {
   file.options.drop_thinking = arguments.member("drop_thinking").boolean_or(true);
 }
 
-}  // namespace
-
-ConversationFile read_conversation(const JsonValue& root) {
-  ConversationFile file;
-  if (root.kind == Kind::Array) {
-    file.conversation.messages = read_messages(Field(&root, "messages"), Form::Encoder);
-    return file;
-  }
-  Field(&root, "conversation").require(Kind::Object, "an object or a list");
+ConversationFile read_document(const JsonValue& root, Form form) {
   const Field field(&root);
-  const Form form = root.find("model") != nullptr ? Form::Request : Form::Encoder;
+  ConversationFile file;
   file.conversation.messages = read_messages(field.member("messages"), form);
   file.conversation.tools = read_tools(field.member("tools"));
   file.conversation.response_format = read_response_format(field.member("response_format"));
@@ -257,6 +259,23 @@ ConversationFile read_conversation(const JsonValue& root) {
     read_encoder_options(field, file);
   }
   return file;
+}
+
+}  // namespace
+
+ConversationFile read_conversation(const JsonValue& root) {
+  ConversationFile file;
+  if (root.kind == Kind::Array) {
+    file.conversation.messages = read_messages(Field(&root, "messages"), Form::Encoder);
+    return file;
+  }
+  Field(&root, "conversation").require(Kind::Object, "an object or a list");
+  return read_document(root, root.find("model") != nullptr ? Form::Request : Form::Encoder);
+}
+
+ConversationFile read_chat_request(const JsonValue& root) {
+  Field(&root).require(Kind::Object, "an object");
+  return read_document(root, Form::Request);
 }
 
 ConversationFile read_conversation(std::string_view json, const std::string& source) {

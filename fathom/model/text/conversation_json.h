@@ -26,7 +26,10 @@ struct ConversationFile {
 // field: `messages[3].role: expected one of "system", ..., found "x"`.
 ConversationFile read_conversation(const JsonValue& root);
 
-// The same from text; `source` names it in errors about JSON.
+// A chat-completions request, with or without `model`.
+ConversationFile read_chat_request(const JsonValue& root);
+
+// read_conversation from text; `source` names it in errors about JSON.
 ConversationFile read_conversation(std::string_view json, const std::string& source);
 
 }  // namespace fathom::text

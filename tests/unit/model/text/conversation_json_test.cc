@@ -97,6 +97,21 @@ TEST(ReadConversation, ClientsSwitchThinkingInFourWays) {
   }
 }
 
+TEST(ReadChatRequest, NeedsNoModelAndTakesTheTextOfOtherFormats) {
+  const JsonValue root = parse_json(
+      R"({"messages":[{"role":"developer","content":[{"type":"input_text","text":"a"},
+          {"type":"output_text","text":"b"},{"type":"refusal","refusal":"c"},{"type":"image_url"}]},
+          {"role":"assistant","content":"beg"}]})",
+      "test.json");
+  const ConversationFile file = read_chat_request(root);
+  EXPECT_EQ(text_of(file.conversation.messages[0]), "a\n\nb\n\nc\n\n[Unsupported image_url]");
+  EXPECT_EQ(file.conversation.messages[0].role, Role::System);
+  EXPECT_EQ(file.conversation.messages[1].ending, Ending::Prefix);
+  EXPECT_EQ(text_of(read_conversation(root).conversation.messages[0]),
+            "[Unsupported input_text]\n\n[Unsupported output_text]\n\n[Unsupported refusal]\n\n"
+            "[Unsupported image_url]");
+}
+
 TEST(ReadConversation, ErrorsNameTheFieldAndWhatWasFound) {
   const std::vector<std::pair<std::string_view, std::string_view>> cases = {
       {"3", "conversation: expected an object or a list, found 3"},
