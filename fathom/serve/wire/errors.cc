@@ -25,7 +25,7 @@ ErrorNames names_of(ErrorCode code) {
     case ErrorCode::ContextTooLong:
       return {"invalid_request_error", "context_length_exceeded", "invalid_request_error"};
     case ErrorCode::NotFound:
-      return {"invalid_request_error", "model_not_found", "not_found_error"};
+      return {"invalid_request_error", "not_found", "not_found_error"};
     case ErrorCode::Overloaded:
       return {"rate_limit_error", "rate_limit_exceeded", "rate_limit_error"};
     case ErrorCode::Unavailable:
@@ -39,6 +39,18 @@ ErrorNames names_of(ErrorCode code) {
       return {"server_error", "", "api_error"};
   }
   return {"server_error", "", "api_error"};
+}
+
+// The code that clients look for, where it is finer than ours.
+std::string_view openai_code(ErrorCode code, std::string_view field) {
+  if (code == ErrorCode::NotFound && field == "model") {
+    return "model_not_found";
+  }
+  // A part of a message: clients may leave it out and ask again.
+  if (code == ErrorCode::Unsupported && field.find("content[") != std::string_view::npos) {
+    return "unsupported_content";
+  }
+  return names_of(code).openai_code;
 }
 
 // Messages may quote what a client sent: bytes that are no UTF-8 become U+FFFD.
@@ -70,13 +82,13 @@ std::string_view field_of(std::string_view message) {
 }
 
 std::string openai_error_json(ErrorCode code, std::string_view message) {
-  const ErrorNames names = names_of(code);
   const std::string_view field = field_of(message);
+  const std::string_view name = openai_code(code, field);
   return dump({{"error",
                 {{"message", message},
-                 {"type", names.openai_type},
+                 {"type", names_of(code).openai_type},
                  {"param", field.empty() ? Json() : Json(field)},
-                 {"code", names.openai_code.empty() ? Json() : Json(names.openai_code)}}}});
+                 {"code", name.empty() ? Json() : Json(name)}}}});
 }
 
 std::string anthropic_error_json(ErrorCode code,

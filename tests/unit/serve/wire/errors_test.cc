@@ -24,6 +24,18 @@ TEST(Errors, OpenAiBodiesNameTypeFieldAndCode) {
               "code": "context_length_exceeded"}})"));
 }
 
+TEST(Errors, ClientsFindTheCodesThatTheyLookFor) {
+  const auto has_code = [](ErrorCode code, const std::string& message, const std::string& name) {
+    return openai_error_json(code, message).find("\"code\":\"" + name + "\"") != std::string::npos;
+  };
+  EXPECT_TRUE(has_code(ErrorCode::NotFound, "model: no", "model_not_found"));
+  EXPECT_TRUE(has_code(ErrorCode::NotFound, "no such response", "not_found"));
+  EXPECT_TRUE(
+      has_code(ErrorCode::Unsupported, "messages[1].content[0]: no", "unsupported_content"));
+  EXPECT_TRUE(has_code(ErrorCode::Unsupported, "suffix: no", "unsupported_value"));
+  EXPECT_TRUE(has_code(ErrorCode::ContextTooLong, "messages: no", "context_length_exceeded"));
+}
+
 TEST(Errors, WhoShouldAskAgainIsToldWhen) {
   for (const ErrorCode code : {ErrorCode::Overloaded, ErrorCode::Unavailable}) {
     const http::Response response = anthropic_error(Error(code, "full"), "req_1");
