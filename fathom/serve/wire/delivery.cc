@@ -88,10 +88,13 @@ void deliver(const http::ExchangePtr& exchange,
   }
   delivery->begin();
   // The engine keeps the delivery, through its sinks, as long as there is something to cancel; the
-  // exchange must not, since the writer keeps the exchange.
-  exchange->on_disconnect([engine, weak = std::weak_ptr(delivery)] {
-    if (const std::shared_ptr<Delivery> alive = weak.lock()) {
-      alive->cancel(*engine);
+  // exchange must not, since the writer keeps the exchange. Nor may it keep the engine: whoever
+  // drops the exchange last would end the engine, which may be the engine's own thread.
+  exchange->on_disconnect([engine = std::weak_ptr(engine), weak = std::weak_ptr(delivery)] {
+    const std::shared_ptr<engine::Engine> running = engine.lock();
+    const std::shared_ptr<Delivery> alive = weak.lock();
+    if (running && alive) {
+      alive->cancel(*running);
     }
   });
 }
