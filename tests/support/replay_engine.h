@@ -200,8 +200,7 @@ class ReplayEngine final : public engine::Engine {
 // DeepSeek-V4's tokenizer and prompts, from the golden data; read once.
 inline const text::TextModel& v4_text_model() {
   static const text::TextModel kModel = [] {
-    const std::string path =
-        std::string(FATHOM_SOURCE_DIR) + "/tests/data/golden/tokenizer/tokenizer.json";
+    const std::string path = FATHOM_SOURCE_DIR "/tests/data/golden/tokenizer/tokenizer.json";
     return text::make_text_model(text::Tokenizer::parse_json(test::read_file(path), path),
                                  text::make_v4_format(text::dialect_from_name("preview")));
   }();
