@@ -183,9 +183,10 @@ std::vector<engine::TokenId> read_token_ids(const JsonField& field) {
   return ids;
 }
 
-void read_structured_outputs(const JsonField& body, ContentRule& rule) {
+std::string read_structured_outputs(const JsonField& body, ContentRule& rule) {
   constexpr auto kWays = std::to_array<std::string_view>({"json", "regex", "choice", "grammar"});
-  const auto set_rule = [&rule](const JsonField& field, std::string_view way) {
+  std::string path;
+  const auto set_rule = [&](const JsonField& field, std::string_view way) {
     if (field.is_absent()) {
       return;
     }
@@ -193,22 +194,26 @@ void read_structured_outputs(const JsonField& body, ContentRule& rule) {
       field.refuse("at most one constraint on the content");
     }
     rule = read_rule(field, way);
+    path = field.path();
   };
   const JsonField outputs = body.member("structured_outputs").object();
   for (const std::string_view way : kWays) {
     set_rule(outputs.member(way), way);
     set_rule(body.member("guided_" + std::string(way)), way);
   }
-  if (outputs.member("json_object").boolean_or(false)) {
+  const JsonField object = outputs.member("json_object");
+  if (object.boolean_or(false)) {
     if (rule.kind != ContentRule::Kind::Free) {
-      outputs.member("json_object").refuse("at most one constraint on the content");
+      object.refuse("at most one constraint on the content");
     }
     rule.kind = ContentRule::Kind::JsonObject;
+    path = object.path();
   }
   const JsonField tag = outputs.member("structural_tag");
   if (!tag.is_absent()) {
     fail(ErrorCode::Unsupported, tag.path(), ": expected json, regex, choice or grammar instead");
   }
+  return path;
 }
 
 std::string cache_scope(const http::Request& request, std::string_view user) {

@@ -29,8 +29,9 @@ std::vector<std::string> read_stop_strings(const text::JsonField& field);
 std::vector<engine::TokenId> read_token_ids(const text::JsonField& field);
 
 // What content has to be by vLLM's fields: structured_outputs.{json, regex, choice, grammar} and
-// guided_{json, regex, choice, grammar}; at most one of them.
-void read_structured_outputs(const text::JsonField& body, engine::ContentRule& rule);
+// guided_{json, regex, choice, grammar}; at most one of them. The path of the field that says it;
+// empty: none does.
+std::string read_structured_outputs(const text::JsonField& body, engine::ContentRule& rule);
 
 // Prefixes of prompts are shared by what one API key asks for one user.
 std::string cache_scope(const http::Request& request, std::string_view user);
