@@ -1,0 +1,31 @@
+// POST /v1/chat/completions: the answer, whole or as a stream.
+#pragma once
+
+#include <memory>
+
+#include "fathom/serve/http/exchange.h"
+#include "fathom/serve/openai/reply_json.h"
+#include "fathom/serve/openai/token_texts.h"
+#include "fathom/serve/wire/delivery.h"
+
+namespace fathom::openai {
+
+struct ChatReplyOptions {
+  ReplyHead head;
+  Index num_choices = 1;
+  bool includes_usage = false;
+  bool has_logprobs = false;
+  bool has_progress = false;
+};
+
+// One JSON object when all choices are complete.
+std::shared_ptr<wire::ReplyWriter> make_chat_answer(http::ExchangePtr exchange,
+                                                    std::shared_ptr<const TokenTexts> texts,
+                                                    ChatReplyOptions options);
+
+// Server-sent events in the order of the text specification, 4.2.
+std::shared_ptr<wire::ReplyWriter> make_chat_stream(http::ExchangePtr exchange,
+                                                    std::shared_ptr<const TokenTexts> texts,
+                                                    ChatReplyOptions options);
+
+}  // namespace fathom::openai
