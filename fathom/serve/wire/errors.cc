@@ -53,9 +53,55 @@ std::string_view openai_code(ErrorCode code, std::string_view field) {
   return names_of(code).openai_code;
 }
 
+// The same for what has no code of ours: refused before anybody read the request.
+ErrorNames names_of_status(int status) {
+  switch (status) {
+    case 401:
+      return {"invalid_request_error", "invalid_api_key", "authentication_error"};
+    case 403:
+      return {"invalid_request_error", "forbidden", "permission_error"};
+    case 404:
+      return names_of(ErrorCode::NotFound);
+    case 405:
+      return {"invalid_request_error", "method_not_allowed", "invalid_request_error"};
+    case 408:
+      return {"invalid_request_error", "request_timeout", "timeout_error"};
+    case 413:
+      return {"invalid_request_error", "request_too_large", "request_too_large"};
+    case 429:
+      return names_of(ErrorCode::Overloaded);
+    case 503:
+      return names_of(ErrorCode::Unavailable);
+    default:
+      return names_of(status >= 500 ? ErrorCode::Internal : ErrorCode::InvalidArgument);
+  }
+}
+
 // Messages may quote what a client sent: bytes that are no UTF-8 become U+FFFD.
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// A field or code that is empty is null.
+std::string openai_json(std::string_view type,
+                        std::string_view code,
+                        std::string_view field,
+                        std::string_view message) {
+  return dump({{"error",
+                {{"message", message},
+                 {"type", type},
+                 {"param", field.empty() ? Json() : Json(field)},
+                 {"code", code.empty() ? Json() : Json(code)}}}});
+}
+
+std::string anthropic_json(std::string_view type,
+                           std::string_view message,
+                           std::string_view request_id) {
+  Json json = {{"type", "error"}, {"error", {{"type", type}, {"message", message}}}};
+  if (!request_id.empty()) {
+    json["request_id"] = request_id;
+  }
+  return dump(json);
 }
 
 http::Response response(const Error& error, std::string body) {
@@ -83,23 +129,22 @@ std::string_view field_of(std::string_view message) {
 
 std::string openai_error_json(ErrorCode code, std::string_view message) {
   const std::string_view field = field_of(message);
-  const std::string_view name = openai_code(code, field);
-  return dump({{"error",
-                {{"message", message},
-                 {"type", names_of(code).openai_type},
-                 {"param", field.empty() ? Json() : Json(field)},
-                 {"code", name.empty() ? Json() : Json(name)}}}});
+  return openai_json(names_of(code).openai_type, openai_code(code, field), field, message);
 }
 
 std::string anthropic_error_json(ErrorCode code,
                                  std::string_view message,
                                  std::string_view request_id) {
-  Json json = {{"type", "error"},
-               {"error", {{"type", names_of(code).anthropic_type}, {"message", message}}}};
-  if (!request_id.empty()) {
-    json["request_id"] = request_id;
-  }
-  return dump(json);
+  return anthropic_json(names_of(code).anthropic_type, message, request_id);
+}
+
+http::Response server_error(int status, std::string_view message, const http::Request& request) {
+  const bool is_anthropic =
+      request.path.starts_with("/v1/messages") || !request.header("anthropic-version").empty();
+  const ErrorNames names = names_of_status(status);
+  return {.status = status,
+          .body = is_anthropic ? anthropic_json(names.anthropic_type, message, request.request_id)
+                               : openai_json(names.openai_type, names.openai_code, {}, message)};
 }
 
 http::Response openai_error(const Error& error) {

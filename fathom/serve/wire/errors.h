@@ -20,6 +20,10 @@ std::string anthropic_error_json(ErrorCode code,
                                  std::string_view message,
                                  std::string_view request_id);
 
+// What the server itself refuses, before a handler has it: in the shape of the API that the request
+// is of (for http::ServerOptions::error_body).
+http::Response server_error(int status, std::string_view message, const http::Request& request);
+
 // Status, body and, where asking again later helps, Retry-After.
 http::Response openai_error(const Error& error);
 http::Response anthropic_error(const Error& error, std::string_view request_id);

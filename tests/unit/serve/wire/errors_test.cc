@@ -36,6 +36,20 @@ TEST(Errors, ClientsFindTheCodesThatTheyLookFor) {
   EXPECT_TRUE(has_code(ErrorCode::ContextTooLong, "messages: no", "context_length_exceeded"));
 }
 
+TEST(Errors, WhatTheServerRefusesHasTheShapeOfTheApi) {
+  const http::Response key = server_error(401, "no key", {.path = "/v1/chat/completions"});
+  EXPECT_EQ(key.status, 401);
+  EXPECT_EQ(key.body, R"({"error":{"message":"no key","type":"invalid_request_error","param":null,)"
+                      R"("code":"invalid_api_key"}})");
+  EXPECT_EQ(server_error(413, "large", {.path = "/v1/messages", .request_id = "req_1"}).body,
+            R"({"type":"error","error":{"type":"request_too_large","message":"large"},)"
+            R"("request_id":"req_1"})");
+  const http::Request versioned = {.path = "/v1/models", .headers = {{"anthropic-version", "1"}}};
+  EXPECT_NE(server_error(405, "no", versioned).body.find(R"("type":"error")"), std::string::npos);
+  EXPECT_NE(server_error(502, "x", {.path = "/"}).body.find("server_error"), std::string::npos);
+  EXPECT_NE(server_error(418, "x", {.path = "/"}).body.find("invalid_value"), std::string::npos);
+}
+
 TEST(Errors, WhoShouldAskAgainIsToldWhen) {
   for (const ErrorCode code : {ErrorCode::Overloaded, ErrorCode::Unavailable}) {
     const http::Response response = anthropic_error(Error(code, "full"), "req_1");
