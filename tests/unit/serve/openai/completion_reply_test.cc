@@ -101,6 +101,32 @@ TEST(CompletionAnswer, ABosInFrontOfATextIsNoneOfItsTokens) {
   EXPECT_EQ(spelled["choices"][0]["logprobs"]["tokens"].size(), 3U);
 }
 
+TEST(CompletionAnswer, ScoresOfAPromptStayWithTheirTokensHoweverTheyCome) {
+  const auto texts = std::make_shared<const TokenTexts>(fathom::testing::v4_text_model().tokenizer);
+  for (const Index num_hidden : {0, 1}) {
+    const auto exchange = std::make_shared<test::FakeExchange>(http::Request{});
+    const auto writer = make_completion_answer(
+        exchange, texts,
+        {.head = {},
+         .has_logprobs = true,
+         .echoes = {{.text = "x", .ids = {5, 6, 7}, .num_hidden = num_hidden}}});
+    writer->begin();
+    const auto scores = [](Index first, std::vector<double> values) {
+      engine::PromptScores part{.first = first, .tokens = {}};
+      for (const double value : values) {
+        part.tokens.push_back({.logprob = value, .top = {}});
+      }
+      return part;
+    };
+    writer->on_event(0, scores(1, {-1, -2}));
+    writer->on_event(0, scores(3, {-3}));
+    writer->on_event(0, engine::RequestEnd{});
+    const Json body = Json::parse(exchange->response().value().body);
+    EXPECT_EQ(body["choices"][0]["logprobs"]["token_logprobs"],
+              num_hidden == 0 ? Json::parse("[null,-1,-2]") : Json::parse("[null,-2,-3]"));
+  }
+}
+
 TEST(CompletionAnswer, TheEndTokenIsOneOfTheTokens) {
   const Json body =
       answer(api(replying("")), R"({"prompt":[671],"max_tokens":1,"logprobs":1,"echo":true})");
