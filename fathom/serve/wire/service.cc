@@ -6,6 +6,11 @@
 
 namespace fathom::wire {
 
+Service::Service(const ServiceOptions& options)
+    : options_(options),
+      store_(std::make_shared<ConversationStore>(options.num_stored, options.stored_bytes)),
+      seal_(options.sealing_secret) {}
+
 Service::Service(std::vector<ServedModel> models, const ServiceOptions& options)
     : Service(options) {
   publish(std::move(models));

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "fathom/serve/engine/engine.h"
+#include "fathom/serve/wire/conversation_store.h"
+#include "fathom/serve/wire/sealed_text.h"
 
 namespace fathom::wire {
 
@@ -25,11 +27,14 @@ struct ServiceOptions {
   std::int64_t stored_bytes = std::int64_t{256} << 20;
   // Unsupported content (images, ...) is replaced by a line of text instead of refused.
   bool replaces_unsupported = false;
+  // What reasoning that clients keep for us is sealed with; the same secret opens it after a
+  // restart. Empty: one of this run.
+  std::string sealing_secret = {};
 };
 
 class Service {
  public:
-  explicit Service(const ServiceOptions& options) : options_(options) {}
+  explicit Service(const ServiceOptions& options);
   Service(std::vector<ServedModel> models, const ServiceOptions& options);
 
   // Once, when the models are loaded: at least one; the first answers names that are not served.
@@ -42,11 +47,17 @@ class Service {
   // An empty name is the first model. Throws NotFound for a name that is refused, Unavailable
   // before the models are published.
   const ServedModel& model(std::string_view name) const;
+  // Whoever answers while the engine runs holds on to these instead of the service: that would
+  // keep the engine, which must not be ended by a thread of its own.
+  const std::shared_ptr<ConversationStore>& store() const { return store_; }
+  const TextSeal& seal() const { return seal_; }
 
  private:
   std::vector<ServedModel> models_;
   std::atomic<bool> is_ready_ = false;
   ServiceOptions options_;
+  std::shared_ptr<ConversationStore> store_;
+  TextSeal seal_;
 };
 
 }  // namespace fathom::wire
