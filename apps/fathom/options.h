@@ -54,6 +54,7 @@ Command add_detokenize(CLI::App& program);
 Command add_render(CLI::App& program);
 Command add_run(CLI::App& program);
 Command add_chat(CLI::App& program);
+Command add_serve(CLI::App& program);
 Command add_perplexity(CLI::App& program);
 Command add_bench(CLI::App& program);
 Command add_plan(CLI::App& program);

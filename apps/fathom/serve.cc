@@ -1,0 +1,162 @@
+// fathom serve: an HTTP server for the clients of the OpenAI, Anthropic and Responses APIs.
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <utility>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+
+#include "fathom/base/core/error.h"
+#include "fathom/serve/anthropic/messages.h"
+#include "fathom/serve/openai/responses.h"
+#include "fathom/serve/openai/routes.h"
+#include "fathom/serve/page/page.h"
+#include "fathom/serve/wire/service.h"
+#include "fathom/serve/wire/status_routes.h"
+#include "fathom/serving.h"
+
+#include "apps/fathom/interrupt.h"
+#include "apps/fathom/logged_engine.h"
+#include "apps/fathom/serve_check.h"
+#include "apps/fathom/serve_models.h"
+#include "apps/fathom/serve_parts.h"
+
+namespace fathom::app {
+namespace {
+
+constexpr const char* kExample =
+    "Example, with a small random model, and then one request from another terminal:\n"
+    "  fathom synth --preset tiny --out /tmp/fathom-tiny.gguf --overwrite\n"
+    "  fathom serve /tmp/fathom-tiny.gguf\n"
+    "  curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \\\n"
+    "    -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 8}'\n"
+    "http://127.0.0.1:8080/ in a browser is a page to chat with. docs/serving.md says more.";
+
+using Engines = std::vector<std::shared_ptr<engine::LocalEngine>>;
+
+http::Router make_router(const std::shared_ptr<wire::Service>& service) {
+  http::Router router;
+  wire::add_status_routes(router, service);
+  openai::add_routes(router, service);
+  openai::add_responses_routes(router, service);
+  anthropic::add_routes(router, service);
+  page::add_routes(router);
+  return router;
+}
+
+class Serving {
+ public:
+  explicit Serving(ServeOptions options)
+      : options_(std::move(options)),
+        log_(std::make_shared<ServeLog>(options_.log)),
+        access_(open_access(options_)),
+        service_(std::make_shared<wire::Service>(
+            wire::ServiceOptions{.strict_models = options_.is_strict,
+                                 .num_stored = options_.num_stored,
+                                 .replaces_unsupported = options_.replaces_unsupported,
+                                 .sealing_secret = open_secret(options_.secret)})),
+        server_(server_options(options_, log_), make_router(service_), access_.keys) {}
+
+  void run(InterruptWatch& interrupts) {
+    for (const std::string& warning : access_.warnings) {
+      log_->event("warning", warning);
+    }
+    // Health checks are answered while the model is being loaded.
+    server_.start();
+    load();
+    interrupts.set_on_hangup([this] { reload(); });
+    print_out(fmt::format("fathom: listening on {}\n", url_of(server_, options_)));
+    interrupts.set_answer(InterruptWatch::Answer::FlagBoth);
+    interrupts.wait();
+    // A second signal ends the program at once.
+    interrupts.set_answer(InterruptWatch::Answer::EndProcess);
+    drain();
+  }
+
+ private:
+  void load() {
+    std::vector<wire::ServedModel> models;
+    for (const ModelPlan& plan : plan_models(options_)) {
+      log_->event("load", plan.path);
+      auto local = open_engine(plan.path, model_options(options_, plan), engine_options(plan),
+                               options_.dialect);
+      engines_.push_back(local);
+      std::shared_ptr<engine::Engine> engine = local;
+      if (options_.logs_prompts) {
+        engine = std::make_shared<LoggedEngine>(std::move(engine), log_);
+      }
+      models.push_back(
+          {.name = plan.name, .engine = std::move(engine), .created_s = std::time(nullptr)});
+    }
+    service_->publish(std::move(models));
+    log_->event("ready", url_of(server_, options_));
+  }
+
+  engine::EngineOptions engine_options(const ModelPlan& plan) const {
+    return {.max_running = options_.max_running,
+            .max_waiting = options_.max_waiting,
+            .cache_budget_bytes = plan.cache_budget_bytes};
+  }
+
+  void reload() {
+    if (access_.keys == nullptr) {
+      log_->event("reload", "nothing to read again: no --api-keys");
+      return;
+    }
+    try {
+      for (const std::string& warning : reload_keys(options_, *access_.keys)) {
+        log_->event("warning", warning);
+      }
+      log_->event("reload", options_.keys);
+    } catch (const Error& error) {
+      log_->problem(fmt::format("the keys stay as they were: {}", error.what()));
+    }
+  }
+
+  void drain() {
+    const auto limit = std::chrono::seconds(options_.drain_s);
+    log_->event("drain", fmt::format("running requests get {} s", options_.drain_s));
+    for (const auto& engine : engines_) {
+      engine->drain();
+    }
+    server_.stop(std::chrono::duration_cast<http::Milliseconds>(limit));
+    log_->event("stopped", "");
+  }
+
+  ServeOptions options_;
+  std::shared_ptr<ServeLog> log_;
+  ServeAccess access_;
+  std::shared_ptr<wire::Service> service_;
+  Engines engines_;
+  http::Server server_;  // goes first: its requests hold the rest
+};
+
+void serve(CLI::App& command, ServeOptions& options, InterruptWatch& interrupts) {
+  if (!options.config.empty()) {
+    apply_config(command, options.config);
+  }
+  if (options.is_check) {
+    check_serve(options);
+    return;
+  }
+  Serving(options).run(interrupts);
+}
+
+}  // namespace
+
+Command add_serve(CLI::App& program) {
+  auto* command = program.add_subcommand(
+      "serve", "Answer requests over HTTP: the OpenAI, Anthropic and Responses APIs, and a page");
+  command->footer(kExample);
+  auto options = std::make_shared<ServeOptions>();
+  add_serve_options(*command, *options);
+  return {command, [command, options](InterruptWatch& interrupts) {
+            serve(*command, *options, interrupts);
+          }};
+}
+
+}  // namespace fathom::app

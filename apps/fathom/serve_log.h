@@ -1,0 +1,35 @@
+// What a server says while it runs: one JSON object a line, for machines, without prompts.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "fathom/serve/http/connection.h"
+
+namespace spdlog {
+class logger;
+}
+
+namespace fathom::app {
+
+// Safe to use from several threads.
+class ServeLog {
+ public:
+  // Appends to a file; to stderr when `path` is empty. Throws Io.
+  explicit ServeLog(const std::string& path);
+  ~ServeLog();
+  ServeLog(const ServeLog&) = delete;
+  ServeLog& operator=(const ServeLog&) = delete;
+
+  void event(std::string_view event, std::string_view message);
+  void problem(std::string_view message);
+  void access(const http::AccessRecord& record);
+  // Only when asked for: what a request and its reply said.
+  void text(std::string_view kind, std::uint64_t request_id, std::string_view text);
+
+ private:
+  std::shared_ptr<spdlog::logger> logger_;
+};
+
+}  // namespace fathom::app
