@@ -100,6 +100,9 @@ class HttpClient {
     return is_ended_;
   }
 
+  // Whether the server threw the connection away instead of ending it.
+  bool was_reset() const { return was_reset_; }
+
   // The next response; `is_head` for that to a HEAD.
   HttpResponse read_response(bool is_head = false) {
     HttpResponse response;
@@ -142,6 +145,7 @@ class HttpClient {
     const ssize_t count = recv(descriptor_, buffer, sizeof(buffer), 0);
     if (count <= 0) {
       is_ended_ = true;
+      was_reset_ = count < 0;
       return false;
     }
     input_.append(buffer, static_cast<std::size_t>(count));
@@ -203,6 +207,7 @@ class HttpClient {
   int descriptor_;
   std::string input_;
   bool is_ended_ = false;
+  bool was_reset_ = false;
 };
 
 }  // namespace fathom::test

@@ -134,9 +134,11 @@ TEST(Connection, WhoSendsTooMuchStillReadsWhy) {
   ASSERT_TRUE(client.send("POST /size HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"));
   const std::string chunk = "4000\r\n" + std::string(0x4000, 'x') + "\r\n";
   for (int i = 0; i < 100; ++i) {
-    client.send(chunk);
+    EXPECT_TRUE(client.send(chunk));
   }
   EXPECT_EQ(client.read_response().status, 413);
+  EXPECT_TRUE(client.wait_for_end());
+  EXPECT_FALSE(client.was_reset());
   HttpClient other = server.connect();
   other.send("POST /size HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
   for (int i = 0; i < 6; ++i) {
