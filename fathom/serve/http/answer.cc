@@ -58,7 +58,11 @@ void Answer::send(std::string chunk) {
   if (is_discarding_) {
     return;
   }
-  pending_.bytes.append(chunk);
+  if (pending_.bytes.empty()) {
+    pending_.bytes = std::move(chunk);
+  } else {
+    pending_.bytes.append(chunk);
+  }
   if (taken_bytes_ + to_index(pending_.bytes.size()) > max_pending_bytes_) {
     // The connection closes and tells the handler: not from here, where it may hold locks.
     is_discarding_ = true;

@@ -265,14 +265,18 @@ void Connection::begin_answer() {
   read_deadline_.reset();
   silence_deadline_ = after(limits_.padding_interval);
   is_head_sent_ = is_chunked_ = is_streaming_ = is_answer_complete_ = false;
-  const std::weak_ptr<Connection> weak = weak_from_this();
-  answer_ = std::make_shared<Answer>(limits_.outbox_bytes, [weak] {
+  answer_ = std::make_shared<Answer>(limits_.outbox_bytes, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) {
-      self->transport_->post([weak] {
-        if (const auto connection = weak.lock()) {
-          connection->pump();
-        }
-      });
+      self->post_pump();
+    }
+  });
+}
+
+// From any thread.
+void Connection::post_pump() {
+  transport_->post([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) {
+      self->pump();
     }
   });
 }

@@ -111,6 +111,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void refuse_unread(int status, std::string_view message);
   void dispatch();
   void begin_answer();
+  void post_pump();
   void pump();
   void add_response(Response response);
   void begin_events(std::vector<Header> headers);
