@@ -26,6 +26,7 @@ class LoadedModel final : public Model {
   const layers::CausalLm& lm() const { return *lm_; }
   Index step_tokens() const { return step_tokens_; }
   bool is_end_token(TokenId token) const;
+  const weights::Checkpoint& checkpoint() const { return *opened_.checkpoint; }
 
   // An empty cache for the model's layout, or its draft block's.
   kv::SequenceCache make_cache(const std::vector<config::CacheStream>& layout);

@@ -1,8 +1,11 @@
 // fathom serve: an HTTP server for the clients of the OpenAI, Anthropic and Responses APIs.
+#include <cctype>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <CLI/App.hpp>
@@ -48,6 +51,16 @@ http::Router make_router(const std::shared_ptr<wire::Service>& service) {
   return router;
 }
 
+// A model's name may hold what a file's may not.
+std::string folder_name(std::string name) {
+  for (char& letter : name) {
+    const bool is_plain = std::isalnum(static_cast<unsigned char>(letter)) != 0 || letter == '-' ||
+                          letter == '_' || letter == '.';
+    letter = is_plain ? letter : '_';
+  }
+  return name.empty() || name.front() == '.' ? "_" + name : name;
+}
+
 class Serving {
  public:
   explicit Serving(ServeOptions options)
@@ -59,17 +72,18 @@ class Serving {
                                  .num_stored = options_.num_stored,
                                  .replaces_unsupported = options_.replaces_unsupported,
                                  .sealing_secret = open_secret(options_.secret)})),
-        server_(server_options(options_, log_), make_router(service_), access_.keys) {}
+        server_(
+            std::in_place, server_options(options_, log_), make_router(service_), access_.keys) {}
 
   void run(InterruptWatch& interrupts) {
     for (const std::string& warning : access_.warnings) {
       log_->event("warning", warning);
     }
     // Health checks are answered while the model is being loaded.
-    server_.start();
+    server_->start();
     load();
     interrupts.set_on_hangup([this] { reload(); });
-    print_out(fmt::format("fathom: listening on {}\n", url_of(server_, options_)));
+    print_out(fmt::format("fathom: listening on {}\n", url_of(*server_, options_)));
     interrupts.set_answer(InterruptWatch::Answer::FlagBoth);
     interrupts.wait();
     // A second signal ends the program at once.
@@ -93,13 +107,25 @@ class Serving {
           {.name = plan.name, .engine = std::move(engine), .created_s = std::time(nullptr)});
     }
     service_->publish(std::move(models));
-    log_->event("ready", url_of(server_, options_));
+    log_->event("ready", url_of(*server_, options_));
   }
 
   engine::EngineOptions engine_options(const ModelPlan& plan) const {
     return {.max_running = options_.max_running,
             .max_waiting = options_.max_waiting,
-            .cache_budget_bytes = plan.cache_budget_bytes};
+            .cache_budget_bytes = plan.cache_budget_bytes,
+            .snapshots = snapshot_options(plan)};
+  }
+
+  // Each model has a folder of its own in it.
+  engine::SnapshotOptions snapshot_options(const ModelPlan& plan) const {
+    if (options_.snapshots.empty()) {
+      return {};
+    }
+    return {.folder = (std::filesystem::path(options_.snapshots) / folder_name(plan.name)).string(),
+            .budget_bytes = static_cast<std::int64_t>(options_.snapshot_budget_bytes) /
+                            static_cast<std::int64_t>(1 + options_.more_models.size()),
+            .on_note = [log = log_](const std::string& note) { log->event("snapshots", note); }};
   }
 
   void reload() {
@@ -123,7 +149,10 @@ class Serving {
     for (const auto& engine : engines_) {
       engine->drain();
     }
-    server_.stop(std::chrono::duration_cast<http::Milliseconds>(limit));
+    server_->stop(std::chrono::duration_cast<http::Milliseconds>(limit));
+    server_.reset();
+    service_.reset();
+    engines_.clear();  // what waits to be written to disk is
     log_->event("stopped", "");
   }
 
@@ -132,7 +161,7 @@ class Serving {
   ServeAccess access_;
   std::shared_ptr<wire::Service> service_;
   Engines engines_;
-  http::Server server_;  // goes first: its requests hold the rest
+  std::optional<http::Server> server_;  // goes first: its routes hold the rest
 };
 
 void serve(CLI::App& command, ServeOptions& options, InterruptWatch& interrupts) {

@@ -168,6 +168,21 @@ class ServeTest(unittest.TestCase):
         self.assertEqual((status, code), (200, 0), output)
         self.assertEqual(answer["usage"]["completion_tokens"], 300)
 
+    def test_a_restart_goes_on_from_disk(self):
+        arguments = ("--snapshots", self.dir / "snapshots", "--snapshot-budget", "100MB")
+        body = {**self.COMPLETION, "prompt": "The river was low that year. " * 30}
+        server = self.start(*arguments)
+        _, first = server.json("POST", "/v1/completions", body)
+        server.stop()
+        for sign in (signal.SIGKILL, signal.SIGTERM):
+            server = self.start(*arguments)
+            _, again = server.json("POST", "/v1/completions", body)
+            self.assertEqual(again["choices"], first["choices"])
+            self.assertGreater(again["usage"]["prompt_tokens_details"]["cached_tokens"], 100)
+            self.assertRegex(server.request("GET", "/metrics")[1],
+                             r'fathom_cached_tokens_total\{model="tiny",kind="disk"\} [1-9]')
+            server.stop(sign)
+
     def test_the_log_holds_requests_and_no_prompts(self):
         log = self.dir / "log.jsonl"
         server = self.start("--log", log)

@@ -10,6 +10,10 @@ namespace {
 
 using platform::Clock;
 
+// Less is computed sooner than it is read or written.
+constexpr Index kWorthLoading_tokens = 64;
+constexpr Index kWorthSaving_tokens = 64;
+
 // A request waits for a prefix that another one is computing when it saves as many tokens.
 constexpr Index kWorthWaiting_tokens = 32;
 
@@ -81,7 +85,27 @@ LocalEngine::LocalEngine(EngineModel model, text::TextModel text, const EngineOp
       runner_(*model_.lm, *model_.context) {
   check_options(options, model_, cache_size_);
   stats_.cache_budget_bytes = options.cache_budget_bytes;
+  open_snapshots();
   thread_ = std::thread([this] { run(); });
+}
+
+void LocalEngine::open_snapshots() {
+  if (options_.snapshots.folder.empty()) {
+    return;
+  }
+  SnapshotOptions options = options_.snapshots;
+  options.identity = model_.identity;
+  snapshots_ = std::make_unique<SnapshotKeeper>(
+      options,
+      [this] {
+        return kv::SequenceCache(model_.lm->cache_layout(), model_.context->real,
+                                 model_.cache_options, model_.pages);
+      },
+      [this](SnapshotKeeper::Loaded loaded) {
+        const std::lock_guard lock(mutex_);
+        loaded_.push_back(std::move(loaded));
+        changed_.notify_all();
+      });
 }
 
 LocalEngine::~LocalEngine() {
@@ -91,6 +115,9 @@ LocalEngine::~LocalEngine() {
   }
   changed_.notify_all();
   thread_.join();
+  if (snapshots_ != nullptr) {
+    snapshots_->flush();
+  }
 }
 
 // ---- any thread ----
@@ -174,7 +201,7 @@ void LocalEngine::run() noexcept {
 
 // Under the mutex.
 void LocalEngine::publish_counts() {
-  stats_.num_waiting = scheduler_.num_waiting();
+  stats_.num_waiting = scheduler_.num_waiting() + num_loading_;
   stats_.num_running = scheduler_.num_running();
 }
 
@@ -182,18 +209,24 @@ void LocalEngine::publish_counts() {
 bool LocalEngine::take_inbox() {
   std::vector<std::unique_ptr<ActiveRequest>> arrivals;
   std::vector<RequestId> cancels;
+  std::vector<SnapshotKeeper::Loaded> loaded;
   bool is_stopping = false;
   {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] {
-      return is_stopping_ || !arrivals_.empty() || !cancels_.empty() || !sequences_.empty();
+      return is_stopping_ || !arrivals_.empty() || !cancels_.empty() || !loaded_.empty() ||
+             !sequences_.empty();
     });
+    loaded.swap(loaded_);
     arrivals.swap(arrivals_);
     cancels.swap(cancels_);
     is_stopping = is_stopping_;
   }
   for (std::unique_ptr<ActiveRequest>& request : arrivals) {
     enter(std::move(request));
+  }
+  for (SnapshotKeeper::Loaded& each : loaded) {
+    take_loaded(std::move(each));
   }
   for (const RequestId id : cancels) {
     const auto found = requests_.find(id);
@@ -205,16 +238,79 @@ bool LocalEngine::take_inbox() {
 }
 
 void LocalEngine::enter(std::unique_ptr<ActiveRequest> request) {
-  for (const std::unique_ptr<Sequence>& sequence : request->sequences) {
+  ActiveRequest& entered = *request;
+  requests_[entered.id] = std::move(request);
+  if (!is_on_disk(entered)) {
+    schedule(entered);
+  }
+}
+
+// Whether a snapshot spares enough of a request's prompt; it is on its way then.
+bool LocalEngine::is_on_disk(ActiveRequest& request) {
+  const Sequence& first = *request.sequences.front();
+  if (snapshots_ == nullptr || first.wants_scores()) {
+    return false;
+  }
+  const auto tokens = std::span<const TokenId>(first.tokens).first(first.tokens.size() - 1);
+  const Index num_held = snapshots_->find(request.scope(), tokens);
+  if (num_held < find_source(first).num_tokens + kWorthLoading_tokens) {
+    return false;
+  }
+  const Index needed = cache_size_.resident_bytes(num_held);
+  promised_.clear();
+  if (needed > free_bytes()) {
+    make_room(needed - free_bytes());
+  }
+  if (needed > free_bytes()) {
+    return false;  // what runs has the memory
+  }
+  request.loading_bytes = needed;
+  loading_bytes_ += needed;
+  ++num_loading_;
+  snapshots_->load(request.id, request.scope(), tokens);
+  return true;
+}
+
+void LocalEngine::take_loaded(SnapshotKeeper::Loaded loaded) {
+  const Index num_held = loaded.cache ? loaded.cache->num_tokens() : 0;
+  if (loaded.cache) {
+    library_.insert(loaded.scope, std::move(loaded.tokens),
+                    SequenceCaches{.model = *std::move(loaded.cache)});
+  }
+  const auto found = requests_.find(loaded.request);
+  if (found != requests_.end()) {
+    ActiveRequest& request = *found->second;
+    request.num_on_disk = num_held;
+    stop_loading(request);
+    schedule(request);
+  }
+}
+
+// Its memory is used by now, or free.
+void LocalEngine::stop_loading(ActiveRequest& request) {
+  if (request.loading_bytes > 0) {
+    loading_bytes_ -= std::exchange(request.loading_bytes, 0);
+    --num_loading_;
+  }
+}
+
+void LocalEngine::schedule(ActiveRequest& request) {
+  for (const std::unique_ptr<Sequence>& sequence : request.sequences) {
     sequence->id = static_cast<SequenceId>(++num_sequences_);
     sequences_[sequence->id] = sequence.get();
     scheduler_.add({.id = sequence->id,
-                    .priority = request->prepared.request.priority,
-                    .user = request->scope(),
+                    .priority = request.prepared.request.priority,
+                    .user = request.scope(),
                     .num_tokens = sequence->num_tokens(),
-                    .deadline = request->deadline});
+                    .deadline = request.deadline});
   }
-  requests_[request->id] = std::move(request);
+}
+
+// Does nothing to a sequence whose request still waits for the disk.
+void LocalEngine::unschedule(const Sequence& sequence) {
+  if (sequences_.erase(sequence.id) > 0) {
+    scheduler_.remove(sequence.id);
+  }
 }
 
 void LocalEngine::step() {
@@ -231,7 +327,7 @@ StepPlan LocalEngine::next_plan() {
   for (;;) {
     promised_.clear();
     candidates_.clear();
-    StepPlan plan = scheduler_.plan({.free_bytes = options_.cache_budget_bytes - used_bytes(),
+    StepPlan plan = scheduler_.plan({.free_bytes = free_bytes(),
                                      .can_evict = library_.num_sequences() > 0,
                                      .reusable = [this](SequenceId id) { return reusable(id); }});
     if (plan.bytes_short > 0 && make_room(plan.bytes_short)) {
@@ -250,6 +346,9 @@ bool LocalEngine::make_room(Index bytes_short) {
   bool has_evicted = false;
   while (used_bytes() > wanted && library_.evict_one(promised_)) {
     has_evicted = true;
+  }
+  if (used_bytes() > wanted && snapshots_ != nullptr) {
+    snapshots_->drop_waiting();
   }
   return has_evicted;
 }
@@ -345,7 +444,9 @@ void LocalEngine::admit(Sequence& sequence) {
     const std::lock_guard lock(mutex_);
     stats_.queue_wait.add(seconds_between(request.submit_time, Clock::now()));
     stats_.prompt_tokens += static_cast<std::uint64_t>(request.usage.num_prompt);
-    stats_.cached_tokens_memory += static_cast<std::uint64_t>(source.num_tokens);
+    const Index from_disk = std::min(source.num_tokens, request.num_on_disk);
+    stats_.cached_tokens_disk += static_cast<std::uint64_t>(from_disk);
+    stats_.cached_tokens_memory += static_cast<std::uint64_t>(source.num_tokens - from_disk);
   }
   report(sequence);
 }
@@ -359,6 +460,19 @@ void LocalEngine::retain(Sequence& sequence) {
     library_.insert(sequence.request->scope(), std::move(computed), *std::move(sequence.caches));
   }
   sequence.caches.reset();
+}
+
+// Has what a reply's conversation computed written to disk.
+void LocalEngine::save(Sequence& sequence) {
+  sequence.drop_guesses();
+  if (snapshots_ == nullptr || sequence.choice_idx != 0 ||
+      sequence.num_cached() < kWorthSaving_tokens) {
+    return;
+  }
+  const ActiveRequest& request = *sequence.request;
+  snapshots_->save(request.scope(),
+                   std::span<const TokenId>(sequence.tokens).first(to_size(sequence.num_cached())),
+                   sequence.caches->model, request.usage.num_prompt);
 }
 
 void LocalEngine::compute(const StepPlan& plan) {
@@ -493,6 +607,7 @@ void LocalEngine::finish(Sequence& sequence, bool is_cut, bool is_constraint_rel
     }
     tell(request, std::move(end));
   }
+  save(sequence);
   retain(sequence);
   remove(sequence);
   if (request.sequences.empty()) {
@@ -507,8 +622,7 @@ void LocalEngine::finish(Sequence& sequence, bool is_cut, bool is_constraint_rel
 
 // The sequence is no more after this.
 void LocalEngine::remove(Sequence& sequence) {
-  scheduler_.remove(sequence.id);
-  sequences_.erase(sequence.id);
+  unschedule(sequence);
   std::erase_if(sequence.request->sequences,
                 [&](const std::unique_ptr<Sequence>& each) { return each.get() == &sequence; });
 }
@@ -526,6 +640,7 @@ void LocalEngine::end_expired(TimePoint now) {
 void LocalEngine::drop(ActiveRequest& request) {
   while (!request.sequences.empty()) {
     Sequence& sequence = *request.sequences.back();
+    save(sequence);
     retain(sequence);
     remove(sequence);
   }
@@ -540,8 +655,7 @@ void LocalEngine::drop(ActiveRequest& request) {
 void LocalEngine::fail_request(ActiveRequest& request, const std::exception_ptr& error) {
   for (const std::unique_ptr<Sequence>& sequence : request.sequences) {
     sequence->caches.reset();
-    scheduler_.remove(sequence->id);
-    sequences_.erase(sequence->id);
+    unschedule(*sequence);
   }
   RequestFailure failure = failure_of(error);
   if (failure.code == ErrorCode::OutOfMemory) {
@@ -570,6 +684,7 @@ void LocalEngine::tell(ActiveRequest& request, GenerateEvent event) {
 // The step in progress may still hold results of it.
 void LocalEngine::forget(ActiveRequest& request) {
   request.is_over = true;
+  stop_loading(request);
   const auto found = requests_.find(request.id);
   over_.push_back(std::move(found->second));
   requests_.erase(found);

@@ -18,6 +18,7 @@
 #include "fathom/model/kv/cache_size.h"
 #include "fathom/serve/engine/draft_judge.h"
 #include "fathom/serve/engine/rate_meter.h"
+#include "fathom/serve/engine/snapshot_keeper.h"
 #include "fathom/serve/engine/step_runner.h"
 
 namespace fathom::engine {
@@ -36,6 +37,8 @@ struct EngineOptions {
   Index max_prompts_per_user = 2;
   Drafts drafts = Drafts::WhenFaster;
   PaceOptions pace = {};
+  // Keeps what requests computed on disk; an empty folder: nothing is.
+  SnapshotOptions snapshots = {};
 };
 
 // What an engine computes with. `owner` keeps the rest alive.
@@ -46,6 +49,8 @@ struct EngineModel {
   kv::CacheOptions cache_options = {};
   std::shared_ptr<kv::PagePool> pages;
   ModelLimits limits;
+  // Of the weights and of all else that the bits of a cache depend on, for snapshots.
+  std::string identity = {};
 };
 
 class LocalEngine final : public Engine {
@@ -71,10 +76,16 @@ class LocalEngine final : public Engine {
   bool wait_until_idle(std::chrono::milliseconds limit);
 
  private:
+  void open_snapshots();
   // The engine's thread.
   void run() noexcept;
   bool take_inbox();
   void enter(std::unique_ptr<ActiveRequest> request);
+  bool is_on_disk(ActiveRequest& request);
+  void take_loaded(SnapshotKeeper::Loaded loaded);
+  void stop_loading(ActiveRequest& request);
+  void schedule(ActiveRequest& request);
+  void unschedule(const Sequence& sequence);
   void step();
   StepPlan next_plan();
   Reusable reusable(SequenceId id);
@@ -87,6 +98,7 @@ class LocalEngine final : public Engine {
   void apply(const StepPlan& plan);
   void admit(Sequence& sequence);
   void retain(Sequence& sequence);
+  void save(Sequence& sequence);
   bool make_room(Index bytes_short);
   void compute(const StepPlan& plan);
   Guesses choose_guesses(Index num_decoded);
@@ -105,6 +117,7 @@ class LocalEngine final : public Engine {
   Sequence& at(SequenceId id) { return *sequences_.at(id); }
   void refuse_if_full();
   Index used_bytes() const { return model_.pages->used_bytes(); }
+  Index free_bytes() const { return options_.cache_budget_bytes - used_bytes() - loading_bytes_; }
 
   EngineModel model_;
   TextServices text_;
@@ -117,6 +130,7 @@ class LocalEngine final : public Engine {
   std::condition_variable changed_;  // something came in, or a request is done
   std::vector<std::unique_ptr<ActiveRequest>> arrivals_;
   std::vector<RequestId> cancels_;
+  std::vector<SnapshotKeeper::Loaded> loaded_;
   std::map<RequestId, std::shared_ptr<EventGate>> gates_;  // of requests that are not done
   std::uint64_t num_submitted_ = 0;
   bool is_draining_ = false;
@@ -137,7 +151,10 @@ class LocalEngine final : public Engine {
   std::set<RetainedId> promised_;                     // to sequences of the plan in the making
   std::vector<SequenceId> candidates_;                // that plan may let in
   std::vector<StepSegment> segments_;
+  Index num_loading_ = 0;    // requests that wait for the disk
+  Index loading_bytes_ = 0;  // memory promised to them
 
+  std::unique_ptr<SnapshotKeeper> snapshots_;  // null: nothing is kept on disk
   std::thread thread_;
 };
 

@@ -66,6 +66,8 @@ struct ActiveRequest {
   std::vector<std::unique_ptr<Sequence>> sequences;  // that are not done
   Usage usage;
   Index num_scored = 0;       // prompt tokens whose log-probabilities were told, from the second on
+  Index num_on_disk = 0;      // prompt tokens that a snapshot held
+  Index loading_bytes = 0;    // memory that a snapshot on its way takes
   bool was_admitted = false;  // a sequence of it has run
   bool has_first_token = false;
   bool is_gone = false;  // its client cannot be told any more
