@@ -11,6 +11,7 @@
 #include "fathom/serve/wire/errors.h"
 #include "fathom/serve/wire/ids.h"
 #include "fathom/serve/wire/server_events.h"
+#include "fathom/serve/wire/turn_memory.h"
 
 namespace fathom::openai {
 namespace {
@@ -25,7 +26,37 @@ using EventKind = text::ReplyEvent::Kind;
 
 constexpr std::string_view kCallPrefix = "call_";
 
-void write_message(JsonWriter& json, const text::Reply& reply) {
+// The calls of one choice: their ids, and what the model wrote to make them.
+class ChoiceCalls {
+ public:
+  void add(const ReplyDelta& delta) {
+    if (delta.token) {
+      record_.add(*delta.token);
+    }
+  }
+
+  const std::string& new_id() {
+    ids_.push_back(wire::new_id(kCallPrefix));
+    return ids_.back();
+  }
+
+  // The next request brings the calls back without what clients are not shown.
+  void remember(const ChatReplyOptions& options, const text::Reply& reply) const {
+    if (ids_.empty() || options.store == nullptr) {
+      return;
+    }
+    wire::StoredConversation stored;
+    stored.is_retrievable = false;
+    stored.conversation.messages.push_back(record_.message(reply, ids_));
+    options.store->put(options.owner, ids_, std::move(stored));
+  }
+
+ private:
+  wire::ReplyRecord record_;
+  std::vector<std::string> ids_;
+};
+
+void write_message(JsonWriter& json, const text::Reply& reply, ChoiceCalls& calls) {
   json.key("message").begin_object().field("role", "assistant");
   if (reply.content.empty() && !reply.calls.empty()) {
     json.null_field("content");
@@ -39,7 +70,7 @@ void write_message(JsonWriter& json, const text::Reply& reply) {
   if (!reply.calls.empty()) {
     json.key("tool_calls").begin_array();
     for (const text::ToolCall& call : reply.calls) {
-      json.begin_object().field("id", wire::new_id(kCallPrefix)).field("type", "function");
+      json.begin_object().field("id", calls.new_id()).field("type", "function");
       json.key("function").begin_object();
       json.field("name", call.name).field("arguments", call.arguments);
       json.end_object().end_object();
@@ -57,12 +88,14 @@ class ChatAnswer final : public wire::ReplyWriter {
       : exchange_(std::move(exchange)),
         options_(std::move(options)),
         logprobs_(to_size(options_.num_choices), ChatLogprobs(std::move(texts))),
+        calls_(to_size(options_.num_choices)),
         ends_(to_size(options_.num_choices)) {}
 
   void begin() override {}
 
   void on_event(Index /*request_idx*/, GenerateEvent&& event) override {
     if (const auto* const delta = std::get_if<ReplyDelta>(&event)) {
+      calls_[to_size(delta->choice_idx)].add(*delta);
       if (options_.has_logprobs) {
         logprobs_[to_size(delta->choice_idx)].push(*delta);
       }
@@ -93,7 +126,9 @@ class ChatAnswer final : public wire::ReplyWriter {
   void write_choice(JsonWriter& json, Index choice_idx) {
     const ChoiceEnd& end = ends_[to_size(choice_idx)];
     json.begin_object().field("index", choice_idx);
-    write_message(json, end.reply);
+    ChoiceCalls& calls = calls_[to_size(choice_idx)];
+    write_message(json, end.reply, calls);
+    calls.remember(options_, end.reply);
     if (options_.has_logprobs) {
       json.raw_field("logprobs", logprobs_[to_size(choice_idx)].take());
     } else {
@@ -109,6 +144,7 @@ class ChatAnswer final : public wire::ReplyWriter {
   const http::ExchangePtr exchange_;
   const ChatReplyOptions options_;
   std::vector<ChatLogprobs> logprobs_;
+  std::vector<ChoiceCalls> calls_;
   std::vector<ChoiceEnd> ends_;
 };
 
@@ -119,7 +155,8 @@ class ChatStream final : public wire::ReplyWriter {
              ChatReplyOptions options)
       : exchange_(std::move(exchange)),
         options_(std::move(options)),
-        logprobs_(to_size(options_.num_choices), ChatLogprobs(std::move(texts))) {}
+        logprobs_(to_size(options_.num_choices), ChatLogprobs(std::move(texts))),
+        calls_(to_size(options_.num_choices)) {}
 
   void begin() override {
     exchange_->begin_events({}, [] { return wire::comment_event("keep-alive"); });
@@ -134,6 +171,7 @@ class ChatStream final : public wire::ReplyWriter {
     if (const auto* const delta = std::get_if<ReplyDelta>(&event)) {
       send_delta(*delta);
     } else if (const auto* const end = std::get_if<ChoiceEnd>(&event)) {
+      calls_[to_size(end->choice_idx)].remember(options_, end->reply);
       exchange_->send(final_chunk(*end));
     } else if (const auto* const progress = std::get_if<engine::PromptProgress>(&event)) {
       if (options_.has_progress) {
@@ -151,12 +189,14 @@ class ChatStream final : public wire::ReplyWriter {
 
  private:
   void send_delta(const ReplyDelta& delta) {
+    ChoiceCalls& calls = calls_[to_size(delta.choice_idx)];
+    calls.add(delta);
     if (options_.has_logprobs) {
       logprobs_[to_size(delta.choice_idx)].push(delta);
     }
     std::string events;
     for (const text::ReplyEvent& event : delta.events) {
-      const std::string json = delta_json(event);
+      const std::string json = delta_json(event, calls);
       if (!json.empty()) {
         events += chunk(delta.choice_idx, json, event.kind);
       }
@@ -167,7 +207,7 @@ class ChatStream final : public wire::ReplyWriter {
   }
 
   // Empty for what clients are not told.
-  static std::string delta_json(const text::ReplyEvent& event) {
+  static std::string delta_json(const text::ReplyEvent& event, ChoiceCalls& calls) {
     JsonWriter json;
     json.begin_object();
     switch (event.kind) {
@@ -179,7 +219,7 @@ class ChatStream final : public wire::ReplyWriter {
         break;
       case EventKind::CallBegin:
         json.key("tool_calls").begin_array().begin_object().field("index", event.call_idx);
-        json.field("id", wire::new_id(kCallPrefix)).field("type", "function");
+        json.field("id", calls.new_id()).field("type", "function");
         json.key("function").begin_object().field("name", event.text).field("arguments", "");
         json.end_object().end_object().end_array();
         break;
@@ -269,6 +309,7 @@ class ChatStream final : public wire::ReplyWriter {
   const ChatReplyOptions options_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::vector<ChatLogprobs> logprobs_;
+  std::vector<ChoiceCalls> calls_;
 };
 
 }  // namespace

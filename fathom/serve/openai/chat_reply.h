@@ -2,16 +2,21 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "fathom/serve/http/exchange.h"
 #include "fathom/serve/openai/reply_json.h"
 #include "fathom/serve/openai/token_texts.h"
+#include "fathom/serve/wire/conversation_store.h"
 #include "fathom/serve/wire/delivery.h"
 
 namespace fathom::openai {
 
 struct ChatReplyOptions {
   ReplyHead head;
+  // Keeps replies with calls, by the ids of the calls, for the requests that answer them.
+  std::shared_ptr<wire::ConversationStore> store;
+  std::string owner = {};  // whose they are
   Index num_choices = 1;
   bool includes_usage = false;
   bool has_logprobs = false;

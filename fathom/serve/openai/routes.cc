@@ -18,6 +18,7 @@
 #include "fathom/serve/openai/token_routes.h"
 #include "fathom/serve/wire/delivery.h"
 #include "fathom/serve/wire/json_body.h"
+#include "fathom/serve/wire/turn_memory.h"
 
 namespace fathom::openai {
 namespace {
@@ -65,7 +66,13 @@ void answer_chat(const Api& api, const ExchangePtr& exchange) {
   ChatRequest chat = read_chat(body, exchange->request(), api.service().options());
   const ServedModel& model = api.service().model(chat.model);
   check_constraint(*model.engine, chat.generate.content, chat.constraint_field);
+  const std::shared_ptr<wire::ConversationStore>& store = api.service().store();
+  const std::string& owner = exchange->request().key_name;
+  wire::restore_turns(std::get<engine::ChatPrompt>(chat.generate.prompt).conversation.messages,
+                      *store, owner);
   ChatReplyOptions options = {.head = make_head("chatcmpl-", chat.model, model),
+                              .store = store,
+                              .owner = owner,
                               .num_choices = chat.generate.num_choices,
                               .includes_usage = chat.includes_usage,
                               .has_logprobs = chat.has_logprobs,

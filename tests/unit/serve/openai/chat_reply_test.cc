@@ -122,6 +122,57 @@ TEST(ChatAnswer, EveryChoiceIsThere) {
   }
 }
 
+// The next request as clients write it: no reasoning, arguments with other spaces.
+std::string answering(const Json& calls) {
+  using Ordered = nlohmann::ordered_json;  // a schema is part of the prompt as it is written
+  Ordered message = {{"role", "assistant"}, {"content", "Let me see."}, {"tool_calls", calls}};
+  Ordered request =
+      Ordered::parse(R"({"messages":[{"role":"user","content":"Hi"}],)" + std::string(kTool) + "}");
+  for (Ordered& call : message["tool_calls"]) {
+    call["function"]["arguments"] =
+        Json::parse(call["function"]["arguments"].get<std::string>()).dump();
+  }
+  request["messages"].emplace_back(message);
+  for (const Json& call : calls) {
+    request["messages"].emplace_back(
+        Ordered{{"role", "tool"}, {"tool_call_id", call["id"]}, {"content", "sun"}});
+  }
+  return request.dump();
+}
+
+TEST(ChatReply, ATurnWithCallsComesBackAsTheModelWroteIt) {
+  const std::string request =
+      R"({"messages":[{"role":"user","content":"Hi"}],)" + std::string(kTool) + "}";
+  for (const bool is_streamed : {false, true}) {
+    const TestApi server = api(replying(std::string(kCalls)));
+    Json calls = Json::array();
+    if (is_streamed) {
+      for (const Json& chunk : chunks_of(
+               server.post("/v1/chat/completions", R"({"stream":true,)" + request.substr(1)))) {
+        const Json pieces = chunk.is_object()
+                                ? chunk["choices"][0]["delta"].value("tool_calls", Json::array())
+                                : Json::array();
+        for (const Json& piece : pieces) {
+          if (piece.contains("id")) {
+            calls.push_back(piece);
+          } else {
+            auto& whole = calls.at(piece["index"].get<std::size_t>())["function"]["arguments"]
+                              .get_ref<std::string&>();
+            whole += piece["function"]["arguments"].get<std::string>();
+          }
+        }
+      }
+    } else {
+      calls = Json::parse(body_of(
+          server.post("/v1/chat/completions", request)))["choices"][0]["message"]["tool_calls"];
+    }
+    server.post("/v1/chat/completions", answering(calls));
+    const std::vector<std::string> prompts = server.engine().prompts();
+    ASSERT_EQ(prompts.size(), 2U);
+    EXPECT_TRUE(prompts[1].starts_with(prompts[0] + std::string(kCalls))) << prompts[1];
+  }
+}
+
 TEST(ChatStream, EventsComeInTheOrderThatClientsKnow) {
   const ExchangePtr exchange =
       api(replying("hm</think>Yes")).post("/v1/chat/completions", R"({"model":"m","stream":true,
