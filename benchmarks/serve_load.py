@@ -21,7 +21,7 @@ WORDS = "the river was low that year and nobody in town could remember who had b
 
 
 def prompt_of(seed, num_words):
-    rng = random.Random(seed)
+    rng = random.Random(str(seed))
     return " ".join(rng.choice(WORDS) for _ in range(num_words))
 
 
@@ -58,7 +58,7 @@ async def arrivals(args, results):
     pending = set()
     for number in range(10**9):
         await asyncio.sleep(seconds)
-        words = random.Random(number).randint(int(low), int(high))
+        words = random.Random(str(number)).randint(int(low), int(high))
         task = asyncio.create_task(stream(args, prompt_of(("arrival", number, time.time()), words), 16))
         task.add_done_callback(lambda done: results.append(done.result()[1][0]) if not done.cancelled() else None)
         pending.add(task)
