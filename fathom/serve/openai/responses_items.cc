@@ -16,6 +16,10 @@ void write_output_text(JsonWriter& writer, std::string_view text) {
   writer.key("logprobs").raw("[]").field("text", text).end_object();
 }
 
+void write_reasoning_text(JsonWriter& writer, std::string_view text) {
+  writer.begin_object().field("type", "reasoning_text").field("text", text).end_object();
+}
+
 void write_summary_text(JsonWriter& writer, std::string_view text) {
   writer.begin_object().field("type", "summary_text").field("text", text).end_object();
 }
@@ -141,6 +145,9 @@ void ResponsesItems::tell_beginning() {
   } else if (items_.back().kind == Kind::Reasoning && request_->wants_summary) {
     tell_about("response.reasoning_summary_part.added",
                [](JsonWriter& writer) { write_summary_text(writer.key("part"), ""); });
+  } else if (items_.back().kind == Kind::Reasoning) {
+    tell_about("response.content_part.added",
+               [](JsonWriter& writer) { write_reasoning_text(writer.key("part"), ""); });
   }
 }
 
@@ -156,6 +163,9 @@ void ResponsesItems::tell_end() {
         });
       } else {
         tell_about("response.reasoning_text.done", text);
+        tell_about("response.content_part.done", [&item](JsonWriter& writer) {
+          write_reasoning_text(writer.key("part"), item.text);
+        });
       }
       break;
     case Kind::Message:
@@ -243,7 +253,7 @@ void ResponsesItems::write_reasoning(JsonWriter& writer, const Item& item) const
   }
   writer.end_array().key("content").begin_array();
   if (has_text && !request_->wants_summary) {
-    writer.begin_object().field("type", "reasoning_text").field("text", item.text).end_object();
+    write_reasoning_text(writer, item.text);
   }
   writer.end_array();
   if (item.sealed.empty()) {

@@ -106,12 +106,16 @@ TEST(ResponsesWriter, EveryByteOfAStreamWithReasoningAndACall) {
       R"(response.in_progress",)" + begun,
       R"(response.output_item.added","output_index":0,"item":{"id":"rs_2","type":"reasoning",)"
       R"("summary":[],"content":[],"encrypted_content":null,"status":"in_progress"})",
+      R"(response.content_part.added","item_id":"rs_2","output_index":0,"content_index":0,)"
+      R"("part":{"type":"reasoning_text","text":""})",
       R"(response.reasoning_text.delta","item_id":"rs_2","output_index":0,"content_index":0,)"
       R"("delta":"H")",
       R"(response.reasoning_text.delta","item_id":"rs_2","output_index":0,"content_index":0,)"
       R"("delta":"m")",
       R"(response.reasoning_text.done","item_id":"rs_2","output_index":0,"content_index":0,)"
       R"("text":"Hm")",
+      R"(response.content_part.done","item_id":"rs_2","output_index":0,"content_index":0,)"
+      R"("part":{"type":"reasoning_text","text":"Hm"})",
       R"(response.output_item.done","output_index":0,"item":)" + reasoning,
       R"(response.output_item.added","output_index":1,"item":{"id":"fc_3","type":"function_call",)"
       R"("call_id":"call_4","name":"weather","arguments":"","status":"in_progress"})",
