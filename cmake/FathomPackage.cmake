@@ -5,6 +5,8 @@ install(FILES packaging/fathom.service DESTINATION lib/systemd/system COMPONENT 
 install(FILES README.md NOTICE docs/serving.md packaging/serve.toml
   DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/fathom COMPONENT program)
 
+# Only the program, built before, goes into the package.
+set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME fathom)
 set(CPACK_PACKAGE_VENDOR "The Fathom authors")
