@@ -37,7 +37,7 @@ std::byte* Arena::allocate(Index num_bytes) {
 
 void Arena::rewind(Index mark) {
   FATHOM_DCHECK(mark <= used_bytes_);
-  used_bytes_ = mark;
+  used_bytes_ = std::max(mark, kept_bytes_);
 }
 
 }  // namespace fathom::tensor

@@ -33,8 +33,19 @@ class Arena {
 
   Index used_bytes() const { return used_bytes_; }
   Index peak_bytes() const { return peak_bytes_; }
-  // Takes back everything allocated since used_bytes() was `mark`.
+  // Takes back everything allocated since used_bytes() was `mark`, but for what is kept.
   void rewind(Index mark);
+
+  // What is allocated by now stays when the scopes end that it was allocated in: a recorder needs
+  // it later. release() lets go again of what was kept since kept_bytes() was `mark`; the next
+  // rewind takes it back.
+  void keep() { kept_bytes_ = used_bytes_; }
+  Index kept_bytes() const { return kept_bytes_; }
+  void release(Index mark) { kept_bytes_ = mark; }
+
+  // The range it hands out from.
+  std::byte* base() const { return base_; }
+  Index reserved_bytes() const { return reserved_bytes_; }
 
   // Takes back at the end of a block what was allocated in it.
   class Scope {
@@ -54,6 +65,7 @@ class Arena {
   Index reserved_bytes_ = 0;
   Index used_bytes_ = 0;
   Index peak_bytes_ = 0;
+  Index kept_bytes_ = 0;
 };
 
 }  // namespace fathom::tensor

@@ -47,7 +47,19 @@ struct RowTable {
   }
 };
 
-// The same before a kernel's number type is known.
+// Rows of numbers that may be changed: gradients of the rows of a stream.
+template <typename T>
+struct WritableRowTable {
+  T* const* pages = nullptr;
+  Index num_rows = 0;
+  Index width = 0;
+
+  T* row(Index idx) const {
+    return pages[idx >> RowTable<T>::kPageShift] + (idx & (RowTable<T>::kRowsPerPage - 1)) * width;
+  }
+};
+
+// A RowTable before a kernel's number type is known.
 struct PagedRows {
   DType dtype = DType::F32;
   const void* const* pages = nullptr;
@@ -58,6 +70,20 @@ struct PagedRows {
   RowTable<Real> table() const {
     FATHOM_CHECK(num_rows == 0 || dtype_of<Real>() == dtype);
     return {reinterpret_cast<const Real* const*>(pages), num_rows, width};
+  }
+};
+
+// The same for rows that may be changed.
+struct WritablePagedRows {
+  DType dtype = DType::F32;
+  void* const* pages = nullptr;
+  Index num_rows = 0;
+  Index width = 0;
+
+  template <typename Real>
+  WritableRowTable<Real> table() const {
+    FATHOM_CHECK(num_rows == 0 || dtype_of<Real>() == dtype);
+    return {reinterpret_cast<Real* const*>(pages), num_rows, width};
   }
 };
 

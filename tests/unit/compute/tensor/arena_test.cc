@@ -40,6 +40,24 @@ TEST(Arena, ScopeTakesBackWhatWasAllocatedInIt) {
   EXPECT_EQ(arena.peak_bytes(), before + 1024 + 5056);
 }
 
+TEST(Arena, WhatIsKeptOutlivesItsScopeUntilItIsReleased) {
+  Arena arena(1 << 26);
+  const Index before = arena.used_bytes();
+  const Index kept_before = arena.kept_bytes();
+  std::byte* kept = nullptr;
+  {
+    const Arena::Scope scope(arena);
+    kept = arena.allocate(64);
+    arena.keep();
+    arena.allocate(64);
+  }
+  EXPECT_EQ(arena.used_bytes(), before + 64);
+  EXPECT_EQ(arena.allocate(64), kept + 64);
+  arena.release(kept_before);
+  arena.rewind(before);
+  EXPECT_EQ(arena.allocate(64), kept);
+}
+
 TEST(Arena, UsedUpReservationIsAnErrorThatNamesTheSizesAndLeavesTheArenaUsable) {
   Arena arena(1);  // the smallest: 64 MiB
   arena.allocate(1 << 20);
