@@ -19,6 +19,16 @@ struct PositionBiasArgs {
   std::span<const float> bias;
   Index block_tokens;  // m
 };
+// d_bias[positions[t] mod m, c] += d_rows[t, W + c]; the gradient of the rows stays what it is.
+//
+//   d_rows  [T, value W | gate W]   d_bias  [m, W]
+template <typename Real>
+struct PositionBiasBackwardArgs {
+  tensor::MatrixView<const Real> d_rows;
+  std::span<const Index> positions;
+  Index block_tokens;  // m
+  tensor::MatrixView<Real> d_bias;
+};
 void add_position_bias(Context& context,
                        const tensor::Tensor& rows,
                        std::span<const Index> positions,
@@ -40,6 +50,19 @@ struct CompressPoolArgs {
   bool has_overlap;
   Rounding rounding;
   tensor::MatrixView<Real> out;
+};
+// With p the softmax of a channel: d_value[i] += p[i] d_out,
+// d_gate[i] += p[i] (value[i] - out) d_out.
+//
+//   input, d_input  rows of tokens   d_out  [num_blocks, D]
+template <typename Real>
+struct CompressPoolBackwardArgs {
+  tensor::RowTable<Real> input;
+  Index first_block;
+  Index block_tokens;
+  bool has_overlap;
+  tensor::MatrixView<const Real> d_out;
+  tensor::WritableRowTable<Real> d_input;
 };
 tensor::Tensor compress_pool(Context& context,
                              const tensor::PagedRows& input,

@@ -17,6 +17,8 @@ namespace fathom::ops {
 template <typename Real>
 struct KernelTable;
 
+class Recorder;
+
 // Sees intermediate results: tests and debugging. Called from the thread that runs the step.
 using Probe = std::function<void(std::string_view name, Index layer_idx, const tensor::Tensor&)>;
 
@@ -29,6 +31,7 @@ struct Context {
   Numerics numerics = Numerics::High;
   int num_threads = 1;
   Probe probe;
+  Recorder* recorder = nullptr;  // told of every op (ops/recorder.h); none: nothing is recorded
 
   Rounding rounding() const { return bf16_if_official(numerics); }
   tensor::Tensor allocate(const tensor::Shape& shape) {

@@ -1,17 +1,51 @@
 #include "fathom/compute/ops/copy.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
+namespace {
 
-void copy(const tensor::Tensor& from, const tensor::Tensor& to) {
-  FATHOM_CHECK(from.dtype() == to.dtype() && from.num_elements() == to.num_elements());
-  std::memcpy(to.raw(), from.raw(), to_size(from.num_bytes()));
+// d_from[t] += sum_j d_to[t, j], where `to` has several rows for each of `from`; a copy is one for
+// one.
+void add_rows(Context& context, const tensor::Tensor& d_to, const tensor::Tensor& d_from) {
+  with_kernels(context, [&](auto real, const auto& /*kernels*/) {
+    using Real = decltype(real);
+    const auto into = d_from.matrix<Real>();
+    const auto rows = d_to.matrix<const Real>(into.columns);
+    const Index copies = rows.rows / std::max<Index>(into.rows, 1);
+    for (Index row = 0; row < rows.rows; ++row) {
+      for (Index i = 0; i < rows.columns; ++i) {
+        into.row(row / copies)[i] += rows.row(row)[i];
+      }
+    }
+  });
 }
 
-void repeat_rows(const tensor::Tensor& from, const tensor::Tensor& to) {
+void record_copy(Context& context,
+                 std::string_view op,
+                 const tensor::Tensor& from,
+                 const tensor::Tensor& to) {
+  context.recorder->record(op, {to}, [=](Context& back, Gradients& gradients) {
+    add_rows(back, gradients.of(to), gradients.of(from));
+  });
+}
+
+}  // namespace
+
+void copy(Context& context, const tensor::Tensor& from, const tensor::Tensor& to) {
+  FATHOM_CHECK(from.dtype() == to.dtype() && from.num_elements() == to.num_elements());
+  std::memcpy(to.raw(), from.raw(), to_size(from.num_bytes()));
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_copy(context, "copy", from, to);
+  }
+}
+
+void repeat_rows(Context& context, const tensor::Tensor& from, const tensor::Tensor& to) {
   FATHOM_CHECK(from.dtype() == to.dtype());
   require_shape("repeat_rows", "to", to, {from.dim(0), to.dim(1), from.dim(1)});
   const Index row_bytes = from.dim(1) * tensor::element_bytes(from.dtype());
@@ -22,6 +56,9 @@ void repeat_rows(const tensor::Tensor& from, const tensor::Tensor& to) {
       std::memcpy(target, source + row * row_bytes, to_size(row_bytes));
       target += row_bytes;
     }
+  }
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_copy(context, "repeat_rows", from, to);
   }
 }
 

@@ -18,6 +18,16 @@ struct EmbedArgs {
   tensor::MatrixView<Real> out;
 };
 
+// d_table[tokens[t]] += d_out[t]
+//
+//   d_out  [T, D]   d_table  [V, D]
+template <typename Real>
+struct EmbedBackwardArgs {
+  std::span<const std::int32_t> tokens;
+  tensor::MatrixView<const Real> d_out;
+  tensor::MatrixView<Real> d_table;
+};
+
 // Throws InvalidArgument for a token outside the vocabulary.
 tensor::Tensor embed(Context& context,
                      const numeric::WeightView& table,

@@ -37,6 +37,19 @@ struct GroupedAttentionArgs {
   Index num_key_value_heads() const { return keys.width / head_dim; }
   Index heads_per_group() const { return query.columns / keys.width; }
 };
+// With p[i] the weights and d[i] = d_out . value[i]: dz[i] = p[i] (d[i] - sum_j p[j] d[j]),
+// d_query += scale sum_i dz[i] key[i], d_key[i] += scale dz[i] q, d_value[i] += p[i] d_out.
+//
+//   scratch  [1, 2 * most], most the largest number of rows a token sees
+template <typename Real>
+struct GroupedAttentionBackwardArgs {
+  GroupedAttentionArgs<Real> forward;  // its scratch and out are not looked at
+  tensor::MatrixView<const Real> d_out;
+  tensor::MatrixView<Real> scratch;
+  tensor::MatrixView<Real> d_query;
+  tensor::WritableRowTable<Real> d_keys;
+  tensor::WritableRowTable<Real> d_values;
+};
 struct GroupedAttention {
   tensor::Tensor query;
   tensor::PagedRows keys;

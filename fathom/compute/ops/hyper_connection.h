@@ -30,6 +30,34 @@ struct HyperControlArgs {
   tensor::MatrixView<Real> post;
   tensor::MatrixView<Real> comb;
 };
+// The unrolled iterations, differentiated from the last to the first.
+//
+//   d_pre, d_post [T, N]   d_comb [T, N * N]; the head has d_pre alone
+//   d_products, d_streams  as the operands   d_scale, d_base  may be null
+//   scratch  [1, scratch_columns(N, iterations)]
+template <typename Real>
+struct HyperControlBackwardArgs {
+  // The matrix behind every step of the iterations.
+  static Index scratch_columns(Index num_streams, Index iterations) {
+    return 2 * iterations * num_streams * num_streams;
+  }
+
+  tensor::MatrixView<const Real> products;
+  tensor::MatrixView<const Real> streams;
+  std::span<const float> scale;
+  std::span<const float> base;
+  double norm_epsilon;
+  double epsilon;
+  Index iterations;
+  tensor::MatrixView<const Real> d_pre;
+  tensor::MatrixView<const Real> d_post;
+  tensor::MatrixView<const Real> d_comb;
+  tensor::MatrixView<Real> d_products;
+  tensor::MatrixView<Real> d_streams;
+  Real* d_scale;
+  Real* d_base;
+  tensor::MatrixView<Real> scratch;
+};
 struct HyperControl {
   tensor::Tensor pre;   // [T, N]
   tensor::Tensor post;  // [T, N]
@@ -63,6 +91,15 @@ struct HyperCollapseArgs {
   Rounding rounding;
   tensor::MatrixView<Real> out;
 };
+// d_streams[t, j] += weights[t, j] d_out[t],  d_weights[t, j] += streams[t, j] . d_out[t]
+template <typename Real>
+struct HyperCollapseBackwardArgs {
+  tensor::MatrixView<const Real> streams;
+  tensor::MatrixView<const Real> weights;
+  tensor::MatrixView<const Real> d_out;
+  tensor::MatrixView<Real> d_streams;
+  tensor::MatrixView<Real> d_weights;
+};
 tensor::Tensor hyper_collapse(Context& context,
                               const tensor::Tensor& streams,
                               const tensor::Tensor& weights);
@@ -81,6 +118,21 @@ struct HyperMergeArgs {
   tensor::MatrixView<const Real> comb;
   Rounding rounding;
 };
+// With g[k] the gradient of merged stream k: d_y += sum_k post[k] g[k], d_post[k] += y . g[k],
+// d_comb[j, k] += streams[j] . g[k], and in place d_streams[j] = sum_k comb[j, k] g[k].
+//
+//   streams  [T, N * D], as they were before
+template <typename Real>
+struct HyperMergeBackwardArgs {
+  tensor::MatrixView<const Real> streams;
+  tensor::MatrixView<const Real> y;
+  tensor::MatrixView<const Real> post;
+  tensor::MatrixView<const Real> comb;
+  tensor::MatrixView<Real> d_streams;
+  tensor::MatrixView<Real> d_y;
+  tensor::MatrixView<Real> d_post;
+  tensor::MatrixView<Real> d_comb;
+};
 void hyper_merge(Context& context,
                  const tensor::Tensor& streams,
                  const HyperControl& control,
@@ -95,6 +147,12 @@ struct AddToStreamsArgs {
   tensor::MatrixView<const Real> shared;
   Rounding rounding;
   tensor::MatrixView<Real> each;
+};
+// d_shared[t] += sum_j d_each[t, j]; the gradient of `each` stays what it is.
+template <typename Real>
+struct AddToStreamsBackwardArgs {
+  tensor::MatrixView<const Real> d_each;
+  tensor::MatrixView<Real> d_shared;
 };
 void add_to_streams(Context& context, const tensor::Tensor& shared, const tensor::Tensor& each);
 

@@ -2,6 +2,7 @@
 
 #include "fathom/compute/numeric/int8_blocks.h"
 #include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
@@ -23,6 +24,7 @@ bool uses_int8(const Context& context, const numeric::WeightView& weight) {
 }
 
 Int8Rows round_to_int8(Context& context, const tensor::Tensor& x, Index columns) {
+  refuse_recording(context, "int8_linear (numerics fast)");
   require_equal("round_to_int8", "columns modulo 32", columns % kBlock, 0);
   const Index rows = x.num_elements() / columns;
   const Int8Rows out = {allocate_matrix<std::uint8_t>(context, rows, columns),

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "fathom/compute/ops/compress_pool.h"
+#include "fathom/compute/ops/cross_entropy.h"
 #include "fathom/compute/ops/embed.h"
 #include "fathom/compute/ops/grouped_attention.h"
 #include "fathom/compute/ops/hadamard.h"
@@ -30,6 +31,54 @@ struct Kernel {
   using Function = void (*)(const Args&, platform::ThreadPool&);
   Function run = nullptr;
   std::string_view provider = "none";  // which backend and instruction set it came from
+};
+
+// What only training computes: the loss, and the backward halves of ops. Those add to the gradients
+// of what an op read; where an op works in place, they change its gradient in place. Ops whose
+// backward is another op have none here.
+template <typename Real>
+struct TrainingKernels {
+  Kernel<CrossEntropyArgs<Real>> cross_entropy;
+  Kernel<EmbedBackwardArgs<Real>> embed_backward;
+  Kernel<RmsNormBackwardArgs<Real>> rms_norm_backward;
+  Kernel<HeadNormBackwardArgs<Real>> head_norm_backward;
+  Kernel<LinearBackwardArgs<Real>> linear_backward;
+  Kernel<ExpertLinearBackwardArgs<Real>> expert_linear_backward;
+  Kernel<PositionBiasBackwardArgs<Real>> position_bias_backward;
+  Kernel<CompressPoolBackwardArgs<Real>> compress_pool_backward;
+  Kernel<SinkAttentionBackwardArgs<Real>> sink_attention_backward;
+  Kernel<GroupedAttentionBackwardArgs<Real>> grouped_attention_backward;
+  Kernel<RouteBackwardArgs<Real>> route_backward;
+  Kernel<CombineExpertsBackwardArgs<Real>> combine_experts_backward;
+  Kernel<SwigluBackwardArgs<Real>> swiglu_backward;
+  Kernel<HyperControlBackwardArgs<Real>> hyper_control_backward;
+  Kernel<HyperCollapseBackwardArgs<Real>> hyper_collapse_backward;
+  Kernel<HyperMergeBackwardArgs<Real>> hyper_merge_backward;
+  Kernel<AddToStreamsBackwardArgs<Real>> add_to_streams_backward;
+  Kernel<CrossEntropyBackwardArgs<Real>> cross_entropy_backward;
+
+  // Calls visit(name, kernel) for every entry, in the order above.
+  template <typename Self, typename Visit>
+  static void for_each(Self& table, const Visit& visit) {
+    visit("cross_entropy", table.cross_entropy);
+    visit("embed_backward", table.embed_backward);
+    visit("rms_norm_backward", table.rms_norm_backward);
+    visit("head_norm_backward", table.head_norm_backward);
+    visit("linear_backward", table.linear_backward);
+    visit("expert_linear_backward", table.expert_linear_backward);
+    visit("position_bias_backward", table.position_bias_backward);
+    visit("compress_pool_backward", table.compress_pool_backward);
+    visit("sink_attention_backward", table.sink_attention_backward);
+    visit("grouped_attention_backward", table.grouped_attention_backward);
+    visit("route_backward", table.route_backward);
+    visit("combine_experts_backward", table.combine_experts_backward);
+    visit("swiglu_backward", table.swiglu_backward);
+    visit("hyper_control_backward", table.hyper_control_backward);
+    visit("hyper_collapse_backward", table.hyper_collapse_backward);
+    visit("hyper_merge_backward", table.hyper_merge_backward);
+    visit("add_to_streams_backward", table.add_to_streams_backward);
+    visit("cross_entropy_backward", table.cross_entropy_backward);
+  }
 };
 
 template <typename Real>
@@ -60,7 +109,9 @@ struct KernelTable {
   Kernel<HyperMergeArgs<Real>> hyper_merge;
   Kernel<AddToStreamsArgs<Real>> add_to_streams;
 
-  // Calls visit(name, kernel) for every entry, in the order above.
+  TrainingKernels<Real> training;
+
+  // Calls visit(name, kernel) for every entry but those of training.
   template <typename Self, typename Visit>
   static void for_each(Self& table, const Visit& visit) {
     visit("embed", table.embed);

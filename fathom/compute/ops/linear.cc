@@ -6,6 +6,7 @@
 
 #include "fathom/compute/numeric/int8_blocks.h"
 #include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
@@ -65,6 +66,194 @@ void multiply_each(Context& context,
   });
 }
 
+void record_linear(Context& context,
+                   const numeric::WeightView& weight,
+                   const tensor::Tensor& x,
+                   const tensor::Tensor& out,
+                   Index first_column) {
+  context.recorder->record("linear", {out}, [=](Context& back, Gradients& gradients) {
+    with_kernels(back, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      const auto d_out = gradients.of(out).matrix<Real>();
+      kernels.training.linear_backward.run({.weight = weight,
+                                            .x = x.matrix<Real>(),
+                                            .d_out = d_out.slice_columns(first_column, weight.rows),
+                                            .d_x = gradients.of(x).matrix<Real>(),
+                                            .d_weight = matrix_or_none<Real>(gradients.of(weight))},
+                                           back.pool);
+    });
+  });
+}
+
+void record_grouped_linear(Context& context,
+                           const numeric::WeightView& weight,
+                           const tensor::Tensor& x,
+                           Index num_groups,
+                           const tensor::Tensor& out) {
+  context.recorder->record("grouped_linear", {out}, [=](Context& back, Gradients& gradients) {
+    const Index group_rows = weight.rows / num_groups;
+    with_kernels(back, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      const auto d_weight = matrix_or_none<Real>(gradients.of(weight));
+      for (Index group = 0; group < num_groups; ++group) {
+        const Index row = group * group_rows;
+        const Index column = group * weight.columns;
+        kernels.training.linear_backward.run(
+            {.weight = weight.slice_rows(row, group_rows),
+             .x = x.matrix<Real>().slice_columns(column, weight.columns),
+             .d_out = gradients.of(out).matrix<Real>().slice_columns(row, group_rows),
+             .d_x = gradients.of(x).matrix<Real>().slice_columns(column, weight.columns),
+             .d_weight =
+                 d_weight.data == nullptr ? d_weight : d_weight.slice_rows(row, group_rows)},
+            back.pool);
+      }
+    });
+  });
+}
+
+void record_expert_linear(Context& context,
+                          std::span<const numeric::WeightView> weights,
+                          const tensor::Tensor& x,
+                          std::span<const std::int32_t> source,
+                          std::span<const std::int32_t> offsets,
+                          const tensor::Tensor& out) {
+  context.recorder->record("expert_linear", {out}, [=](Context& back, Gradients& gradients) {
+    with_kernels(back, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      // Experts without a token too: their gradient is zero, not absent.
+      const auto d_weights =
+          back.arena.allocate_array<tensor::MatrixView<Real>>(to_index(weights.size()));
+      std::transform(weights.begin(), weights.end(), d_weights.begin(), [&](const auto& weight) {
+        return matrix_or_none<Real>(gradients.of(weight));
+      });
+      kernels.training.expert_linear_backward.run({.weights = weights,
+                                                   .x = x.matrix<Real>(),
+                                                   .source = source,
+                                                   .offsets = offsets,
+                                                   .d_out = gradients.of(out).matrix<Real>(),
+                                                   .d_x = gradients.of(x).matrix<Real>(),
+                                                   .d_weights = d_weights},
+                                                  back.pool);
+    });
+  });
+}
+
+// Without recording.
+void multiply(Context& context,
+              const numeric::WeightView& weight,
+              const LinearInput& input,
+              Rounding rounding,
+              const tensor::Tensor& out,
+              Index first_column) {
+  const tensor::Arena::Scope scope(context.arena);
+  if (uses_int8(context, weight)) {
+    const Int8Rows rows = rounded_rows(context, input, weight.columns);
+    with_kernels(context, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      kernels.int8_linear.run({.weight = weight,
+                               .x = rows,
+                               .out = out.matrix<Real>().slice_columns(first_column, weight.rows)},
+                              context.pool);
+    });
+    return;
+  }
+  const auto scratch = allocate_scratch(context, weight.columns, out.dim(0), 1);
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    kernels.linear.run({.weight = weight,
+                        .x = input.x().matrix<Real>(),
+                        .rounding = rounding,
+                        .out = out.matrix<Real>().slice_columns(first_column, weight.rows),
+                        .scratch = scratch},
+                       context.pool);
+  });
+}
+
+// Without recording.
+void multiply_grouped(Context& context,
+                      const numeric::WeightView& weight,
+                      const tensor::Tensor& x,
+                      Index num_groups,
+                      Rounding rounding,
+                      const tensor::Tensor& out) {
+  const Index group_rows = weight.rows / num_groups;
+  const tensor::Arena::Scope scope(context.arena);
+  if (x.dim(0) == 1 && num_groups <= kMostWeights) {
+    std::array<numeric::WeightView, to_size(kMostWeights)> parts;
+    for (Index group = 0; group < num_groups; ++group) {
+      parts[to_size(group)] = weight.slice_rows(group * group_rows, group_rows);
+    }
+    multiply_each(context, {parts.data(), to_size(num_groups)},
+                  x.reshape({num_groups, weight.columns}), {}, rounding, out);
+    return;
+  }
+  const bool is_int8 = uses_int8(context, weight);
+  const Int8Rows rows = is_int8 ? round_to_int8(context, x, x.shape().last()) : Int8Rows{};
+  const auto scratch = allocate_scratch(context, weight.columns, x.dim(0), 1);
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    for (Index group = 0; group < num_groups; ++group) {
+      const auto part = weight.slice_rows(group * group_rows, group_rows);
+      const auto part_out = out.matrix<Real>().slice_columns(group * group_rows, group_rows);
+      const Index first = group * weight.columns;
+      if (is_int8) {
+        kernels.int8_linear.run(
+            {.weight = part, .x = slice_columns(rows, first, weight.columns), .out = part_out},
+            context.pool);
+      } else {
+        kernels.linear.run({.weight = part,
+                            .x = x.matrix<Real>().slice_columns(first, weight.columns),
+                            .rounding = rounding,
+                            .out = part_out,
+                            .scratch = scratch},
+                           context.pool);
+      }
+    }
+  });
+}
+
+// Where the products of experts go, and how.
+struct ExpertProducts {
+  Rounding rounding;
+  tensor::Tensor out;
+};
+
+// Without recording.
+void multiply_experts(Context& context,
+                      std::span<const numeric::WeightView> weights,
+                      const LinearInput& input,
+                      std::span<const std::int32_t> source,
+                      std::span<const std::int32_t> offsets,
+                      const ExpertProducts& products) {
+  const tensor::Arena::Scope scope(context.arena);
+  if (uses_int8(context, weights.front())) {
+    const Int8Rows rows = rounded_rows(context, input, weights.front().columns);
+    with_kernels(context, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      kernels.expert_int8_linear.run({.weights = weights,
+                                      .x = rows,
+                                      .source = source,
+                                      .offsets = offsets,
+                                      .out = products.out.matrix<Real>()},
+                                     context.pool);
+    });
+    return;
+  }
+  const auto scratch =
+      allocate_scratch(context, weights.front().columns, offsets.back(), to_index(weights.size()));
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    kernels.expert_linear.run({.weights = weights,
+                               .x = input.x().matrix<Real>(),
+                               .source = source,
+                               .offsets = offsets,
+                               .rounding = products.rounding,
+                               .out = products.out.matrix<Real>(),
+                               .scratch = scratch},
+                              context.pool);
+  });
+}
+
 }  // namespace
 
 LinearInput::LinearInput(Context& context,
@@ -101,28 +290,10 @@ void linear_into(Context& context,
   require_equal("linear", "columns of x", x.shape().last(), weight.columns);
   require_equal("linear", "rows of out", out.dim(0), x.num_elements() / weight.columns);
   FATHOM_CHECK(first_column + weight.rows <= out.dim(1));
-  const tensor::Arena::Scope scope(context.arena);
-  if (uses_int8(context, weight)) {
-    const Int8Rows rows = rounded_rows(context, input, weight.columns);
-    with_kernels(context, [&](auto real, const auto& kernels) {
-      using Real = decltype(real);
-      kernels.int8_linear.run({.weight = weight,
-                               .x = rows,
-                               .out = out.matrix<Real>().slice_columns(first_column, weight.rows)},
-                              context.pool);
-    });
-    return;
+  multiply(context, weight, input, rounding, out, first_column);
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_linear(context, weight, x, out, first_column);
   }
-  const auto scratch = allocate_scratch(context, weight.columns, out.dim(0), 1);
-  with_kernels(context, [&](auto real, const auto& kernels) {
-    using Real = decltype(real);
-    kernels.linear.run({.weight = weight,
-                        .x = x.matrix<Real>(),
-                        .rounding = rounding,
-                        .out = out.matrix<Real>().slice_columns(first_column, weight.rows),
-                        .scratch = scratch},
-                       context.pool);
-  });
 }
 
 void linear_side_by_side(Context& context,
@@ -141,7 +312,8 @@ void linear_side_by_side(Context& context,
   const bool is_alike = std::all_of(weights.begin(), weights.end(), [&](const auto& weight) {
     return uses_int8(context, weight) == uses_int8(context, first);
   });
-  if (input.x().dim(0) == 1 && num_weights <= kMostWeights && is_alike) {
+  if (input.x().dim(0) == 1 && num_weights <= kMostWeights && is_alike &&
+      context.recorder == nullptr) {
     const tensor::Arena::Scope scope(context.arena);
     const auto source = context.arena.allocate_array<std::int32_t>(num_weights);
     std::fill(source.begin(), source.end(), 0);
@@ -160,41 +332,11 @@ tensor::Tensor grouped_linear(Context& context,
                               Rounding rounding) {
   require_equal("grouped_linear", "columns of x", x.shape().last(), num_groups * weight.columns);
   require_equal("grouped_linear", "rows of the weight modulo groups", weight.rows % num_groups, 0);
-  const Index group_rows = weight.rows / num_groups;
   tensor::Tensor out = context.allocate({x.dim(0), weight.rows});
-  const tensor::Arena::Scope scope(context.arena);
-  if (x.dim(0) == 1 && num_groups <= kMostWeights) {
-    std::array<numeric::WeightView, to_size(kMostWeights)> parts;
-    for (Index group = 0; group < num_groups; ++group) {
-      parts[to_size(group)] = weight.slice_rows(group * group_rows, group_rows);
-    }
-    multiply_each(context, {parts.data(), to_size(num_groups)},
-                  x.reshape({num_groups, weight.columns}), {}, rounding, out);
-    return out;
+  multiply_grouped(context, weight, x, num_groups, rounding, out);
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_grouped_linear(context, weight, x, num_groups, out);
   }
-  const bool is_int8 = uses_int8(context, weight);
-  const Int8Rows rows = is_int8 ? round_to_int8(context, x, x.shape().last()) : Int8Rows{};
-  const auto scratch = allocate_scratch(context, weight.columns, x.dim(0), 1);
-  with_kernels(context, [&](auto real, const auto& kernels) {
-    using Real = decltype(real);
-    for (Index group = 0; group < num_groups; ++group) {
-      const auto part = weight.slice_rows(group * group_rows, group_rows);
-      const auto part_out = out.matrix<Real>().slice_columns(group * group_rows, group_rows);
-      const Index first = group * weight.columns;
-      if (is_int8) {
-        kernels.int8_linear.run(
-            {.weight = part, .x = slice_columns(rows, first, weight.columns), .out = part_out},
-            context.pool);
-      } else {
-        kernels.linear.run({.weight = part,
-                            .x = x.matrix<Real>().slice_columns(first, weight.columns),
-                            .rounding = rounding,
-                            .out = part_out,
-                            .scratch = scratch},
-                           context.pool);
-      }
-    }
-  });
   return out;
 }
 
@@ -215,33 +357,10 @@ tensor::Tensor expert_linear(Context& context,
   FATHOM_CHECK(to_index(source.size()) == offsets.back() ||
                (source.empty() && x.dim(0) == offsets.back()));
   tensor::Tensor out = context.allocate({offsets.back(), weights.front().rows});
-  const tensor::Arena::Scope scope(context.arena);
-  if (uses_int8(context, weights.front())) {
-    const Int8Rows rows = rounded_rows(context, input, weights.front().columns);
-    with_kernels(context, [&](auto real, const auto& kernels) {
-      using Real = decltype(real);
-      kernels.expert_int8_linear.run({.weights = weights,
-                                      .x = rows,
-                                      .source = source,
-                                      .offsets = offsets,
-                                      .out = out.matrix<Real>()},
-                                     context.pool);
-    });
-    return out;
+  multiply_experts(context, weights, input, source, offsets, {rounding, out});
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_expert_linear(context, weights, x, source, offsets, out);
   }
-  const auto scratch =
-      allocate_scratch(context, weights.front().columns, offsets.back(), to_index(weights.size()));
-  with_kernels(context, [&](auto real, const auto& kernels) {
-    using Real = decltype(real);
-    kernels.expert_linear.run({.weights = weights,
-                               .x = x.matrix<Real>(),
-                               .source = source,
-                               .offsets = offsets,
-                               .rounding = rounding,
-                               .out = out.matrix<Real>(),
-                               .scratch = scratch},
-                              context.pool);
-  });
   return out;
 }
 

@@ -45,6 +45,19 @@ struct LinearArgs {
   std::span<std::byte> scratch;
 };
 
+// d_x[t] += weight^T d_out[t],  d_weight[o] += sum_t d_out[t, o] x[t], where the weight is the
+// matrix that its format decodes to.
+//
+//   x, d_x  [T, K]   d_out  [T, O]; rows of all may be strided   d_weight  [O, K], or none
+template <typename Real>
+struct LinearBackwardArgs {
+  numeric::WeightView weight;
+  tensor::MatrixView<const Real> x;
+  tensor::MatrixView<const Real> d_out;
+  tensor::MatrixView<Real> d_x;
+  tensor::MatrixView<Real> d_weight;
+};
+
 // Slots of tokens that a kernel rearranges at a time, each matrix's own filled up to whole groups.
 inline constexpr Index kScratchGroupSlots = 16;
 inline constexpr Index kScratchGroups = 128;
@@ -100,6 +113,20 @@ struct ExpertLinearArgs {
   Rounding rounding;
   tensor::MatrixView<Real> out;
   std::span<std::byte> scratch;
+};
+
+// As LinearBackwardArgs, for every expert and its slots.
+//
+//   d_weights  E gradients [O, K], each of which may be none
+template <typename Real>
+struct ExpertLinearBackwardArgs {
+  std::span<const numeric::WeightView> weights;
+  tensor::MatrixView<const Real> x;
+  std::span<const std::int32_t> source;
+  std::span<const std::int32_t> offsets;
+  tensor::MatrixView<const Real> d_out;
+  tensor::MatrixView<Real> d_x;
+  std::span<const tensor::MatrixView<Real>> d_weights;
 };
 
 // Whether matrices may stand in one list of experts: of one shape, and multiplied alike in every

@@ -21,6 +21,21 @@ struct RmsNormArgs {
   tensor::MatrixView<Real> out;
 };
 
+// With r = rsqrt(mean(x^2) + epsilon) and g[i] = weight[i] d_out[t, i]:
+// d_x[t, i] += r g[i] - r^3 x[t, i] mean_j(g[j] x[t, j]),  d_weight[i] += sum_t d_out[t, i] r x[t,
+// i]
+//
+//   x, d_out, d_x  [T, D]   weight, d_weight  [D]; d_weight may be null
+template <typename Real>
+struct RmsNormBackwardArgs {
+  tensor::MatrixView<const Real> x;
+  std::span<const float> weight;
+  double epsilon;
+  tensor::MatrixView<const Real> d_out;
+  tensor::MatrixView<Real> d_x;
+  Real* d_weight;
+};
+
 tensor::Tensor rms_norm(Context& context,
                         const tensor::Tensor& x,
                         std::span<const float> weight,
@@ -36,6 +51,17 @@ struct HeadNormArgs {
   tensor::MatrixView<Real> x;
   double epsilon;
   Rounding rounding;
+};
+
+// As RmsNormBackwardArgs with a weight of one, from the gradient of the result to that of x.
+//
+//   x    [T * H, C], as it was before
+//   d_x  [T * H, C], in place
+template <typename Real>
+struct HeadNormBackwardArgs {
+  tensor::MatrixView<const Real> x;
+  double epsilon;
+  tensor::MatrixView<Real> d_x;
 };
 
 void head_norm(Context& context, const tensor::Tensor& x, Index head_dim, double epsilon);

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
@@ -98,6 +99,32 @@ tensor::Tensor rope_table(Context& context,
   return cos_sin;
 }
 
+namespace {
+
+// How heads are turned.
+struct Turn {
+  Index head_dim;
+  tensor::Tensor cos_sin;
+  bool is_inverse;
+  RopePairs pairs;
+};
+
+// Rotates without recording: the op, and with the other direction its backward half.
+void rotate(Context& context, const tensor::Tensor& x, const Turn& turn, Rounding rounding) {
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    kernels.rope.run({.x = x.matrix<Real>(),
+                      .head_dim = turn.head_dim,
+                      .cos_sin = turn.cos_sin.matrix<Real>(),
+                      .is_inverse = turn.is_inverse,
+                      .pairs = turn.pairs,
+                      .rounding = rounding},
+                     context.pool);
+  });
+}
+
+}  // namespace
+
 void rope(Context& context,
           const tensor::Tensor& x,
           Index head_dim,
@@ -106,16 +133,15 @@ void rope(Context& context,
           RopePairs pairs) {
   require_equal("rope", "columns of x modulo head_dim", x.shape().last() % head_dim, 0);
   require_equal("rope", "rows of the table", cos_sin.dim(0), x.num_elements() / x.shape().last());
-  with_kernels(context, [&](auto real, const auto& kernels) {
-    using Real = decltype(real);
-    kernels.rope.run({.x = x.matrix<Real>(),
-                      .head_dim = head_dim,
-                      .cos_sin = cos_sin.matrix<Real>(),
-                      .is_inverse = is_inverse,
-                      .pairs = pairs,
-                      .rounding = context.rounding()},
-                     context.pool);
-  });
+  save_if_recording(context, x);
+  rotate(context, x, {head_dim, cos_sin, is_inverse, pairs}, context.rounding());
+  if (context.recorder != nullptr) [[unlikely]] {
+    // The transpose of a rotation turns back.
+    const Turn back_turn = {head_dim, cos_sin, !is_inverse, pairs};
+    context.recorder->record("rope", {x}, [=](Context& back, Gradients& gradients) {
+      rotate(back, gradients.of(x), back_turn, Rounding::None);
+    });
+  }
 }
 
 }  // namespace fathom::ops

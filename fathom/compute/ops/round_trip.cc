@@ -1,6 +1,7 @@
 #include "fathom/compute/ops/round_trip.h"
 
 #include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/recorder.h"
 
 namespace fathom::ops {
 
@@ -11,6 +12,7 @@ void round_trip(Context& context,
                 Index group,
                 RoundTripFormat format) {
   FATHOM_CHECK(num_columns <= row_width && group > 0);
+  save_if_recording(context, x);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
     kernels.round_trip.run({.x = x.matrix<Real>(row_width),
@@ -19,6 +21,10 @@ void round_trip(Context& context,
                             .format = format},
                            context.pool);
   });
+  if (context.recorder != nullptr) [[unlikely]] {
+    // Straight through: the gradient of the rounded number is taken for that of the number.
+    context.recorder->record("round_trip", {x}, [](Context&, Gradients&) {});
+  }
 }
 
 }  // namespace fathom::ops

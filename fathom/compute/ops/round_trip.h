@@ -1,6 +1,7 @@
 // Simulated low-precision storage of activations: encode and decode at once (specification 3.8).
 //
-// Only the official numerics have such points; the caller asks where they belong.
+// Only the official numerics have such points; the caller asks where they belong. Gradients pass
+// straight through, as they pass through every rounding to BF16.
 #pragma once
 
 #include "fathom/compute/ops/context.h"

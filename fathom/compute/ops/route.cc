@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
@@ -11,6 +12,58 @@ namespace {
 Routes allocate_routes(Context& context, Index num_tokens, Index num_chosen) {
   return {tensor::Tensor::allocate(context.arena, tensor::DType::I32, {num_tokens, num_chosen}),
           context.allocate({num_tokens, num_chosen})};
+}
+
+void record_route(Context& context,
+                  const tensor::Tensor& logits,
+                  double scale,
+                  const Routes& routes) {
+  context.recorder->record("route", {routes.weights}, [=](Context& back, Gradients& gradients) {
+    with_kernels(back, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      kernels.training.route_backward.run({.logits = logits.matrix<Real>(),
+                                           .ids = routes.ids.matrix<const std::int32_t>(),
+                                           .scale = scale,
+                                           .d_weights = gradients.of(routes.weights).matrix<Real>(),
+                                           .d_logits = gradients.of(logits).matrix<Real>()},
+                                          back.pool);
+    });
+  });
+}
+
+void record_scatter(Context& context,
+                    const tensor::Tensor& values,
+                    const tensor::Tensor& slot_of,
+                    const tensor::Tensor& out) {
+  context.recorder->record("scatter_to_slots", {out}, [=](Context& back, Gradients& gradients) {
+    const auto slots = int_span(slot_of);
+    with_kernels(back, [&](auto real, const auto& /*kernels*/) {
+      using Real = decltype(real);
+      const Real* d_out = gradients.of(out).data<Real>();
+      Real* d_values = gradients.of(values).data<Real>();
+      for (std::size_t idx = 0; idx < slots.size(); ++idx) {
+        d_values[idx] += d_out[slots[idx]];
+      }
+    });
+  });
+}
+
+void record_combine(Context& context,
+                    const tensor::Tensor& slots,
+                    const tensor::Tensor& slot_of,
+                    const tensor::Tensor& shared,
+                    const tensor::Tensor& out) {
+  context.recorder->record("combine_experts", {out}, [=](Context& back, Gradients& gradients) {
+    with_kernels(back, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      kernels.training.combine_experts_backward.run(
+          {.slot_of = slot_of.matrix<const std::int32_t>(),
+           .d_out = gradients.of(out).matrix<Real>(),
+           .d_slots = gradients.of(slots).matrix<Real>(),
+           .d_shared = gradients.of(shared).matrix<Real>()},
+          back.pool);
+    });
+  });
 }
 
 }  // namespace
@@ -34,6 +87,9 @@ Routes route_top_k(Context& context,
                        .weights = routes.weights.matrix<Real>()},
                       context.pool);
   });
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_route(context, logits, scale, routes);
+  }
   return routes;
 }
 
@@ -59,6 +115,9 @@ Routes route_by_table(Context& context,
                        .weights = routes.weights.matrix<Real>()},
                       context.pool);
   });
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_route(context, logits, scale, routes);
+  }
   return routes;
 }
 
@@ -109,6 +168,9 @@ tensor::Tensor scatter_to_slots(Context& context,
     }
     std::fill_n(to + slots.size(), num_ones, Real{1});
   });
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_scatter(context, values, slot_of, out);
+  }
   return out;
 }
 
@@ -128,6 +190,9 @@ tensor::Tensor combine_experts(Context& context,
                                  .out = out.matrix<Real>()},
                                 context.pool);
   });
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_combine(context, slots, slot_of, shared, out);
+  }
   return out;
 }
 

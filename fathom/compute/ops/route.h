@@ -27,6 +27,20 @@ struct RouteArgs {
   tensor::MatrixView<Real> weights;
 };
 
+// With s[k] the score of a token's k-th expert and S their sum: ds[k] = scale / S *
+// (d_weights[k] - sum_j d_weights[j] s[j] / S), d_logits[ids[k]] += ds[k] sigmoid(z) / (2 s[k]).
+// The bias and the choice have no gradient.
+//
+//   logits, d_logits  [T, E]   ids  [T, K]   d_weights  [T, K]
+template <typename Real>
+struct RouteBackwardArgs {
+  tensor::MatrixView<const Real> logits;
+  tensor::MatrixView<const std::int32_t> ids;
+  double scale;
+  tensor::MatrixView<const Real> d_weights;
+  tensor::MatrixView<Real> d_logits;
+};
+
 struct Routes {
   tensor::Tensor ids;      // [T, K] I32
   tensor::Tensor weights;  // [T, K]
@@ -71,6 +85,14 @@ struct CombineExpertsArgs {
   tensor::MatrixView<const Real> shared;
   Rounding rounding;
   tensor::MatrixView<Real> out;
+};
+// d_slots[slot_of[t, k]] += d_out[t], d_shared[t] += d_out[t]
+template <typename Real>
+struct CombineExpertsBackwardArgs {
+  tensor::MatrixView<const std::int32_t> slot_of;
+  tensor::MatrixView<const Real> d_out;
+  tensor::MatrixView<Real> d_slots;
+  tensor::MatrixView<Real> d_shared;
 };
 tensor::Tensor combine_experts(Context& context,
                                const tensor::Tensor& slots,

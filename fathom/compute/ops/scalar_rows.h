@@ -23,10 +23,9 @@ Real sigmoid(Real x) {
   return Real{1} / (Real{1} + std::exp(-x));
 }
 
-// Softmax of every row plus epsilon is the first row step; then columns, and rows and columns in
-// turn, ending on columns (specification 3.2.2).
+// Every row to its softmax plus epsilon.
 template <typename Real>
-void sinkhorn(Real* comb, Index n, Real epsilon, Index iterations) {
+void softmax_rows(Real* comb, Index n, Real epsilon) {
   for (Index j = 0; j < n; ++j) {
     Real* row = comb + j * n;
     const Real largest = *std::max_element(row, row + n);
@@ -39,21 +38,33 @@ void sinkhorn(Real* comb, Index n, Real epsilon, Index iterations) {
       row[k] = row[k] / sum + epsilon;
     }
   }
-  const auto divide_by_sums = [&](Index outer_stride, Index inner_stride) {
-    for (Index outer = 0; outer < n; ++outer) {
-      Real sum = 0;
-      for (Index inner = 0; inner < n; ++inner) {
-        sum += comb[outer * outer_stride + inner * inner_stride];
-      }
-      for (Index inner = 0; inner < n; ++inner) {
-        comb[outer * outer_stride + inner * inner_stride] /= sum + epsilon;
-      }
+}
+
+// Every row, or every column, divided by its sum plus epsilon.
+template <typename Real>
+void divide_by_sums(Real* comb, Index n, Real epsilon, bool is_by_rows) {
+  const Index outer_stride = is_by_rows ? n : 1;
+  const Index inner_stride = is_by_rows ? 1 : n;
+  for (Index outer = 0; outer < n; ++outer) {
+    Real sum = 0;
+    for (Index inner = 0; inner < n; ++inner) {
+      sum += comb[outer * outer_stride + inner * inner_stride];
     }
-  };
-  divide_by_sums(1, n);  // columns
+    for (Index inner = 0; inner < n; ++inner) {
+      comb[outer * outer_stride + inner * inner_stride] /= sum + epsilon;
+    }
+  }
+}
+
+// Softmax of every row plus epsilon is the first row step; then columns, and rows and columns in
+// turn, ending on columns (specification 3.2.2).
+template <typename Real>
+void sinkhorn(Real* comb, Index n, Real epsilon, Index iterations) {
+  softmax_rows(comb, n, epsilon);
+  divide_by_sums(comb, n, epsilon, false);
   for (Index iteration = 1; iteration < iterations; ++iteration) {
-    divide_by_sums(n, 1);
-    divide_by_sums(1, n);
+    divide_by_sums(comb, n, epsilon, true);
+    divide_by_sums(comb, n, epsilon, false);
   }
 }
 
@@ -61,6 +72,16 @@ template <typename Real>
 Real sqrt_softplus(Real x) {
   // Linear above 20, as the official code has it: exp would only add noise there.
   return std::sqrt(x > Real{20} ? x : std::log1p(std::exp(x)));
+}
+
+// Its derivative. Far on the left, where the function is zero in this number type, zero as well.
+template <typename Real>
+Real sqrt_softplus_slope(Real x) {
+  const Real value = sqrt_softplus(x);
+  if (!(value > 0)) {
+    return value;  // 0, or not a number
+  }
+  return (x > Real{20} ? Real{1} : sigmoid(x)) / (Real{2} * value);
 }
 
 // The best experts by score + bias, best first, with their scores beside: an insertion into a

@@ -3,9 +3,50 @@
 #include <algorithm>
 
 #include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
+
+namespace {
+
+// What a kernel reads; its scratch and out are the caller's.
+template <typename Real>
+SinkAttentionArgs<Real> operands_of(const SinkAttention& attention, Rounding rounding) {
+  return {.query = attention.query.matrix<Real>(),
+          .window = attention.window.table<Real>(),
+          .compressed = attention.compressed.table<Real>(),
+          .selected = attention.selected.is_empty()
+                          ? tensor::MatrixView<const std::int32_t>{}
+                          : attention.selected.matrix<const std::int32_t>(),
+          .visible = attention.visible,
+          .sink = attention.sink,
+          .scale = attention.scale,
+          .rounding = rounding,
+          .scratch = {},
+          .out = {}};
+}
+
+void record_sink_attention(Context& context, const SinkAttention& attention, Index most_rows) {
+  context.recorder->record(
+      "sink_attention", {attention.out}, [=](Context& back, Gradients& gradients) {
+        with_kernels(back, [&](auto real, const auto& kernels) {
+          using Real = decltype(real);
+          const tensor::Tensor scratch = back.allocate({1, 2 * most_rows});
+          kernels.training.sink_attention_backward.run(
+              {.forward = operands_of<Real>(attention, Rounding::None),
+               .d_out = gradients.of(attention.out).matrix<Real>(),
+               .scratch = scratch.matrix<Real>(),
+               .d_query = gradients.of(attention.query).matrix<Real>(),
+               .d_window = gradients.of(attention.window).table<Real>(),
+               .d_compressed = gradients.of(attention.compressed).table<Real>(),
+               .d_sink = data_or_none<Real>(gradients.of(attention.sink))},
+              back.pool);
+        });
+      });
+}
+
+}  // namespace
 
 void sink_attention(Context& context, const SinkAttention& attention) {
   const Index num_tokens = to_index(attention.visible.size());
@@ -20,29 +61,23 @@ void sink_attention(Context& context, const SinkAttention& attention) {
                      attention.compressed.num_rows);
     most_rows = std::max(most_rows, visible.num_window_rows + visible.num_compressed_rows);
   }
-  const tensor::Arena::Scope scope(context.arena);
-  with_kernels(context, [&](auto real, const auto& kernels) {
-    using Real = decltype(real);
-    using Args = SinkAttentionArgs<Real>;
-    const tensor::Tensor scratch =
-        context.allocate({Args::scratch_rows(context.num_threads, to_index(attention.sink.size())),
-                          Args::scratch_columns(attention.window.width, most_rows)});
-    tensor::MatrixView<const std::int32_t> selected;
-    if (!attention.selected.is_empty()) {
-      selected = attention.selected.matrix<const std::int32_t>();
-    }
-    kernels.sink_attention.run({.query = attention.query.matrix<Real>(),
-                                .window = attention.window.table<Real>(),
-                                .compressed = attention.compressed.table<Real>(),
-                                .selected = selected,
-                                .visible = attention.visible,
-                                .sink = attention.sink,
-                                .scale = attention.scale,
-                                .rounding = context.rounding(),
-                                .scratch = scratch.matrix<Real>(),
-                                .out = attention.out.matrix<Real>()},
-                               context.pool);
-  });
+  {
+    const tensor::Arena::Scope scope(context.arena);
+    with_kernels(context, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      using Args = SinkAttentionArgs<Real>;
+      const tensor::Tensor scratch = context.allocate(
+          {Args::scratch_rows(context.num_threads, to_index(attention.sink.size())),
+           Args::scratch_columns(attention.window.width, most_rows)});
+      Args args = operands_of<Real>(attention, context.rounding());
+      args.scratch = scratch.matrix<Real>();
+      args.out = attention.out.matrix<Real>();
+      kernels.sink_attention.run(args, context.pool);
+    });
+  }
+  if (context.recorder != nullptr) [[unlikely]] {
+    record_sink_attention(context, attention, most_rows);
+  }
 }
 
 }  // namespace fathom::ops

@@ -67,6 +67,35 @@ struct SinkAttentionArgs {
                                                            : selected.row(token)[compressed_idx]));
   }
 };
+// With p[i] the weights including the sink's in their sum, and d[i] = d_out . row[i]:
+// D = sum_i p[i] d[i], dz[i] = p[i] (d[i] - D), d_query += scale sum_i dz[i] row[i],
+// d_row[i] += scale dz[i] q + p[i] d_out, d_sink -= p[sink] D.
+//
+//   d_window, d_compressed  gradients of the rows   d_sink  [H], may be null
+//   scratch                 [1, 2 * most], most the largest number of rows a token sees
+template <typename Real>
+struct SinkAttentionBackwardArgs {
+  SinkAttentionArgs<Real> forward;  // its scratch, rounding and out are not looked at
+  tensor::MatrixView<const Real> d_out;
+  tensor::MatrixView<Real> scratch;
+  tensor::MatrixView<Real> d_query;
+  tensor::WritableRowTable<Real> d_window;
+  tensor::WritableRowTable<Real> d_compressed;
+  Real* d_sink;
+
+  // The gradient of forward.visible_row(token, idx).
+  Real* d_visible_row(Index token, Index idx) const {
+    const VisibleRows& seen = forward.visible[to_size(token)];
+    if (idx < seen.num_window_rows) {
+      return d_window.row(seen.first_window_row + idx);
+    }
+    const Index compressed_idx = idx - seen.num_window_rows;
+    const bool is_chosen = forward.selected.data != nullptr;
+    return d_compressed.row(
+        seen.first_compressed_row +
+        (is_chosen ? forward.selected.row(token)[compressed_idx] : compressed_idx));
+  }
+};
 struct SinkAttention {
   tensor::Tensor query;
   tensor::PagedRows window;

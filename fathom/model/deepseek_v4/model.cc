@@ -113,7 +113,7 @@ tensor::Tensor DeepseekV4::forward(ops::Context& context, const layers::TokenBat
       context.allocate({num_tokens, config_.num_streams, config_.hidden_size});
   const tensor::Arena::Scope scope(context.arena);
   const tensor::Tensor embedded = ops::embed(context, embedding_.view(), batch.tokens);
-  ops::repeat_rows(embedded, streams);
+  ops::repeat_rows(context, embedded, streams);
   const auto steps = rope_.steps(context, batch);
   for (std::size_t idx = 0; idx < layers_.size(); ++idx) {
     layers_[idx].forward(context, steps.of(config_.layers[idx]), streams);

@@ -43,7 +43,7 @@ tensor::Tensor MtpBlock::forward(ops::Context& context,
   const tensor::Tensor rows = hidden.reshape({hidden.dim(0) * hidden.dim(1), hidden.dim(2)});
   const tensor::Tensor projected =
       hidden_projection_.forward(context, hidden_norm_.forward(context, rows));
-  ops::copy(projected, streams);
+  ops::copy(context, projected, streams);
   ops::add_to_streams(context, token_part, streams);
   layer_.forward(context, steps.of(model_.config_.mtp_layers.front()), streams);
   return streams;

@@ -1,7 +1,6 @@
 #include "fathom/model/layers/linear.h"
 
-#include <cstring>
-
+#include "fathom/compute/ops/copy.h"
 #include "fathom/compute/ops/round_trip.h"
 
 namespace fathom::layers {
@@ -16,7 +15,7 @@ ops::LinearInput rounded_input(ops::Context& context,
   constexpr Index kGroup = 128;
   const Index width = x.shape().last();
   tensor::Tensor rounded = context.allocate(x.shape());
-  std::memcpy(rounded.raw(), x.raw(), to_size(x.num_bytes()));
+  ops::copy(context, x, rounded);
   ops::round_trip(context, rounded, width, width, kGroup, ops::RoundTripFormat::E4m3);
   return rounded;
 }

@@ -6,25 +6,48 @@
 namespace fathom::reference {
 namespace {
 
-// What a channel of a block pools: calls visit(value, gate) for its tokens in order of position.
-template <typename Real, typename Visit>
-void for_each_pooled(const ops::CompressPoolArgs<Real>& args,
-                     Index block,
-                     Index channel,
-                     const Visit& visit) {
+// Where a channel of a block pools from: calls visit(token, column) for its tokens in order of
+// position. The value is in this column of the token's row, the gate half a row behind it.
+template <typename Args, typename Visit>
+void for_each_place(const Args& args, Index block, Index channel, const Visit& visit) {
   const Index width = args.input.width / 2;  // values, then as many gates
   const Index start = block * args.block_tokens;
   if (args.has_overlap) {
     for (Index token = std::max<Index>(0, start - args.block_tokens); token < start; ++token) {
-      const Real* row = args.input.row(token);
-      visit(row[channel], row[width + channel]);
+      visit(token, channel);
     }
   }
   const Index column = channel + (args.has_overlap ? width / 2 : 0);
   for (Index token = start; token < start + args.block_tokens; ++token) {
-    const Real* row = args.input.row(token);
-    visit(row[column], row[width + column]);
+    visit(token, column);
   }
+}
+
+// The softmax of a channel of a block over its gates: exponents less than `largest`, their sum, and
+// the pooled value.
+template <typename Real>
+struct Pooled {
+  Real largest;
+  Real sum;
+  Real value;
+};
+
+template <typename Real, typename Args>
+Pooled<Real> pool_channel(const Args& args, Index block, Index channel) {
+  const Index width = args.input.width / 2;
+  Real largest = -std::numeric_limits<Real>::infinity();
+  for_each_place(args, block, channel, [&](Index token, Index column) {
+    largest = std::max(largest, args.input.row(token)[width + column]);
+  });
+  Real sum = 0;
+  Real weighted = 0;
+  for_each_place(args, block, channel, [&](Index token, Index column) {
+    const Real* row = args.input.row(token);
+    const Real weight = std::exp(row[width + column] - largest);
+    sum += weight;
+    weighted += weight * row[column];
+  });
+  return {largest, sum, weighted / sum};
 }
 
 }  // namespace
@@ -46,17 +69,40 @@ void compress_pool(const ops::CompressPoolArgs<Real>& args,
                    platform::ThreadPool& /*pool*/) noexcept {
   for (Index row = 0; row < args.out.rows; ++row) {
     for (Index channel = 0; channel < args.out.columns; ++channel) {
-      Real largest = -std::numeric_limits<Real>::infinity();
-      for_each_pooled(args, args.first_block + row, channel,
-                      [&](Real /*value*/, Real gate) { largest = std::max(largest, gate); });
-      Real sum = 0;
-      Real weighted = 0;
-      for_each_pooled(args, args.first_block + row, channel, [&](Real value, Real gate) {
-        const Real weight = std::exp(gate - largest);
-        sum += weight;
-        weighted += weight * value;
+      const auto pooled = pool_channel<Real>(args, args.first_block + row, channel);
+      args.out.row(row)[channel] = rounded(pooled.value, args.rounding);
+    }
+  }
+}
+
+template <typename Real>
+void position_bias_backward(const ops::PositionBiasBackwardArgs<Real>& args,
+                            platform::ThreadPool& /*pool*/) noexcept {
+  const Index width = args.d_bias.columns;
+  for (Index row = 0; row < args.d_rows.rows; ++row) {
+    Real* d_bias = args.d_bias.row(args.positions[to_size(row)] % args.block_tokens);
+    for (Index i = 0; i < width; ++i) {
+      d_bias[i] += args.d_rows.row(row)[width + i];
+    }
+  }
+}
+
+template <typename Real>
+void compress_pool_backward(const ops::CompressPoolBackwardArgs<Real>& args,
+                            platform::ThreadPool& /*pool*/) noexcept {
+  const Index width = args.input.width / 2;
+  for (Index row = 0; row < args.d_out.rows; ++row) {
+    for (Index channel = 0; channel < args.d_out.columns; ++channel) {
+      const Index block = args.first_block + row;
+      const auto pooled = pool_channel<Real>(args, block, channel);
+      for_each_place(args, block, channel, [&](Index token, Index column) {
+        const Real* input = args.input.row(token);
+        Real* d_input = args.d_input.row(token);
+        const Real d_weighted = std::exp(input[width + column] - pooled.largest) / pooled.sum *
+                                args.d_out.row(row)[channel];
+        d_input[column] += d_weighted;
+        d_input[width + column] += d_weighted * (input[column] - pooled.value);
       });
-      args.out.row(row)[channel] = rounded(weighted / sum, args.rounding);
     }
   }
 }
@@ -65,5 +111,13 @@ template void position_bias(const ops::PositionBiasArgs<float>&, platform::Threa
 template void position_bias(const ops::PositionBiasArgs<double>&, platform::ThreadPool&) noexcept;
 template void compress_pool(const ops::CompressPoolArgs<float>&, platform::ThreadPool&) noexcept;
 template void compress_pool(const ops::CompressPoolArgs<double>&, platform::ThreadPool&) noexcept;
+template void position_bias_backward(const ops::PositionBiasBackwardArgs<float>&,
+                                     platform::ThreadPool&) noexcept;
+template void position_bias_backward(const ops::PositionBiasBackwardArgs<double>&,
+                                     platform::ThreadPool&) noexcept;
+template void compress_pool_backward(const ops::CompressPoolBackwardArgs<float>&,
+                                     platform::ThreadPool&) noexcept;
+template void compress_pool_backward(const ops::CompressPoolBackwardArgs<double>&,
+                                     platform::ThreadPool&) noexcept;
 
 }  // namespace fathom::reference

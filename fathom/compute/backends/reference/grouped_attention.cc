@@ -41,9 +41,68 @@ void grouped_attention(const ops::GroupedAttentionArgs<Real>& args,
   }
 }
 
+namespace {
+
+template <typename Real>
+void head_backward(const ops::GroupedAttentionBackwardArgs<Real>& args, Index token, Index head) {
+  const auto& forward = args.forward;
+  const Index width = forward.head_dim;
+  const Index num_rows = forward.num_visible[to_size(token)];
+  const Index shared = head / forward.heads_per_group() * width;
+  const Real* query = forward.query.row(token) + head * width;
+  const Real* d_out = args.d_out.row(token) + head * width;
+  const auto scale = static_cast<Real>(forward.scale);
+  Real* weights = args.scratch.row(0);
+  Real* d_weights = weights + num_rows;
+  Real largest = -std::numeric_limits<Real>::infinity();
+  for (Index idx = 0; idx < num_rows; ++idx) {
+    weights[idx] = dot(query, forward.keys.row(idx) + shared, width) * scale;
+    largest = std::max(largest, weights[idx]);
+  }
+  Real sum = 0;
+  for (Index idx = 0; idx < num_rows; ++idx) {
+    weights[idx] = std::exp(weights[idx] - largest);
+    sum += weights[idx];
+  }
+  Real mean = 0;  // of d_weights under the weights
+  for (Index idx = 0; idx < num_rows; ++idx) {
+    weights[idx] /= sum;
+    d_weights[idx] = dot(d_out, forward.values.row(idx) + shared, width);
+    mean += weights[idx] * d_weights[idx];
+  }
+  Real* d_query = args.d_query.row(token) + head * width;
+  for (Index idx = 0; idx < num_rows; ++idx) {
+    const Real d_score = scale * weights[idx] * (d_weights[idx] - mean);
+    const Real* key = forward.keys.row(idx) + shared;
+    Real* d_key = args.d_keys.row(idx) + shared;
+    Real* d_value = args.d_values.row(idx) + shared;
+    for (Index i = 0; i < width; ++i) {
+      d_query[i] += d_score * key[i];
+      d_key[i] += d_score * query[i];
+      d_value[i] += weights[idx] * d_out[i];
+    }
+  }
+}
+
+}  // namespace
+
+template <typename Real>
+void grouped_attention_backward(const ops::GroupedAttentionBackwardArgs<Real>& args,
+                                platform::ThreadPool& /*pool*/) noexcept {
+  for (Index token = 0; token < args.d_out.rows; ++token) {
+    for (Index head = 0; head < args.forward.query.columns / args.forward.head_dim; ++head) {
+      head_backward(args, token, head);
+    }
+  }
+}
+
 template void grouped_attention(const ops::GroupedAttentionArgs<float>&,
                                 platform::ThreadPool&) noexcept;
 template void grouped_attention(const ops::GroupedAttentionArgs<double>&,
                                 platform::ThreadPool&) noexcept;
+template void grouped_attention_backward(const ops::GroupedAttentionBackwardArgs<float>&,
+                                         platform::ThreadPool&) noexcept;
+template void grouped_attention_backward(const ops::GroupedAttentionBackwardArgs<double>&,
+                                         platform::ThreadPool&) noexcept;
 
 }  // namespace fathom::reference

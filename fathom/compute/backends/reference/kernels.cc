@@ -2,9 +2,38 @@
 
 namespace fathom::reference {
 
+namespace {
+
+constexpr std::string_view kProvider = "reference";
+
+template <typename Real>
+ops::TrainingKernels<Real> training_kernels() {
+  ops::TrainingKernels<Real> table;
+  table.cross_entropy = {&cross_entropy<Real>, kProvider};
+  table.embed_backward = {&embed_backward<Real>, kProvider};
+  table.rms_norm_backward = {&rms_norm_backward<Real>, kProvider};
+  table.head_norm_backward = {&head_norm_backward<Real>, kProvider};
+  table.linear_backward = {&linear_backward<Real>, kProvider};
+  table.expert_linear_backward = {&expert_linear_backward<Real>, kProvider};
+  table.position_bias_backward = {&position_bias_backward<Real>, kProvider};
+  table.compress_pool_backward = {&compress_pool_backward<Real>, kProvider};
+  table.sink_attention_backward = {&sink_attention_backward<Real>, kProvider};
+  table.grouped_attention_backward = {&grouped_attention_backward<Real>, kProvider};
+  table.route_backward = {&route_backward<Real>, kProvider};
+  table.combine_experts_backward = {&combine_experts_backward<Real>, kProvider};
+  table.swiglu_backward = {&swiglu_backward<Real>, kProvider};
+  table.hyper_control_backward = {&hyper_control_backward<Real>, kProvider};
+  table.hyper_collapse_backward = {&hyper_collapse_backward<Real>, kProvider};
+  table.hyper_merge_backward = {&hyper_merge_backward<Real>, kProvider};
+  table.add_to_streams_backward = {&add_to_streams_backward<Real>, kProvider};
+  table.cross_entropy_backward = {&cross_entropy_backward<Real>, kProvider};
+  return table;
+}
+
+}  // namespace
+
 template <typename Real>
 ops::KernelTable<Real> kernels() {
-  constexpr std::string_view kProvider = "reference";
   ops::KernelTable<Real> table;
   table.embed = {&embed<Real>, kProvider};
   table.rms_norm = {&rms_norm<Real>, kProvider};
@@ -31,6 +60,7 @@ ops::KernelTable<Real> kernels() {
   table.hyper_collapse = {&hyper_collapse<Real>, kProvider};
   table.hyper_merge = {&hyper_merge<Real>, kProvider};
   table.add_to_streams = {&add_to_streams<Real>, kProvider};
+  table.training = training_kernels<Real>();
   return table;
 }
 

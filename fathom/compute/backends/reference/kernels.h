@@ -64,5 +64,57 @@ template <typename Real>
 void hyper_merge(const ops::HyperMergeArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 template <typename Real>
 void add_to_streams(const ops::AddToStreamsArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void cross_entropy(const ops::CrossEntropyArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+
+template <typename Real>
+void embed_backward(const ops::EmbedBackwardArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void rms_norm_backward(const ops::RmsNormBackwardArgs<Real>& args,
+                       platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void head_norm_backward(const ops::HeadNormBackwardArgs<Real>& args,
+                        platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void linear_backward(const ops::LinearBackwardArgs<Real>& args,
+                     platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void expert_linear_backward(const ops::ExpertLinearBackwardArgs<Real>& args,
+                            platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void position_bias_backward(const ops::PositionBiasBackwardArgs<Real>& args,
+                            platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void compress_pool_backward(const ops::CompressPoolBackwardArgs<Real>& args,
+                            platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void sink_attention_backward(const ops::SinkAttentionBackwardArgs<Real>& args,
+                             platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void grouped_attention_backward(const ops::GroupedAttentionBackwardArgs<Real>& args,
+                                platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void route_backward(const ops::RouteBackwardArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void combine_experts_backward(const ops::CombineExpertsBackwardArgs<Real>& args,
+                              platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void swiglu_backward(const ops::SwigluBackwardArgs<Real>& args,
+                     platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void hyper_control_backward(const ops::HyperControlBackwardArgs<Real>& args,
+                            platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void hyper_collapse_backward(const ops::HyperCollapseBackwardArgs<Real>& args,
+                             platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void hyper_merge_backward(const ops::HyperMergeBackwardArgs<Real>& args,
+                          platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void add_to_streams_backward(const ops::AddToStreamsBackwardArgs<Real>& args,
+                             platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void cross_entropy_backward(const ops::CrossEntropyBackwardArgs<Real>& args,
+                            platform::ThreadPool& pool) noexcept;
 
 }  // namespace fathom::reference

@@ -77,9 +77,75 @@ void expert_linear(const ops::ExpertLinearArgs<Real>& args,
   }
 }
 
+namespace {
+
+// d_x += sum_o d_out[o] weight[o],  d_weight[o] += d_out[o] x, for the rows [0, num_tokens) of
+// d_out: row t belongs to row source(t) of x.
+template <typename Real, typename Source>
+void products_backward(const ops::LinearBackwardArgs<Real>& args,
+                       Index num_tokens,
+                       const Source& source) {
+  Real chunk[kChunk];
+  for (Index row = 0; row < args.weight.rows; ++row) {
+    for (Index first = 0; first < args.weight.columns; first += kChunk) {
+      const Index count = std::min(kChunk, args.weight.columns - first);
+      numeric::decode_row(args.weight, row, first, count, chunk);
+      for (Index token = 0; token < num_tokens; ++token) {
+        const Real d_out = args.d_out.row(token)[row];
+        Real* d_x = args.d_x.row(source(token)) + first;
+        for (Index k = 0; k < count; ++k) {
+          d_x[k] += d_out * chunk[k];
+        }
+      }
+    }
+    for (Index token = 0; args.d_weight.data != nullptr && token < num_tokens; ++token) {
+      const Real d_out = args.d_out.row(token)[row];
+      const Real* x = args.x.row(source(token));
+      Real* d_weight = args.d_weight.row(row);
+      for (Index k = 0; k < args.weight.columns; ++k) {
+        d_weight[k] += d_out * x[k];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <typename Real>
+void linear_backward(const ops::LinearBackwardArgs<Real>& args,
+                     platform::ThreadPool& /*pool*/) noexcept {
+  products_backward(args, args.x.rows, [](Index token) { return token; });
+}
+
+template <typename Real>
+void expert_linear_backward(const ops::ExpertLinearBackwardArgs<Real>& args,
+                            platform::ThreadPool& /*pool*/) noexcept {
+  for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
+    const Index first = args.offsets[expert];
+    const Index count = args.offsets[expert + 1] - first;
+    products_backward<Real>(
+        {.weight = args.weights[expert],
+         .x = args.x,
+         .d_out = args.d_out.slice_rows(first, count),
+         .d_x = args.d_x,
+         .d_weight = args.d_weights[expert]},
+        count, [&](Index slot) {
+          return args.source.empty() ? first + slot : Index{args.source[to_size(first + slot)]};
+        });
+  }
+}
+
 template void linear(const ops::LinearArgs<float>&, platform::ThreadPool&) noexcept;
 template void linear(const ops::LinearArgs<double>&, platform::ThreadPool&) noexcept;
 template void expert_linear(const ops::ExpertLinearArgs<float>&, platform::ThreadPool&) noexcept;
 template void expert_linear(const ops::ExpertLinearArgs<double>&, platform::ThreadPool&) noexcept;
+template void linear_backward(const ops::LinearBackwardArgs<float>&,
+                              platform::ThreadPool&) noexcept;
+template void linear_backward(const ops::LinearBackwardArgs<double>&,
+                              platform::ThreadPool&) noexcept;
+template void expert_linear_backward(const ops::ExpertLinearBackwardArgs<float>&,
+                                     platform::ThreadPool&) noexcept;
+template void expert_linear_backward(const ops::ExpertLinearBackwardArgs<double>&,
+                                     platform::ThreadPool&) noexcept;
 
 }  // namespace fathom::reference

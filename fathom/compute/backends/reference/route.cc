@@ -24,11 +24,57 @@ void combine_experts(const ops::CombineExpertsArgs<Real>& args,
   }
 }
 
+template <typename Real>
+void route_backward(const ops::RouteBackwardArgs<Real>& args,
+                    platform::ThreadPool& /*pool*/) noexcept {
+  for (Index token = 0; token < args.ids.rows; ++token) {
+    const Real* logits = args.logits.row(token);
+    const Real* d_weights = args.d_weights.row(token);
+    const std::int32_t* ids = args.ids.row(token);
+    Real sum = 0;
+    Real weighted = 0;
+    for (Index chosen = 0; chosen < args.ids.columns; ++chosen) {
+      const Real score = ops::sqrt_softplus(logits[ids[chosen]]);
+      sum += score;
+      weighted += d_weights[chosen] * score;
+    }
+    for (Index chosen = 0; chosen < args.ids.columns; ++chosen) {
+      const Real d_score =
+          static_cast<Real>(args.scale) / sum * (d_weights[chosen] - weighted / sum);
+      args.d_logits.row(token)[ids[chosen]] +=
+          d_score * ops::sqrt_softplus_slope(logits[ids[chosen]]);
+    }
+  }
+}
+
+template <typename Real>
+void combine_experts_backward(const ops::CombineExpertsBackwardArgs<Real>& args,
+                              platform::ThreadPool& /*pool*/) noexcept {
+  for (Index token = 0; token < args.d_out.rows; ++token) {
+    const Real* d_out = args.d_out.row(token);
+    const auto add_to = [&](Real* d_row) {
+      for (Index i = 0; i < args.d_out.columns; ++i) {
+        d_row[i] += d_out[i];
+      }
+    };
+    add_to(args.d_shared.row(token));
+    for (Index chosen = 0; chosen < args.slot_of.columns; ++chosen) {
+      add_to(args.d_slots.row(args.slot_of.row(token)[chosen]));
+    }
+  }
+}
+
 template void route(const ops::RouteArgs<float>&, platform::ThreadPool&) noexcept;
 template void route(const ops::RouteArgs<double>&, platform::ThreadPool&) noexcept;
 template void combine_experts(const ops::CombineExpertsArgs<float>&,
                               platform::ThreadPool&) noexcept;
 template void combine_experts(const ops::CombineExpertsArgs<double>&,
                               platform::ThreadPool&) noexcept;
+template void route_backward(const ops::RouteBackwardArgs<float>&, platform::ThreadPool&) noexcept;
+template void route_backward(const ops::RouteBackwardArgs<double>&, platform::ThreadPool&) noexcept;
+template void combine_experts_backward(const ops::CombineExpertsBackwardArgs<float>&,
+                                       platform::ThreadPool&) noexcept;
+template void combine_experts_backward(const ops::CombineExpertsBackwardArgs<double>&,
+                                       platform::ThreadPool&) noexcept;
 
 }  // namespace fathom::reference

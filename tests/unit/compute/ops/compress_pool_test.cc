@@ -1,10 +1,12 @@
 #include "fathom/compute/ops/compress_pool.h"
 
 #include <cmath>
+#include <numeric>
 
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -90,6 +92,28 @@ TEST_F(CompressPool, BiasIsAddedToGatesByPlaceInTheBlock) {
 TEST_F(CompressPool, BlocksThatAreNotClosedAreABug) {
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "block_tokens",
                                   [&] { pool(random(7 * kInput), 1, 1); }));
+}
+
+TEST(CompressPoolGradient, MeetsCentralDifferencesWithAndWithoutOverlap) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    testing::GradientCheck check(seed);
+    const bool has_overlap = seed % 2 == 0;
+    const Index block = check.between(1, 5);
+    const Index width = check.between(1, 3) * (has_overlap ? 2 : 1);
+    const Index blocks = check.between(1, 4);
+    // Some tokens of a block that is not closed yet; more than one page of rows.
+    const Index tokens = blocks * block + check.between(0, block - 1);
+    const auto rows = check.add_value("rows", {tokens, 2 * width});
+    const auto& bias = check.add_parameter("bias", block, width);
+    std::vector<Index> positions(to_size(tokens));
+    std::iota(positions.begin(), positions.end(), 0);
+    EXPECT_TRUE(check.check([&](Context& context) {
+      add_position_bias(context, check.value(rows), positions, bias.numbers, block);
+      const testing::RowsOf paged(context.arena, check.value(rows));
+      return std::vector{compress_pool(context, paged.view(), 0, blocks, block, has_overlap)};
+    })) << "seed "
+        << seed;
+  }
 }
 
 }  // namespace

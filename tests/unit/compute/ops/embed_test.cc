@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -33,6 +34,21 @@ TEST_F(Embed, TokenOutsideTheVocabularyIsRefusedWithItsPlace) {
                                     "token 1 of the step: id " + std::to_string(bad) +
                                         ", expected 0 to 2 (the vocabulary has 3 tokens)",
                                     [&] { embed(context(), table(), tokens); }));
+  }
+}
+
+TEST(EmbedGradient, MeetsCentralDifferencesForTokensThatRepeat) {
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    testing::GradientCheck check(seed);
+    const auto& table = check.add_parameter("table", check.between(2, 6), check.between(1, 9));
+    std::vector<std::int32_t> tokens(to_size(check.between(1, 9)));
+    for (std::int32_t& token : tokens) {
+      token = static_cast<std::int32_t>(check.between(0, table.rows - 1));
+    }
+    EXPECT_TRUE(check.check([&](Context& context) {
+      return std::vector{embed(context, testing::GradientCheck::view(table), tokens)};
+    })) << "seed "
+        << seed;
   }
 }
 

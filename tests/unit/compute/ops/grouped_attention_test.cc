@@ -1,8 +1,10 @@
 #include "fathom/compute/ops/grouped_attention.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -113,6 +115,34 @@ TEST_F(GroupedAttentions, RowsThatAreNotThereAreABug) {
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "width of query", [&] {
     attend(random(3 * kDim), 2, random(2 * kDim), random(2 * kDim), {1});
   }));
+}
+
+TEST(GroupedAttentionGradient, MeetsCentralDifferencesForEveryOperand) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    testing::GradientCheck check(seed);
+    const Index shared = check.between(1, 2);
+    const Index width = check.between(1, 5);
+    const Index tokens = check.between(1, 20);  // more than a page of rows
+    const auto query = check.add_value("query", {tokens, shared * check.between(1, 3) * width});
+    const auto keys = check.add_value("keys", {tokens, shared * width});
+    const auto values = check.add_value("values", {tokens, shared * width});
+    std::vector<Index> visible(to_size(tokens));
+    std::iota(visible.begin(), visible.end(), 1);
+    EXPECT_TRUE(check.check([&](Context& context) {
+      const testing::RowsOf key_rows(context.arena, check.value(keys));
+      const testing::RowsOf value_rows(context.arena, check.value(values));
+      const tensor::Tensor out = context.allocate(check.value(query).shape());
+      grouped_attention(context, {.query = check.value(query),
+                                  .keys = key_rows.view(),
+                                  .values = value_rows.view(),
+                                  .num_visible = visible,
+                                  .head_dim = width,
+                                  .scale = 0.7,
+                                  .out = out});
+      return std::vector{out};
+    })) << "seed "
+        << seed;
+  }
 }
 
 }  // namespace

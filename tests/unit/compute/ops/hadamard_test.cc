@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -45,6 +46,17 @@ TEST_F(Hadamard, WidthsThatAreNoPowerOfTwoAreABug) {
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "has_single_bit", [&] {
     hadamard(context(), make({1, 12}, random(12)), 12);
   }));
+}
+
+TEST(HadamardGradient, MeetsCentralDifferences) {
+  for (const Index width : {1, 2, 8, 32}) {
+    testing::GradientCheck check(to_size(width));
+    const auto x = check.add_value("x", {2, 2 * width});
+    EXPECT_TRUE(check.check([&](Context& context) {
+      hadamard(context, check.value(x), width);
+      return std::vector{check.value(x)};
+    })) << width;
+  }
 }
 
 }  // namespace

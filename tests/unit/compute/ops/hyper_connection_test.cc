@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -188,6 +189,61 @@ TEST_F(HyperConnection, WrongShapesAreNamed) {
         hyper_control(context(), make({1, 23}, random(23)), make({1, 4, 8}, random(32)),
                       {three, base, 1e-6, 1e-6, 20});
       }));
+}
+
+TEST(HyperConnectionGradient, MeetsCentralDifferencesThroughMixAndMerge) {
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    testing::GradientCheck check(seed);
+    const Index n = check.between(1, 4);
+    const Index tokens = check.between(1, 2);
+    const Index width = check.between(1, 5);
+    const auto streams = check.add_value("streams", {tokens, n, width});
+    const auto products = check.add_value("products", {tokens, n * (2 + n)});
+    const auto y = check.add_value("y", {tokens, width});
+    const auto& scale = check.add_parameter("scale", 1, 3);
+    const auto& base = check.add_parameter("base", 1, n * (2 + n));
+    const HyperParameters parameters = {.scale = scale.numbers,
+                                        .base = base.numbers,
+                                        .epsilon = 1e-3,
+                                        .norm_epsilon = 1e-2,
+                                        .iterations = check.between(1, 20)};
+    EXPECT_TRUE(check.check([&](Context& context) {
+      const HyperControl control =
+          hyper_control(context, check.value(products), check.value(streams), parameters);
+      const tensor::Tensor input = hyper_collapse(context, check.value(streams), control.pre);
+      hyper_merge(context, check.value(streams), control, check.value(y));
+      return std::vector{input, check.value(streams)};
+    })) << "seed "
+        << seed;
+  }
+}
+
+TEST(HyperConnectionGradient, OfTheHeadMeetsCentralDifferences) {
+  testing::GradientCheck check(2);
+  const auto streams = check.add_value("streams", {2, 3, 4});
+  const auto products = check.add_value("products", {2, 3});
+  const auto& scale = check.add_parameter("scale", 1, 1);
+  const auto& base = check.add_parameter("base", 1, 3);
+  const HyperParameters parameters = {.scale = scale.numbers,
+                                      .base = base.numbers,
+                                      .epsilon = 1e-3,
+                                      .norm_epsilon = 1e-2,
+                                      .iterations = 3};
+  EXPECT_TRUE(check.check([&](Context& context) {
+    const tensor::Tensor weights =
+        hyper_head_weights(context, check.value(products), check.value(streams), parameters);
+    return std::vector{hyper_collapse(context, check.value(streams), weights)};
+  }));
+}
+
+TEST(HyperConnectionGradient, OfAddingToStreamsMeetsCentralDifferences) {
+  testing::GradientCheck check(2);
+  const auto shared = check.add_value("shared", {2, 4});
+  const auto each = check.add_value("each", {2, 3, 4});
+  EXPECT_TRUE(check.check([&](Context& context) {
+    add_to_streams(context, check.value(shared), check.value(each));
+    return std::vector{check.value(each)};
+  }));
 }
 
 }  // namespace

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/contract/random_weights.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -171,6 +173,122 @@ TEST_F(Linear, WidthsThatDoNotFitAreNamed) {
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "groups", [&] {
     grouped_linear(context(), view(weight_, 3), make({1, 4}, {1, 2, 3, 4}), 2, Rounding::None);
   }));
+}
+
+TEST(LinearGradient, MeetsCentralDifferences) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    testing::GradientCheck check(seed);
+    const Index columns = check.between(1, 40);
+    const auto x = check.add_value("x", {check.between(1, 4), columns});
+    const auto& weight = check.add_parameter("weight", check.between(1, 7), columns);
+    EXPECT_TRUE(check.check([&](Context& context) {
+      return std::vector{
+          linear(context, testing::GradientCheck::view(weight), check.value(x), Rounding::None)};
+    })) << "seed "
+        << seed;
+  }
+}
+
+TEST(LinearGradient, OfWeightsSideBySideMeetsCentralDifferences) {
+  for (const Index tokens : {1, 3}) {
+    testing::GradientCheck check(to_size(tokens));
+    const auto x = check.add_value("x", {tokens, 5});
+    const numeric::WeightView weights[] = {
+        testing::GradientCheck::view(check.add_parameter("first", 4, 5)),
+        testing::GradientCheck::view(check.add_parameter("second", 4, 5))};
+    EXPECT_TRUE(check.check([&](Context& context) {
+      const tensor::Tensor out = context.allocate({tokens, 8});
+      linear_side_by_side(context, weights, check.value(x), Rounding::None, out);
+      return std::vector{out};
+    })) << tokens;
+  }
+}
+
+TEST(LinearGradient, OfGroupsMeetsCentralDifferences) {
+  for (const Index tokens : {1, 3}) {
+    testing::GradientCheck check(to_size(tokens));
+    const auto x = check.add_value("x", {tokens, 3 * 4});
+    const auto& weight = check.add_parameter("weight", 3 * 2, 4);
+    EXPECT_TRUE(check.check([&](Context& context) {
+      return std::vector{grouped_linear(context, testing::GradientCheck::view(weight),
+                                        check.value(x), 3, Rounding::None)};
+    })) << tokens;
+  }
+}
+
+TEST(LinearGradient, OfExpertsMeetsCentralDifferencesWhereOneHasNoTokenAndOneHasATokenTwice) {
+  testing::GradientCheck check(4);
+  const auto x = check.add_value("x", {3, 5});
+  std::vector<numeric::WeightView> weights;
+  for (int expert = 0; expert < 4; ++expert) {
+    weights.push_back(testing::GradientCheck::view(
+        check.add_parameter("expert " + std::to_string(expert), 2, 5)));
+  }
+  const std::vector<std::int32_t> source = {2, 0, 1, 1, 2};
+  const std::vector<std::int32_t> offsets = {0, 2, 2, 4, 5};
+  EXPECT_TRUE(check.check([&](Context& context) {
+    return std::vector{
+        expert_linear(context, weights, check.value(x), source, offsets, Rounding::None)};
+  }));
+  const std::vector<std::int32_t> in_order = {0, 1, 1, 3, 3};
+  EXPECT_TRUE(check.check([&](Context& context) {
+    return std::vector{
+        expert_linear(context, weights, check.value(x), {}, in_order, Rounding::None)};
+  }));
+}
+
+// A quantised weight: the gradient by x is that of the matrix it decodes to, and so is its own.
+TEST(LinearGradient, OfAQuantisedWeightIsThatOfItsDequantisedMatrix) {
+  constexpr Index kColumns = 64;
+  for (const auto format : {numeric::WeightFormat::Fp4, numeric::WeightFormat::Q4_K,
+                            numeric::WeightFormat::Q8_0, numeric::WeightFormat::BF16}) {
+    testing::GradientCheck check(9);
+    const Index columns = format == numeric::WeightFormat::Q4_K ? 256 : kColumns;
+    const auto x = check.add_value("x", {2, columns});
+    testing::Random random(5);
+    const testing::RandomMatrix quantised(random, format, 3, columns,
+                                          format == numeric::WeightFormat::Fp4
+                                              ? numeric::ScaleFormat::E8M0
+                                              : numeric::ScaleFormat::None);
+    auto& dense = check.add_parameter("dense", 3, columns);
+    for (Index row = 0; row < 3; ++row) {
+      numeric::decode_row(quantised.view(), row, 0, columns, dense.numbers.data() + row * columns);
+    }
+    Context& context = check.context();
+    autograd::ParameterGradients parameters(tensor::DType::F64);
+    std::vector<std::vector<double>> results;
+    for (const numeric::WeightView& weight :
+         {quantised.view(), testing::GradientCheck::view(dense)}) {
+      parameters.add(weight.data, 3, columns);
+      const tensor::Tensor input = context.allocate({2, columns});
+      std::copy(check.numbers(x).begin(), check.numbers(x).end(), input.data<double>());
+      autograd::Tape tape(context, parameters);
+      const tensor::Tensor out = linear(context, weight, input, Rounding::None);
+      std::fill_n(tape.of(out).data<double>(), 6, 0.5);
+      tape.run_backward();
+      const tensor::Tensor d_weight = parameters.at(weight.data);
+      results.emplace_back(d_weight.data<double>(), d_weight.data<double>() + 3 * columns);
+      results.emplace_back(tape.of(input).data<double>(),
+                           tape.of(input).data<double>() + 2 * columns);
+    }
+    EXPECT_EQ(results[0], results[2]) << numeric::to_string(format);
+    EXPECT_EQ(results[1], results[3]) << numeric::to_string(format);
+    EXPECT_NE(results[1][0], 0);
+  }
+}
+
+TEST(LinearGradient, ProductsOfInt8BlocksHaveNoneAndSaySo) {
+  testing::GradientCheck check(0);
+  Context& context = check.context();
+  context.numerics = Numerics::Fast;
+  testing::Random random(1);
+  const testing::RandomMatrix weight(random, numeric::WeightFormat::Q8_0, 2, 32,
+                                     numeric::ScaleFormat::None);
+  const tensor::Tensor x = context.allocate({1, 32});
+  autograd::ParameterGradients parameters(tensor::DType::F64);
+  autograd::Tape tape(context, parameters);
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Unsupported, "backward of int8_linear",
+                                  [&] { linear(context, weight.view(), x, Rounding::None); }));
 }
 
 }  // namespace

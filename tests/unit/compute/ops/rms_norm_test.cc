@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -61,6 +62,41 @@ TEST_F(RmsNorm, OfficialHeadNormRoundsEveryStep) {
   const auto x = make({1, 4}, values);
   head_norm(context(), x, 4, 1e-6);
   EXPECT_TRUE(testing::all_within(numbers(x), expected, 0));
+}
+
+TEST(RmsNormGradient, MeetsCentralDifferences) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    testing::GradientCheck check(seed);
+    const Index width = check.between(1, 40);
+    const auto x = check.add_value("x", {check.between(1, 4), width});
+    const auto& weight = check.add_parameter("weight", 1, width);
+    EXPECT_TRUE(check.check([&](Context& context) {
+      return std::vector{rms_norm(context, check.value(x), weight.numbers, 0.01)};
+    })) << "seed "
+        << seed;
+  }
+}
+
+TEST(RmsNormGradient, OfAFrozenWeightIsNotAskedFor) {
+  testing::GradientCheck check(1);
+  const auto x = check.add_value("x", {3, 5});
+  const auto& weight = check.add_parameter("weight", 1, 5, 1, false);
+  EXPECT_TRUE(check.check([&](Context& context) {
+    return std::vector{rms_norm(context, check.value(x), weight.numbers, 0.01)};
+  }));
+}
+
+TEST(HeadNormGradient, MeetsCentralDifferencesThoughTheOpOverwritesItsOperand) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    testing::GradientCheck check(seed);
+    const Index width = check.between(1, 20);
+    const auto x = check.add_value("x", {check.between(1, 3), check.between(1, 3) * width});
+    EXPECT_TRUE(check.check([&](Context& context) {
+      head_norm(context, check.value(x), width, 0.01);
+      return std::vector{check.value(x)};
+    })) << "seed "
+        << seed;
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -190,6 +191,28 @@ TEST_F(Rope, FrequenciesAreDividedByOneNumberOrByOneEach) {
   EXPECT_EQ(frequencies.values, (std::vector<float>{0.5F, 0.05F, 0.25F}));
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "divisors",
                                   [&] { divide_frequencies(frequencies, std::vector<float>{1}); }));
+}
+
+TEST(RopeGradient, MeetsCentralDifferencesInEveryForm) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    testing::GradientCheck check(seed);
+    const Index tokens = check.between(1, 5);
+    const Index rope_dim = 2 * check.between(1, 4);
+    const Index head_dim = rope_dim + check.between(0, 3);
+    const auto x = check.add_value("x", {tokens, check.between(1, 3) * head_dim});
+    std::vector<Index> positions(to_size(tokens));
+    for (Index& position : positions) {
+      position = check.between(0, 300);
+    }
+    const RopeFrequencies frequencies = rope_frequencies(rope_dim, 10000, nullptr);
+    const RopePairs pairs = seed % 2 == 0 ? RopePairs::Neighbours : RopePairs::Halves;
+    EXPECT_TRUE(check.check([&](Context& context) {
+      rope(context, check.value(x), head_dim, rope_table(context, positions, frequencies),
+           seed / 2 % 2 == 0, pairs);
+      return std::vector{check.value(x)};
+    })) << "seed "
+        << seed;
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -54,6 +55,26 @@ TEST_F(RoundTrip, ColumnsBehindTheGivenOnesStay) {
 TEST_F(RoundTrip, ZerosStayZero) {
   EXPECT_EQ(round(std::vector<float>(64), 64, 32, RoundTripFormat::E4m3), std::vector<float>(64));
   EXPECT_EQ(round(std::vector<float>(64), 64, 32, RoundTripFormat::E2m1), std::vector<float>(64));
+}
+
+TEST(RoundTripGradient, PassesStraightThrough) {
+  testing::GradientCheck check(2);
+  Context& context = check.context();
+  const tensor::Tensor x = context.allocate({2, 8});
+  for (Index i = 0; i < 16; ++i) {
+    x.data<double>()[i] = 0.37 * static_cast<double>(i);
+  }
+  autograd::ParameterGradients parameters(tensor::DType::F64);
+  autograd::Tape tape(context, parameters);
+  round_trip(context, x, 8, 6, 3, RoundTripFormat::E2m1);
+  for (Index i = 0; i < 16; ++i) {
+    tape.of(x).data<double>()[i] = static_cast<double>(i);
+  }
+  tape.run_backward();
+  for (Index i = 0; i < 16; ++i) {
+    EXPECT_EQ(tape.of(x).data<double>()[i], static_cast<double>(i));
+    EXPECT_EQ(x.data<double>()[i], 0.37 * static_cast<double>(i));  // as it was before the op
+  }
 }
 
 }  // namespace

@@ -5,7 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include "fathom/compute/ops/scalar_rows.h"
+
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -121,6 +124,60 @@ TEST_F(ExpertSlot, OfficialSumIsRoundedOnceAtTheEnd) {
   const auto combined = combine_experts(context(), make({3, 1}, {1, 0x1p-9F, 0x1p-9F}), slot_of,
                                         make({1, 1}, {0x1p-9F}));
   EXPECT_EQ(numbers(combined), (std::vector<float>{1 + 0x1p-7F}));
+}
+
+TEST(RouteGradient, MeetsCentralDifferencesByScoreAndByTable) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    testing::GradientCheck check(seed);
+    const Index experts = check.between(2, 8);
+    const Index chosen = check.between(1, experts);
+    const Index tokens = check.between(1, 4);
+    const auto logits = check.add_value("logits", {tokens, experts}, 3);
+    // The bias makes every choice a clear one, whatever the scores.
+    std::vector<float> bias;
+    std::vector<std::int32_t> table;
+    for (Index expert = 0; expert < experts; ++expert) {
+      bias.push_back(static_cast<float>(100 * expert));
+    }
+    std::vector<std::int32_t> ids(to_size(tokens));
+    for (Index token = 0; token < tokens; ++token) {
+      ids[to_size(token)] = static_cast<std::int32_t>(token);
+      for (Index idx = 0; idx < chosen; ++idx) {
+        table.push_back(static_cast<std::int32_t>((token + idx) % experts));
+      }
+    }
+    EXPECT_TRUE(check.check([&](Context& context) {
+      return std::vector{route_top_k(context, check.value(logits), bias, chosen, 1.5).weights};
+    })) << "seed "
+        << seed;
+    EXPECT_TRUE(check.check([&](Context& context) {
+      return std::vector{
+          route_by_table(context, check.value(logits), table, ids, chosen, 2.5).weights};
+    })) << "seed "
+        << seed;
+  }
+}
+
+TEST(RouteGradient, IsZeroNotANumberlessWhereAScoreUnderflows) {
+  EXPECT_EQ(sqrt_softplus_slope(-2000.0), 0);
+  EXPECT_NEAR(sqrt_softplus_slope(25.0), 0.1, 1e-9);
+}
+
+TEST(CombineExpertsGradient, MeetsCentralDifferencesFromTheRoutingWeightsOn) {
+  testing::GradientCheck check(7);
+  const auto weights = check.add_value("weights", {3, 2});
+  const auto slots = check.add_value("slots", {6, 4});
+  const auto shared = check.add_value("shared", {3, 4});
+  EXPECT_TRUE(check.check([&](Context& context) {
+    const tensor::Tensor ids = tensor::Tensor::allocate(context.arena, tensor::DType::I32, {3, 2});
+    const std::vector<std::int32_t> chosen = {1, 2, 0, 2, 1, 2};
+    std::copy(chosen.begin(), chosen.end(), ids.data<std::int32_t>());
+    const ExpertSlots sorted = sort_by_expert(context, ids, 3);
+    const tensor::Tensor scattered =
+        scatter_to_slots(context, check.value(weights), sorted.slot_of, 2);
+    return std::vector{scattered, combine_experts(context, check.value(slots), sorted.slot_of,
+                                                  check.value(shared))};
+  }));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -22,6 +23,15 @@ TEST_F(Scale, OfficialProductIsBf16) {
   const auto x = make({1, 1}, {1});
   scale(context(), x, 1.0 / 3);
   EXPECT_EQ(numbers(x)[0], numeric::round_bf16(1.0F / 3));
+}
+
+TEST(ScaleGradient, MeetsCentralDifferences) {
+  testing::GradientCheck check(3);
+  const auto x = check.add_value("x", {3, 4});
+  EXPECT_TRUE(check.check([&](Context& context) {
+    scale(context, check.value(x), -0.75);
+    return std::vector{check.value(x)};
+  }));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -162,6 +163,54 @@ TEST_F(SinkAttentions, RowsBehindTheWindowAreABug) {
                                .scale = 1,
                                .out = context().allocate({1, kWidth})});
   }));
+}
+
+TEST(SinkAttentionGradient, MeetsCentralDifferencesForEveryOperand) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    testing::GradientCheck check(seed);
+    const Index heads = check.between(1, 3);
+    const Index width = check.between(1, 6);
+    const Index tokens = check.between(1, 20);  // more than a page of rows
+    const Index blocks = check.between(1, 5);
+    const auto query = check.add_value("query", {tokens, heads * width});
+    const auto window = check.add_value("window", {tokens, width});
+    const auto compressed = check.add_value("compressed", {blocks, width});
+    const auto& sink = check.add_parameter("sink", 1, heads);
+    const bool is_selected = seed % 2 == 0;
+    const Index top_k = check.between(1, blocks);
+    std::vector<VisibleRows> visible;
+    std::vector<std::int32_t> chosen;
+    for (Index token = 0; token < tokens; ++token) {
+      const Index first = std::max<Index>(0, token - 2);
+      visible.push_back({.first_window_row = first,
+                         .num_window_rows = token - first + 1,
+                         .num_compressed_rows =
+                             is_selected ? check.between(0, top_k) : check.between(0, blocks)});
+      for (Index idx = 0; idx < top_k; ++idx) {
+        chosen.push_back(static_cast<std::int32_t>(blocks - top_k + idx));
+      }
+    }
+    EXPECT_TRUE(check.check([&](Context& context) {
+      tensor::Tensor selected;
+      if (is_selected) {
+        selected = tensor::Tensor::allocate(context.arena, tensor::DType::I32, {tokens, top_k});
+        std::copy(chosen.begin(), chosen.end(), selected.data<std::int32_t>());
+      }
+      const testing::RowsOf window_rows(context.arena, check.value(window));
+      const testing::RowsOf compressed_rows(context.arena, check.value(compressed));
+      const tensor::Tensor out = context.allocate({tokens, heads * width});
+      sink_attention(context, {.query = check.value(query),
+                               .window = window_rows.view(),
+                               .compressed = compressed_rows.view(),
+                               .selected = selected,
+                               .visible = visible,
+                               .sink = sink.numbers,
+                               .scale = 0.7,
+                               .out = out});
+      return std::vector{out};
+    })) << "seed "
+        << seed;
+  }
 }
 
 }  // namespace

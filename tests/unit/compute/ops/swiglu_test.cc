@@ -1,10 +1,12 @@
 #include "fathom/compute/ops/swiglu.h"
 
 #include <cmath>
+#include <limits>
 
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/gradient_check.h"
 #include "tests/unit/compute/ops/ops_testing.h"
 
 namespace fathom::ops {
@@ -49,6 +51,50 @@ TEST_F(Swiglu, WrongNumberOfWeightsIsNamed) {
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "weights is 3, expected 2", [&] {
     swiglu(context(), make({2, 1}, {1, 1}), make({2, 1}, {1, 1}), make({3}, {1, 1, 1}), 10);
   }));
+}
+
+TEST(SwigluGradient, MeetsCentralDifferencesOnBothSidesOfTheClamps) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    testing::GradientCheck check(seed);
+    const tensor::Shape shape = {check.between(1, 4), check.between(1, 12)};
+    const auto gate = check.add_value("gate", shape, 2);
+    const auto up = check.add_value("up", shape, 2);
+    const auto weight = check.add_value("weight", {shape[0]});
+    const double limit = seed % 3 == 0 ? std::numeric_limits<double>::infinity() : 1.5;
+    // Away from the kinks, where the two-sided difference is no derivative.
+    for (const auto operand : {gate, up}) {
+      for (double& number : check.numbers(operand)) {
+        if (std::abs(std::abs(number) - limit) < 0.01) {
+          number += 0.02;
+        }
+      }
+    }
+    EXPECT_TRUE(check.check([&](Context& context) {
+      swiglu(context, check.value(gate), check.value(up),
+             seed % 2 == 0 ? check.value(weight) : tensor::Tensor(), limit);
+      return std::vector{check.value(gate)};
+    })) << "seed "
+        << seed;
+  }
+}
+
+TEST(SwigluGradient, PassesANumberThatIsExactlyTheLimit) {
+  testing::GradientCheck check(0);
+  Context& context = check.context();
+  const auto one = [&](double number) {
+    const tensor::Tensor tensor = context.allocate({1, 1});
+    *tensor.data<double>() = number;
+    return tensor;
+  };
+  const tensor::Tensor gate = one(2);
+  const tensor::Tensor up = one(-2);
+  autograd::ParameterGradients parameters(tensor::DType::F64);
+  autograd::Tape tape(context, parameters);
+  swiglu(context, gate, up, {}, 2);
+  *tape.of(gate).data<double>() = 1;
+  tape.run_backward();
+  EXPECT_NE(*tape.of(gate).data<double>(), 0);
+  EXPECT_NE(*tape.of(up).data<double>(), 0);
 }
 
 }  // namespace

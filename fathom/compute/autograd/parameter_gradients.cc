@@ -1,0 +1,39 @@
+#include "fathom/compute/autograd/parameter_gradients.h"
+
+#include <algorithm>
+
+namespace fathom::autograd {
+
+void ParameterGradients::add(const void* weights, Index rows, Index columns) {
+  FATHOM_CHECK(weights != nullptr && rows > 0 && columns > 0);
+  const auto [at, is_added] = entries_.try_emplace(weights, Entry{rows, columns, nullptr});
+  FATHOM_CHECK(at->second.rows == rows && at->second.columns == columns);
+}
+
+tensor::Tensor ParameterGradients::at(const void* weights) {
+  const auto found = entries_.find(weights);
+  if (found == entries_.end()) {
+    return {};
+  }
+  Entry& entry = found->second;
+  if (entry.bytes == nullptr) {
+    entry.bytes = std::make_unique<std::byte[]>(to_size(entry.tensor(real_).num_bytes()));  // zeros
+  }
+  return entry.tensor(real_);
+}
+
+tensor::Tensor ParameterGradients::find(const void* weights) const {
+  const auto found = entries_.find(weights);
+  return found == entries_.end() || found->second.bytes == nullptr ? tensor::Tensor()
+                                                                   : found->second.tensor(real_);
+}
+
+void ParameterGradients::clear() {
+  for (auto& [weights, entry] : entries_) {
+    if (entry.bytes != nullptr) {
+      std::fill_n(entry.bytes.get(), entry.tensor(real_).num_bytes(), std::byte{0});
+    }
+  }
+}
+
+}  // namespace fathom::autograd

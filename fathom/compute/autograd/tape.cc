@@ -1,0 +1,159 @@
+#include "fathom/compute/autograd/tape.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "fathom/base/core/error.h"
+
+namespace fathom::autograd {
+namespace {
+
+void move_numbers(const tensor::Tensor& from, const tensor::Tensor& to) {
+  std::memcpy(to.raw(), from.raw(), to_size(from.num_bytes()));
+}
+
+}  // namespace
+
+Tape::Tape(ops::Context& context, ParameterGradients& parameters, Recomputation recomputation)
+    : context_(context),
+      parameters_(parameters),
+      recomputation_(recomputation),
+      gradients_(context.arena),
+      first_used_bytes_(context.arena.used_bytes()),
+      first_kept_bytes_(context.arena.kept_bytes()) {
+  FATHOM_CHECK(context.recorder == nullptr);
+  context.recorder = this;
+}
+
+Tape::~Tape() {
+  context_.recorder = nullptr;
+  context_.arena.release(first_kept_bytes_);
+  context_.arena.rewind(first_used_bytes_);
+}
+
+tensor::Tensor Tape::of(const tensor::Tensor& value) {
+  if (value.num_elements() == 0) {
+    return value;
+  }
+  gradients_.mark(value.raw(), value.num_bytes());
+  return {gradients_.at(value.raw(), value.num_bytes()), value.dtype(), value.shape()};
+}
+
+tensor::WritablePagedRows Tape::of(const tensor::PagedRows& rows) {
+  constexpr Index kRowsPerPage = tensor::RowTable<float>::kRowsPerPage;
+  const Index num_pages = ceil_div(rows.num_rows, kRowsPerPage);
+  const auto pages = context_.arena.allocate_array<void*>(num_pages);
+  for (Index page = 0; page < num_pages; ++page) {
+    const void* numbers = rows.pages[page];
+    if (!gradients_.has(numbers)) {
+      fail(ErrorCode::Unsupported,
+           "backward through a cache that keeps copies of its rows, expected one that keeps the "
+           "rows themselves (kv::WholeSequenceKv)");
+    }
+    const Index num_rows = std::min(kRowsPerPage, rows.num_rows - page * kRowsPerPage);
+    const Index num_bytes = num_rows * rows.width * tensor::element_bytes(rows.dtype);
+    gradients_.mark(numbers, num_bytes);
+    pages[to_size(page)] = gradients_.at(numbers, num_bytes);
+  }
+  return {
+      .dtype = rows.dtype, .pages = pages.data(), .num_rows = rows.num_rows, .width = rows.width};
+}
+
+tensor::Tensor Tape::of(const numeric::WeightView& weight) {
+  const tensor::Tensor found = parameters_.at(weight.data);
+  FATHOM_CHECK(found.is_empty() || found.shape() == (tensor::Shape{weight.rows, weight.columns}));
+  return found;
+}
+
+tensor::Tensor Tape::of(std::span<const float> numbers) {
+  const tensor::Tensor found = parameters_.at(numbers.data());
+  FATHOM_CHECK(found.is_empty() || found.num_elements() == to_index(numbers.size()));
+  return found;
+}
+
+tensor::Tensor Tape::save(const tensor::Tensor& value) {
+  const tensor::Tensor copy =
+      tensor::Tensor::allocate(context_.arena, value.dtype(), value.shape());
+  move_numbers(value, copy);
+  pending_.push_back({value, copy});
+  return copy;
+}
+
+void Tape::record(std::string_view op,
+                  std::initializer_list<tensor::Tensor> outputs,
+                  ops::Backward backward) {
+  if (!backward) {
+    fail(ErrorCode::Unsupported, "backward of ", op, ": not there, expected an op that has one");
+  }
+  entries_.push_back({.outputs = outputs,
+                      .saved = std::exchange(pending_, {}),
+                      .backward = std::move(backward),
+                      .piece = {}});
+  context_.arena.keep();
+}
+
+void Tape::record_segment(const tensor::Tensor& state, std::function<void()> piece) {
+  if (recomputation_ == Recomputation::Off) {
+    piece();
+    return;
+  }
+  save(state);
+  entries_.push_back({.outputs = {state},
+                      .saved = std::exchange(pending_, {}),
+                      .backward = {},
+                      .piece = std::move(piece)});
+  context_.arena.keep();
+  const tensor::Arena::Scope scope(context_.arena);
+  const ops::RecorderScope silence(context_, nullptr);
+  entries_.back().piece();
+}
+
+bool Tape::is_reached(const Entry& entry) const {
+  return std::any_of(entry.outputs.begin(), entry.outputs.end(), [&](const tensor::Tensor& output) {
+    return gradients_.is_marked(output.raw(), output.num_bytes());
+  });
+}
+
+void Tape::run_backward() {
+  FATHOM_CHECK(pending_.empty());
+  const ops::RecorderScope silence(context_, nullptr);
+  run_back_to(0);
+}
+
+void Tape::run_back_to(std::size_t num_entries) {
+  while (entries_.size() > num_entries) {
+    const Entry entry = std::move(entries_.back());
+    entries_.pop_back();
+    if (is_reached(entry)) {
+      if (entry.piece) {
+        run_segment_back(entry);
+      } else {
+        const tensor::Arena::Scope scope(context_.arena);
+        entry.backward(context_, *this);
+      }
+    }
+    for (const Saved& saved : entry.saved) {
+      move_numbers(saved.copy, saved.place);
+    }
+  }
+}
+
+void Tape::run_segment_back(const Entry& entry) {
+  for (const Saved& saved : entry.saved) {
+    move_numbers(saved.copy, saved.place);
+  }
+  const Index kept = context_.arena.kept_bytes();
+  const Index used = context_.arena.used_bytes();
+  const std::size_t num_entries = entries_.size();
+  {
+    const ops::RecorderScope recording(context_, this);
+    entry.piece();
+  }
+  run_back_to(num_entries);
+  context_.arena.release(kept);
+  context_.arena.rewind(used);
+  gradients_.clear_from(used);
+}
+
+}  // namespace fathom::autograd

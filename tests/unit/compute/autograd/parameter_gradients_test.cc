@@ -1,0 +1,43 @@
+#include "fathom/compute/autograd/parameter_gradients.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/expect_error.h"
+
+namespace fathom::autograd {
+namespace {
+
+TEST(ParameterGradients, StartAtZeroAndKeepWhatIsAdded) {
+  const float weights[6] = {};
+  ParameterGradients gradients(tensor::DType::F64);
+  gradients.add(weights, 2, 3);
+  EXPECT_TRUE(gradients.find(weights).is_empty());  // nothing asked for it by now
+  EXPECT_EQ(gradients.at(weights).shape(), (tensor::Shape{2, 3}));
+  EXPECT_EQ(gradients.at(weights).data<double>()[5], 0);
+  gradients.at(weights).data<double>()[5] += 2;
+  EXPECT_EQ(gradients.find(weights).data<double>()[5], 2);
+  gradients.clear();
+  EXPECT_EQ(gradients.find(weights).data<double>()[5], 0);
+}
+
+TEST(ParameterGradients, AParameterThatWasNotDeclaredIsFrozen) {
+  const float weights[2] = {};
+  ParameterGradients gradients(tensor::DType::F32);
+  gradients.add(weights, 1, 1);
+  EXPECT_TRUE(gradients.at(weights + 1).is_empty());
+  EXPECT_TRUE(gradients.find(weights + 1).is_empty());
+}
+
+TEST(ParameterGradients, DeclaringAParameterTwiceIsFineUnlessItsExtentsDiffer) {
+  const float weights[6] = {};
+  ParameterGradients gradients(tensor::DType::F32);
+  gradients.add(weights, 2, 3);
+  gradients.at(weights).data<float>()[0] = 1;
+  gradients.add(weights, 2, 3);  // an embedding that is the head as well
+  EXPECT_EQ(gradients.at(weights).data<float>()[0], 1);
+  EXPECT_TRUE(
+      testing::fails_with(ErrorCode::Internal, "columns", [&] { gradients.add(weights, 3, 2); }));
+}
+
+}  // namespace
+}  // namespace fathom::autograd
