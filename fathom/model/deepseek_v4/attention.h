@@ -2,7 +2,7 @@
 #pragma once
 
 #include <memory>
-#include <vector>
+#include <span>
 
 #include "fathom/model/deepseek_v4/compressed_context.h"
 
@@ -43,7 +43,7 @@ class Attention {
   layers::Norm key_value_norm_;
   layers::Linear output_down_;
   layers::Linear output_up_;
-  std::vector<float> sink_;
+  std::span<const float> sink_;
   std::unique_ptr<CompressedContext> compressed_;  // null: the window is all
 };
 

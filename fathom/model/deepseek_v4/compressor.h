@@ -2,7 +2,7 @@
 // layers and the one inside the indexer.
 #pragma once
 
-#include <vector>
+#include <span>
 
 #include "fathom/model/layers/linear.h"
 #include "fathom/model/layers/norm.h"
@@ -60,7 +60,7 @@ class Compressor {
   const ops::RopeFrequencies& frequencies_;
   layers::Linear value_;
   layers::Linear gate_;
-  std::vector<float> position_bias_;
+  std::span<const float> position_bias_;
   layers::Norm norm_;
 };
 

@@ -25,7 +25,7 @@ class Router {
 
  private:
   Linear weight_;
-  std::vector<float> bias_;          // top-k routing
+  std::span<const float> bias_;      // top-k routing
   std::vector<std::int32_t> table_;  // hash routing, [V, K]
   Index num_chosen_;
   double scale_;

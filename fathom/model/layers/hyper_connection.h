@@ -2,7 +2,7 @@
 // writes back to them.
 #pragma once
 
-#include <vector>
+#include <span>
 
 #include "fathom/compute/ops/hyper_connection.h"
 #include "fathom/model/config/model_config.h"
@@ -27,8 +27,8 @@ class HyperMixer {
 
  private:
   Linear fn_;
-  std::vector<float> base_;
-  std::vector<float> scale_;
+  std::span<const float> base_;
+  std::span<const float> scale_;
   double epsilon_;
   double norm_epsilon_;
   Index iterations_;

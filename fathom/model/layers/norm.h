@@ -1,7 +1,7 @@
 // Root-mean-square normalisation with a weight.
 #pragma once
 
-#include <vector>
+#include <span>
 
 #include "fathom/compute/ops/rms_norm.h"
 #include "fathom/model/weights/store.h"
@@ -18,7 +18,7 @@ class Norm {
   }
 
  private:
-  std::vector<float> weight_;
+  std::span<const float> weight_;
   double epsilon_;
 };
 

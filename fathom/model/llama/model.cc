@@ -18,7 +18,7 @@ ops::RopeFrequencies make_frequencies(const weights::Store& store,
   ops::RopeFrequencies frequencies =
       layers::rope_frequencies(config.rope_dim, config.layers.front().rope);
   if (config.has_rope_divisors) {
-    const std::vector<float> divisors = store.floats({WeightRole::RopeDivisors});
+    const std::span<const float> divisors = store.floats({WeightRole::RopeDivisors});
     for (const float divisor : divisors) {
       if (!(divisor > 0)) {
         fail(ErrorCode::InvalidCheckpoint, store.matrix({WeightRole::RopeDivisors}).name,

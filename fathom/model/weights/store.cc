@@ -455,8 +455,7 @@ Index Store::stored_bytes(const WeightKey& key) const {
   return bytes;
 }
 
-std::vector<float> Store::floats(const WeightKey& key) const {
-  const NamedView& named = matrix(key);
+std::vector<float> Store::decode(const NamedView& named) const {
   const numeric::WeightView& view = named.view;
   std::vector<float> numbers(to_size(view.rows * view.columns));
   for (Index row = 0; row < view.rows; ++row) {
@@ -472,6 +471,46 @@ std::vector<float> Store::floats(const WeightKey& key) const {
     }
   }
   return numbers;
+}
+
+std::span<const float> Store::floats(const WeightKey& key) const {
+  if (const auto at = trainable_.find({key, 0}); at != trainable_.end()) {
+    return at->second;
+  }
+  const auto at = decoded_.find(key);
+  return at != decoded_.end() ? at->second
+                              : decoded_.emplace(key, decode(matrix(key))).first->second;
+}
+
+std::span<const float> Store::find_floats(const WeightKey& key) const {
+  const auto at = decoded_.find(key);
+  return at == decoded_.end() ? std::span<const float>() : at->second;
+}
+
+void Store::make_trainable() {
+  for (auto& [key, bound] : bound_) {
+    for (std::size_t idx = 0; bound.missing.empty() && idx < bound.matrices.size(); ++idx) {
+      NamedView& named = bound.matrices[idx];
+      if (named.view.data == nullptr) {
+        continue;
+      }
+      const Index columns = named.view.columns;
+      std::vector<float>& numbers =
+          trainable_.insert_or_assign({key, to_index(idx)}, decode(named)).first->second;
+      const Index rows = named.view.rows;
+      named.view = {};
+      named.view.rows = rows;
+      named.view.columns = columns;
+      named.view.data = reinterpret_cast<const std::byte*>(numbers.data());
+      named.view.row_stride_bytes = columns * to_index(sizeof(float));
+    }
+  }
+}
+
+std::span<float> Store::trainable(const WeightKey& key, Index expert_idx) {
+  const auto at = trainable_.find({key, expert_idx});
+  FATHOM_CHECK(at != trainable_.end());
+  return at->second;
 }
 
 std::vector<std::int32_t> Store::ids(const WeightKey& key, Index limit) const {

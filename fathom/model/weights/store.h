@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,8 +46,18 @@ class Store {
   const NamedView& matrix(const config::WeightKey& key, Index expert_idx = 0) const;
 
   // A vector or small matrix decoded to fp32 (norms, biases, sinks, mixing parameters); checks that
-  // every number is finite.
-  std::vector<float> floats(const config::WeightKey& key) const;
+  // every number is finite. The store keeps the numbers and hands out the same ones every
+  // time; not for several threads at once.
+  std::span<const float> floats(const config::WeightKey& key) const;
+
+  // What floats() handed out by now, to know what a layer works with; empty if nobody asked.
+  std::span<const float> find_floats(const config::WeightKey& key) const;
+
+  // Decodes every matrix to fp32 in memory that may be written: what a trainer changes and layers
+  // built afterwards see. Throws InvalidCheckpoint naming a number that is not finite.
+  void make_trainable();
+  // The numbers of a role after make_trainable(), row after row.
+  std::span<float> trainable(const config::WeightKey& key, Index expert_idx = 0);
 
   // An integer table [rows, columns] (hash routing), checked to lie in [0, limit).
   std::vector<std::int32_t> ids(const config::WeightKey& key, Index limit) const;
@@ -83,7 +94,10 @@ class Store {
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<config::WeightKey, Bound> bound_;
+  std::vector<float> decode(const NamedView& named) const;
   std::unique_ptr<PanelMemory> panels_;
+  mutable std::map<config::WeightKey, std::vector<float>> decoded_;  // what floats() handed out
+  std::map<std::pair<config::WeightKey, Index>, std::vector<float>> trainable_;
   std::vector<std::string> missing_;
   std::vector<std::string> unexpected_;
 };

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <span>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -235,9 +237,39 @@ TEST(Store, FusedExpertsOfFp8HaveStackedScales) {
   EXPECT_EQ(first_tile_row, 1);
 }
 
+TEST(Store, FloatsAreKeptAndHandedOutAgain) {
+  const Store store = open_store(kData + "golden/checkpoints/flash-tiny");
+  const WeightKey sink = {WeightRole::Sink, Block::Layer, 2};
+  EXPECT_TRUE(store.find_floats(sink).empty());
+  const auto numbers = store.floats(sink);
+  EXPECT_EQ(store.floats(sink).data(), numbers.data());
+  EXPECT_EQ(store.find_floats(sink).data(), numbers.data());
+}
+
+TEST(Store, TrainableNumbersAreTheDecodedOnesAndMayBeChanged) {
+  Store store = open_store(kData + "golden/checkpoints/flash-tiny");
+  const Store before = open_store(kData + "golden/checkpoints/flash-tiny");
+  store.make_trainable();
+  const WeightKey up = {WeightRole::ExpertUp, Block::Layer, 1};
+  const numeric::WeightView& stored = before.matrix(up, 2).view;
+  std::vector<float> expected(to_size(stored.columns));
+  numeric::decode_row(stored, 3, 0, stored.columns, expected.data());
+  const numeric::WeightView& view = store.matrix(up, 2).view;
+  EXPECT_EQ(view.format, numeric::WeightFormat::F32);
+  EXPECT_EQ(view.rows, stored.rows);
+  const std::span<float> numbers = store.trainable(up, 2);
+  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), numbers.begin() + 3 * stored.columns));
+  numbers[to_size(3 * stored.columns)] = 7;
+  numeric::decode_row(view, 3, 0, stored.columns, expected.data());
+  EXPECT_EQ(expected[0], 7);
+  // Small ones that layers want as numbers are the same numbers.
+  const WeightKey sink = {WeightRole::Sink, Block::Layer, 2};
+  EXPECT_EQ(store.floats(sink).data(), store.trainable(sink).data());
+}
+
 TEST(Store, FloatsAreFiniteOrAnError) {
   const Store store = open_store(kData + "golden/checkpoints/flash-tiny");
-  const std::vector<float> sinks = store.floats({WeightRole::Sink, Block::Layer, 2});
+  const auto sinks = store.floats({WeightRole::Sink, Block::Layer, 2});
   EXPECT_EQ(sinks.size(), 4U);
   EXPECT_EQ(store.floats({WeightRole::CompressorPositionBias, Block::Layer, 3}).size(),
             128U * 128U);

@@ -171,7 +171,7 @@ TEST(Synth, VectorsAreNotTrivialAndTablesHoldDistinctExperts) {
   const Store store = open_store(folder / "st");
   for (const WeightRole role : {WeightRole::AttentionNorm, WeightRole::Sink,
                                 WeightRole::AttentionMixBase, WeightRole::AttentionMixScale}) {
-    const std::vector<float> numbers = store.floats({role, Block::Layer, 0});
+    const auto numbers = store.floats({role, Block::Layer, 0});
     EXPECT_EQ(std::set<float>(numbers.begin(), numbers.end()).count(numbers[0]), 1U);
     EXPECT_GT(std::set<float>(numbers.begin(), numbers.end()).size(), numbers.size() / 4);
   }
