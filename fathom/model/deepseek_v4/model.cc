@@ -3,9 +3,11 @@
 #include <utility>
 
 #include "fathom/compute/ops/copy.h"
+#include "fathom/compute/ops/cross_entropy.h"
 #include "fathom/compute/ops/embed.h"
 #include "fathom/model/deepseek_v4/mtp_block.h"
 #include "fathom/model/layers/rope.h"
+#include "fathom/model/layers/segment.h"
 
 namespace fathom::deepseek_v4 {
 namespace {
@@ -81,11 +83,14 @@ Readout::Readout(const weights::Store& store,
                  .scale = {WeightRole::HeadMixScale, block, layer_idx}}),
       norm_(store, {WeightRole::FinalNorm, block, layer_idx}, config.norm_epsilon) {}
 
+tensor::Tensor Readout::forward(ops::Context& context, const tensor::Tensor& streams) const {
+  return norm_.forward(context, collapse_.forward(context, streams));
+}
+
 tensor::Tensor Readout::forward(ops::Context& context,
                                 const tensor::Tensor& streams,
                                 const layers::Linear& head) const {
-  return head.forward_unrounded(context,
-                                norm_.forward(context, collapse_.forward(context, streams)));
+  return head.forward_unrounded(context, forward(context, streams));
 }
 
 DeepseekV4::DeepseekV4(std::shared_ptr<const weights::Store> store, config::ModelConfig config)
@@ -116,13 +121,22 @@ tensor::Tensor DeepseekV4::forward(ops::Context& context, const layers::TokenBat
   ops::repeat_rows(context, embedded, streams);
   const auto steps = rope_.steps(context, batch);
   for (std::size_t idx = 0; idx < layers_.size(); ++idx) {
-    layers_[idx].forward(context, steps.of(config_.layers[idx]), streams);
+    layers::run_segment(context, batch, streams,
+                        [&context, &layer = layers_[idx], step = steps.of(config_.layers[idx]),
+                         streams] { layer.forward(context, step, streams); });
   }
   return streams;
 }
 
 tensor::Tensor DeepseekV4::logits(ops::Context& context, const tensor::Tensor& streams) const {
   return readout_.forward(context, streams, head_);
+}
+
+tensor::Tensor DeepseekV4::token_losses(ops::Context& context,
+                                        const tensor::Tensor& streams,
+                                        std::span<const std::int32_t> targets) const {
+  return ops::head_cross_entropy(context, head_.weight().view(), readout_.forward(context, streams),
+                                 targets);
 }
 
 const layers::DraftModule* DeepseekV4::draft() const {

@@ -25,6 +25,13 @@ tensor::Tensor commit_if_done(const TokenBatch& batch, const Forward& forward) {
 
 }  // namespace
 
+tensor::Tensor CausalLm::token_losses(ops::Context& /*context*/,
+                                      const tensor::Tensor& /*hidden*/,
+                                      std::span<const std::int32_t> /*targets*/) const {
+  fail(ErrorCode::Unsupported, "family ", config::to_string(config().family),
+       " computes no losses, expected one that can be trained");
+}
+
 TokenBatch TokenBatch::single(tensor::Arena& arena,
                               std::span<const std::int32_t> tokens,
                               kv::KvStore& kv) {

@@ -63,6 +63,11 @@ class CausalLm {
   virtual tensor::Tensor forward(ops::Context& context, const TokenBatch& batch) const = 0;
   // Logits [T, V] of hidden rows.
   virtual tensor::Tensor logits(ops::Context& context, const tensor::Tensor& hidden) const = 0;
+  // The losses [T] of predicting targets[t] from hidden row t, in nats; what a trainer records and
+  // goes back from. Throws Unsupported for a family without training.
+  virtual tensor::Tensor token_losses(ops::Context& context,
+                                      const tensor::Tensor& hidden,
+                                      std::span<const std::int32_t> targets) const;
   // Null when the model has none.
   virtual const DraftModule* draft() const = 0;
 };

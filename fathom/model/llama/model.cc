@@ -3,8 +3,10 @@
 #include <cmath>
 #include <utility>
 
+#include "fathom/compute/ops/cross_entropy.h"
 #include "fathom/compute/ops/embed.h"
 #include "fathom/model/layers/rope.h"
+#include "fathom/model/layers/segment.h"
 
 namespace fathom::llama {
 namespace {
@@ -65,9 +67,17 @@ tensor::Tensor Llama::forward(ops::Context& context, const layers::TokenBatch& b
   const tensor::Arena::Scope scope(context.arena);
   const layers::Step step{batch, ops::rope_table(context, batch.positions, frequencies_)};
   for (const DecoderLayer& layer : layers_) {
-    layer.forward(context, step, hidden);
+    layers::run_segment(context, batch, hidden,
+                        [&context, &layer, step, hidden] { layer.forward(context, step, hidden); });
   }
   return hidden;
+}
+
+tensor::Tensor Llama::token_losses(ops::Context& context,
+                                   const tensor::Tensor& hidden,
+                                   std::span<const std::int32_t> targets) const {
+  return ops::head_cross_entropy(context, head_.weight().view(), norm_.forward(context, hidden),
+                                 targets);
 }
 
 tensor::Tensor Llama::logits(ops::Context& context, const tensor::Tensor& hidden) const {
