@@ -49,6 +49,7 @@ class GoldenModel {
     return dynamic_cast<const deepseek_v4::DeepseekV4&>(*lm_);
   }
   const config::ModelConfig& config() const { return lm_->config(); }
+  const weights::Store& store() const { return *opened_.store; }
   const TensorFile& reference() const {
     if (!reference_) {
       reference_.emplace(folder_ / "reference.safetensors");
