@@ -5,6 +5,14 @@
 #include "fathom/base/core/error.h"
 
 namespace fathom::engine {
+namespace {
+
+// Control tokens that are part of a reply; any other one ends it.
+bool is_markup(std::string_view token) {
+  return token == "<think>" || token == "</think>" || token == "｜DSML｜";
+}
+
+}  // namespace
 
 ReplyReader::ReplyReader(const PreparedRequest& request, const TextServices& text, Index choice_idx)
     : text_(&text.model()),
@@ -16,11 +24,9 @@ ReplyReader::ReplyReader(const PreparedRequest& request, const TextServices& tex
 
 void ReplyReader::push_bytes(const sampling::Picked& picked) {
   const std::string_view bytes = text_->tokenizer->bytes_of(picked.id);
-  const std::vector<TokenId>& ends = text_->stop_ids;
-  const bool is_end = std::find(ends.begin(), ends.end(), picked.id) != ends.end();
   if (!text_->tokenizer->is_control(picked.id)) {
     parser_.push_text(bytes);
-  } else if (!ignores_end_ || !is_end) {
+  } else if (!ignores_end_ || is_markup(bytes)) {
     parser_.push_control(bytes);
   }
 }

@@ -128,7 +128,8 @@ TEST(ReplyReader, EndTokensMayBeIgnored) {
   GenerateRequest request;
   request.prompt = TextPrompt{.text = "a"};
   request.ignores_end = true;
-  EXPECT_EQ(reply_to(std::move(request), "b<｜end▁of▁sentence｜>c").content, "bc");
+  // Nor does any other token that ends replies.
+  EXPECT_EQ(reply_to(std::move(request), "b<｜end▁of▁sentence｜>c<｜fim▁hole｜>d").content, "bcd");
 }
 
 }  // namespace
