@@ -60,7 +60,8 @@ Index StepPacer::prompt_tokens(Index num_decoded) const {
                                             : std::max(*decode * (options_.prompt_stretch - 1),
                                                        options_.short_step_s - *decode);
   constexpr double kMost = 1e9;
-  return std::max<Index>(1, static_cast<Index>(std::min(allowed_s / prompt_token_s_, kMost)));
+  return std::max(options_.least_prompt_tokens,
+                  static_cast<Index>(std::min(allowed_s / prompt_token_s_, kMost)));
 }
 
 }  // namespace fathom::engine

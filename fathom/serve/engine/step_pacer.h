@@ -20,6 +20,9 @@ struct PaceOptions {
   // A step without anything to decode: what a request that comes in has to wait for.
   double prompt_step_s = 0.25;
   Index first_prompt_tokens = 32;  // while nothing was measured
+  // So many in any case. Few tokens cost more each, above all where each wakes experts of its own:
+  // chunks that shrink because of it would never show that larger ones are cheaper.
+  Index least_prompt_tokens = 16;
 };
 
 class StepPacer {
@@ -29,7 +32,7 @@ class StepPacer {
   // A step of `num_decoded` sequences and `num_prompt` prompt tokens took so long.
   void record(Index num_decoded, Index num_prompt, double seconds);
 
-  // At least 1.
+  // At least least_prompt_tokens.
   Index prompt_tokens(Index num_decoded) const;
 
  private:

@@ -81,13 +81,13 @@ TEST(StepPacer, CountsThatWereNotSeenAreJudgedByTheNearest) {
   EXPECT_EQ(pacer.prompt_tokens(3), pacer.prompt_tokens(8));
 }
 
-TEST(StepPacer, GivesAtLeastOneTokenAndAModestNumberAtFirst) {
+TEST(StepPacer, GivesAFewTokensInAnyCaseAndAModestNumberAtFirst) {
   StepPacer pacer({.first_prompt_tokens = 24});
   EXPECT_EQ(pacer.prompt_tokens(0), 24);
   EXPECT_EQ(pacer.prompt_tokens(5), 24);
   pacer.record(5, 0, 0.0001);
   pacer.record(5, 1, 100);
-  EXPECT_EQ(pacer.prompt_tokens(5), 1);
+  EXPECT_EQ(pacer.prompt_tokens(5), PaceOptions{}.least_prompt_tokens);
 }
 
 }  // namespace
