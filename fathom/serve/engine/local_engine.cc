@@ -252,11 +252,11 @@ bool LocalEngine::is_on_disk(ActiveRequest& request) {
     return false;
   }
   const auto tokens = std::span<const TokenId>(first.tokens).first(first.tokens.size() - 1);
-  const Index num_held = snapshots_->find(request.scope(), tokens);
-  if (num_held < find_source(first).num_tokens + kWorthLoading_tokens) {
+  const auto match = snapshots_->find(request.scope(), tokens);
+  if (!match || match->num_tokens < find_source(first).num_tokens + kWorthLoading_tokens) {
     return false;
   }
-  const Index needed = cache_size_.resident_bytes(num_held);
+  const Index needed = cache_size_.resident_bytes(match->num_tokens);
   promised_.clear();
   if (needed > free_bytes()) {
     make_room(needed - free_bytes());
@@ -267,7 +267,7 @@ bool LocalEngine::is_on_disk(ActiveRequest& request) {
   request.loading_bytes = needed;
   loading_bytes_ += needed;
   ++num_loading_;
-  snapshots_->load(request.id, request.scope(), tokens);
+  snapshots_->load(*match, request.id, request.scope(), tokens);
   return true;
 }
 

@@ -34,21 +34,20 @@ SnapshotKeeper::~SnapshotKeeper() {
   reader_.join();
 }
 
-Index SnapshotKeeper::find(const std::string& scope, std::span<const TokenId> tokens) const {
-  const auto match = store_.find({.fingerprint = options_.identity, .scope = scope}, tokens);
-  return match ? match->num_tokens : 0;
+std::optional<SnapshotKeeper::Match> SnapshotKeeper::find(const std::string& scope,
+                                                          std::span<const TokenId> tokens) const {
+  return store_.find({.fingerprint = options_.identity, .scope = scope}, tokens);
 }
 
-void SnapshotKeeper::load(RequestId request,
+void SnapshotKeeper::load(const Match& match,
+                          RequestId request,
                           const std::string& scope,
                           std::span<const TokenId> tokens) {
-  const auto match = store_.find({.fingerprint = options_.identity, .scope = scope}, tokens);
-  Job job{.match = match.value_or(kv::SnapshotStore::Match{}),
-          .loaded = {.request = request, .scope = scope, .tokens = {}, .cache = {}}};
-  if (match) {
-    const auto held = tokens.first(to_size(match->num_tokens));
-    job.loaded.tokens.assign(held.begin(), held.end());
-  }
+  const auto held = tokens.first(to_size(match.num_tokens));
+  Job job{
+      .match = match,
+      .loaded = {
+          .request = request, .scope = scope, .tokens = {held.begin(), held.end()}, .cache = {}}};
   {
     const std::lock_guard lock(mutex_);
     jobs_.push_back(std::move(job));
@@ -66,16 +65,14 @@ void SnapshotKeeper::run() {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
-    if (job.match.num_tokens > 0) {
-      try {
-        kv::SequenceCache cache = make_cache_();
-        if (store_.load(job.match, cache)) {
-          job.loaded.cache = std::move(cache);
-        }
-      } catch (const std::exception& error) {  // no memory: the prompt is computed instead
-        if (options_.on_note) {
-          options_.on_note(error.what());
-        }
+    try {
+      kv::SequenceCache cache = make_cache_();
+      if (store_.load(job.match, cache)) {
+        job.loaded.cache = std::move(cache);
+      }
+    } catch (const std::exception& error) {  // no memory: the prompt is computed instead
+      if (options_.on_note) {
+        options_.on_note(error.what());
       }
     }
     tell_notes();

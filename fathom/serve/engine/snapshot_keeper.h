@@ -48,10 +48,14 @@ class SnapshotKeeper {
   SnapshotKeeper(const SnapshotKeeper&) = delete;
   SnapshotKeeper& operator=(const SnapshotKeeper&) = delete;
 
-  // How many tokens of a sequence a snapshot holds.
-  Index find(const std::string& scope, std::span<const TokenId> tokens) const;
-  // Has that snapshot read for a request.
-  void load(RequestId request, const std::string& scope, std::span<const TokenId> tokens);
+  using Match = kv::SnapshotStore::Match;
+  // The snapshot with which a sequence can go on furthest.
+  std::optional<Match> find(const std::string& scope, std::span<const TokenId> tokens) const;
+  // Has what was found read for a request; `tokens` are the sequence's.
+  void load(const Match& match,
+            RequestId request,
+            const std::string& scope,
+            std::span<const TokenId> tokens);
 
   // Has what is cached for `tokens` written, so that the end and the token `prompt_end` can be
   // gone on from. What the cache goes on to do does not matter.
@@ -66,7 +70,7 @@ class SnapshotKeeper {
 
  private:
   struct Job {
-    kv::SnapshotStore::Match match;
+    Match match;
     Loaded loaded;
   };
   void run();
