@@ -42,6 +42,7 @@ class TestApi {
   // a handler is answered as a server would, with 404 or 405 and no body.
   ExchangePtr send(http::Request request) const {
     const auto match = router_.find(request.method, request.path);
+    request.path_parameter = match.parameter;  // as the server does
     const auto exchange = std::make_shared<test::FakeExchange>(std::move(request));
     if (match.handler == nullptr) {
       exchange->respond({.status = match.allowed_methods.empty() ? 404 : 405});

@@ -92,6 +92,7 @@ class WireSession {
     if (match.handler == nullptr) {
       throw std::runtime_error("no route for " + request.method + " " + request.path);
     }
+    request.path_parameter = match.parameter;  // as the server does
     if (request.request_id.empty()) {
       request.request_id = "req_1";
     }

@@ -37,11 +37,6 @@ void create(const http::ExchangePtr& exchange, const ServicePtr& service) {
           std::make_shared<ResponsesWriter>(exchange, *service, std::move(request), now_s()));
 }
 
-std::string id_in(const http::Request& request) {
-  constexpr std::string_view kBefore = "/responses/";
-  return request.path.substr(request.path.find(kBefore) + kBefore.size());
-}
-
 [[noreturn]] void fail_unknown(const std::string& id) {
   fail(ErrorCode::NotFound, "id: expected a response that this server stores, found \"", id, "\"");
 }
@@ -51,7 +46,7 @@ void retrieve(const http::ExchangePtr& exchange, const ServicePtr& service) {
   if (request.query.find("stream=true") != std::string::npos) {
     fail(ErrorCode::Unsupported, "stream: a stored response is given as a whole");
   }
-  const std::string id = id_in(request);
+  const std::string& id = request.path_parameter;
   const wire::StoredConversationPtr stored = service->store()->find(request.key_name, id);
   if (stored == nullptr || !stored->is_retrievable || !id.starts_with("resp_")) {
     fail_unknown(id);
@@ -61,7 +56,7 @@ void retrieve(const http::ExchangePtr& exchange, const ServicePtr& service) {
 
 void remove(const http::ExchangePtr& exchange, const ServicePtr& service) {
   const http::Request& request = exchange->request();
-  const std::string id = id_in(request);
+  const std::string& id = request.path_parameter;
   if (!id.starts_with("resp_") || !service->store()->erase(request.key_name, id)) {
     fail_unknown(id);
   }

@@ -132,19 +132,13 @@ class Routes {
   ApiPtr api_;
 };
 
-// What stands for "{id}".
-std::string_view model_name(std::string_view path) {
-  constexpr std::string_view kFixed = "/models/";
-  return path.substr(path.find(kFixed) + kFixed.size());
-}
-
 void add_model_routes(Routes& routes) {
   routes.add("GET", {"/v1", ""}, "/models", [](const Api& api, const ExchangePtr& exchange) {
     exchange->respond(list_models(exchange->request(), api.service()));
   });
   routes.add("GET", {"/v1", ""}, "/models/{id}", [](const Api& api, const ExchangePtr& exchange) {
     const http::Request& request = exchange->request();
-    exchange->respond(show_model(request, model_name(request.path), api.service()));
+    exchange->respond(show_model(request, request.path_parameter, api.service()));
   });
   routes.add("POST", {"/v1", ""}, "/embeddings", [](const Api& /*api*/, const ExchangePtr&) {
     fail(ErrorCode::NotFound,
