@@ -21,10 +21,11 @@ class ParameterGradients {
 
   // To be added to: zeros at first. Empty for a frozen parameter.
   tensor::Tensor at(const void* weights);
-  // What was summed by now; empty where nothing asked for it, or for a frozen parameter.
+  // What was summed since the last clear(); empty where nothing asked for it, or for a frozen
+  // parameter.
   tensor::Tensor find(const void* weights) const;
 
-  // Back to zeros, keeping the memory.
+  // As if nothing had asked for a gradient yet, keeping the memory.
   void clear();
 
  private:
@@ -32,6 +33,7 @@ class ParameterGradients {
     Index rows;
     Index columns;
     std::unique_ptr<std::byte[]> bytes;
+    bool is_reached = false;  // since the last clear(): without it the bytes are of a sum before
 
     tensor::Tensor tensor(tensor::DType real) const { return {bytes.get(), real, {rows, columns}}; }
   };

@@ -16,8 +16,21 @@ TEST(ParameterGradients, StartAtZeroAndKeepWhatIsAdded) {
   EXPECT_EQ(gradients.at(weights).data<double>()[5], 0);
   gradients.at(weights).data<double>()[5] += 2;
   EXPECT_EQ(gradients.find(weights).data<double>()[5], 2);
+}
+
+// What is trained must not depend on the steps before: an optimiser leaves alone what has none.
+TEST(ParameterGradients, ClearingForgetsWhatWasReached) {
+  const float weights[2] = {};
+  ParameterGradients gradients(tensor::DType::F32);
+  gradients.add(weights, 1, 2);
+  gradients.at(weights).data<float>()[1] = 3;
+  const float* const place = gradients.find(weights).data<float>();
   gradients.clear();
-  EXPECT_EQ(gradients.find(weights).data<double>()[5], 0);
+  EXPECT_TRUE(gradients.find(weights).is_empty());
+  EXPECT_EQ(gradients.at(weights).data<float>(), place);
+  EXPECT_EQ(gradients.find(weights).data<float>()[1], 0);
+  gradients.at(weights).data<float>()[0] = 2;
+  EXPECT_EQ(gradients.at(weights).data<float>()[0], 2);  // not emptied by another look
 }
 
 TEST(ParameterGradients, AParameterThatWasNotDeclaredIsFrozen) {
