@@ -29,8 +29,8 @@ struct MuonOptions {
 };
 
 struct OptimizerOptions {
-  AdamWOptions adamw;
-  MuonOptions muon;
+  AdamWOptions adamw = {};
+  MuonOptions muon = {};
   double weight_decay = 0.1;  // per step, times the learning rate
 };
 
@@ -47,8 +47,9 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   // One update of every parameter; gradients[i] belongs to parameters()[i] and is empty where
-  // nothing reached it (the parameter is left alone then, its state too). Gradients are multiplied
-  // by `gradient_scale` as they are read (clipping, means over what was accumulated).
+  // nothing reached it (the parameter is left alone then, its state too: AdamW counts the updates
+  // of each parameter, as PyTorch does). Gradients are multiplied by `gradient_scale` as they are
+  // read (clipping, means over what was accumulated).
   virtual void step(std::span<const std::span<const float>> gradients,
                     double gradient_scale,
                     double learning_rate) = 0;
@@ -56,12 +57,13 @@ class Optimizer {
   virtual std::span<const Parameter> parameters() const = 0;
   // For checkpoints: what is written there is what the next step goes on from.
   virtual std::vector<StateTensor> state() = 0;
+  // Calls of step(); a part of a checkpoint too.
   virtual Index num_steps() const = 0;
   virtual void set_num_steps(Index num_steps) = 0;
 };
 
-// The parameters' values have to stay where they are. Throws InvalidArgument naming the option or
-// the parameter.
+// The parameters' values and the pool have to stay where they are. Throws InvalidArgument naming
+// the option that is out of its range, or two parameters of one name.
 std::unique_ptr<Optimizer> make_optimizer(std::vector<Parameter> parameters,
                                           const OptimizerOptions& options,
                                           platform::ThreadPool& pool);
