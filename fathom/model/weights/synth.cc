@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "fathom/base/core/error.h"
+#include "fathom/compute/numeric/weight_encoder.h"
 #include "fathom/model/config/read_config.h"
-#include "fathom/model/config/storage_plan.h"
 #include "fathom/model/config/weight_table.h"
 #include "fathom/model/weights/gguf_format.h"
 #include "fathom/model/weights/gguf_writer.h"
+#include "fathom/model/weights/official_layout.h"
 #include "fathom/model/weights/safetensors_writer.h"
 #include "fathom/model/weights/synth_gguf.h"
 #include "fathom/model/weights/synth_values.h"
@@ -19,9 +20,7 @@
 namespace fathom::weights {
 namespace {
 
-using config::StorageClass;
 using config::WeightSpec;
-using formats::SafetensorsDType;
 using numeric::ScaleFormat;
 using numeric::WeightFormat;
 
@@ -50,11 +49,7 @@ struct MatrixJob {
     if (scale_tensor_idx < 0) {
       return 0;
     }
-    const Index scales = *format == WeightFormat::Fp8
-                             ? ceil_div(num_rows, numeric::kFp8TileRows) *
-                                   ceil_div(columns, numeric::kFp8TileColumns)
-                             : num_rows * (columns / numeric::kFp4ScaleColumns);
-    return scales * (scale_format == ScaleFormat::F32 ? 4 : 1);
+    return numeric::scale_bytes(*format, scale_format, num_rows, columns);
   }
 };
 
@@ -80,8 +75,7 @@ void check_format(const MatrixJob& job, WeightFormat format) {
   if (!can_fill(format)) {
     fail(ErrorCode::Unsupported, job.name, ": no synthetic weights in ", to_string(format));
   }
-  const Index block =
-      format == WeightFormat::Fp4 ? numeric::kFp4ScaleColumns : numeric::info(format).block_columns;
+  const Index block = numeric::info(format).block_columns;
   if (job.columns % block != 0) {
     fail(ErrorCode::InvalidArgument, job.name, ": ", job.columns,
          " columns, expected a multiple of ", block, " for ", to_string(format));
@@ -94,66 +88,24 @@ struct Plan {
   std::vector<formats::GgufTensor> gguf;
 };
 
-SafetensorsDType dtype_of(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::F32:
-      return SafetensorsDType::F32;
-    case WeightFormat::F16:
-      return SafetensorsDType::F16;
-    case WeightFormat::BF16:
-      return SafetensorsDType::BF16;
-    case WeightFormat::Fp8:
-      return SafetensorsDType::F8E4M3;
-    case WeightFormat::Fp4:
-      return SafetensorsDType::I8;
-    default:
-      fail(ErrorCode::Unsupported, "safetensors has no form of ", to_string(format));
-  }
-}
-
-void add_official_scales(MatrixJob& job,
-                         const config::StoragePlan& storage,
-                         const NameMap& names,
-                         Plan& plan) {
-  const bool is_fp8 = *job.format == WeightFormat::Fp8;
-  job.scale_format =
-      is_fp8 && storage.dense_scale == ScaleFormat::F32 ? ScaleFormat::F32 : ScaleFormat::E8M0;
-  job.scale_tensor_idx = to_index(plan.safetensors.size());
-  const Index rows = is_fp8 ? ceil_div(job.rows, numeric::kFp8TileRows) : job.rows;
-  const Index columns = is_fp8 ? ceil_div(job.columns, numeric::kFp8TileColumns)
-                               : job.columns / numeric::kFp4ScaleColumns;
-  plan.safetensors.push_back(
-      {names.scale_name(job.name),
-       job.scale_format == ScaleFormat::F32 ? SafetensorsDType::F32 : SafetensorsDType::F8E8M0,
-       {rows, columns},
-       0,
-       0});
-}
-
 Plan plan_official(const config::ModelConfig& config,
                    const config::StoragePlan& storage,
                    const NameMap& names) {
+  OfficialLayout layout = official_layout(config, storage, names);
   Plan plan;
-  for (const WeightSpec& spec : config::weight_table(config)) {
-    for (Index expert_idx = 0; expert_idx < std::max<Index>(spec.num_experts, 1); ++expert_idx) {
-      MatrixJob job = make_job(spec, config, names, expert_idx);
-      job.tensor_idx = to_index(plan.safetensors.size());
-      std::vector<Index> shape = spec.shape;
-      SafetensorsDType dtype = SafetensorsDType::I64;
-      if (spec.storage == StorageClass::TokenIds) {
-        job.id_bytes = 8;
-      } else {
-        job.format = config::format_in(storage, spec);
-        check_format(job, *job.format);
-        dtype = dtype_of(*job.format);
-        shape.back() /= *job.format == WeightFormat::Fp4 ? 2 : 1;
-      }
-      plan.safetensors.push_back({job.name, dtype, std::move(shape), 0, 0});
-      if (job.format == WeightFormat::Fp4 || job.format == WeightFormat::Fp8) {
-        add_official_scales(job, storage, names, plan);
-      }
-      plan.jobs.push_back(std::move(job));
+  plan.safetensors = std::move(layout.tensors);
+  for (const OfficialMatrix& matrix : layout.matrices) {
+    MatrixJob job = make_job(matrix.spec, config, names, matrix.expert_idx);
+    job.tensor_idx = matrix.tensor_idx;
+    job.format = matrix.format;
+    if (job.format) {
+      check_format(job, *job.format);
+    } else {
+      job.id_bytes = 8;
     }
+    job.scale_format = matrix.scale_format;
+    job.scale_tensor_idx = matrix.scale_tensor_idx;
+    plan.jobs.push_back(std::move(job));
   }
   return plan;
 }
@@ -243,8 +195,8 @@ class Generator {
     const std::uint64_t key = block_key(options_.seed, job.name, block_idx);
     std::byte* data = buffer.data();
     if (job.format) {
-      const ValueBlock values{*job.format, job.scale_format, rows, job.columns,
-                              data,        data + data_bytes};
+      const numeric::EncodedRows values{*job.format, job.scale_format, rows, job.columns,
+                                        data,        data + data_bytes};
       fill_weights(values, job.distribution, key);
     } else {
       fill_ids(rows, job.columns, job.id_limit, job.id_bytes, key, data);

@@ -230,7 +230,9 @@ bool can_fill(WeightFormat format) {
   }
 }
 
-void fill_weights(const ValueBlock& block, const Distribution& distribution, std::uint64_t key) {
+void fill_weights(const numeric::EncodedRows& block,
+                  const Distribution& distribution,
+                  std::uint64_t key) {
   Random random(key);
   const Index count = block.rows * block.columns;
   switch (block.format) {

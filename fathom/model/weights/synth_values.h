@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "fathom/compute/numeric/weight_format.h"
+#include "fathom/compute/numeric/weight_encoder.h"
 #include "fathom/model/config/weight_table.h"
 
 namespace fathom::weights {
@@ -24,19 +24,12 @@ Distribution distribution_of(const config::WeightSpec& spec);
 
 std::uint64_t block_key(std::uint64_t seed, std::string_view tensor, Index block_idx);
 
-// Rows of one matrix with their scales, to be filled. Fp8 blocks start at a row of tiles.
-struct ValueBlock {
-  numeric::WeightFormat format;
-  numeric::ScaleFormat scale_format = numeric::ScaleFormat::None;
-  Index rows;
-  Index columns;  // a multiple of the format's block
-  std::byte* data;
-  std::byte* scales = nullptr;  // of these rows only
-};
-
 // The formats that synthetic checkpoints are written in: F32, F16, BF16, Fp8, Fp4, Mxfp4, Q8_0.
 bool can_fill(numeric::WeightFormat format);
-void fill_weights(const ValueBlock& block, const Distribution& distribution, std::uint64_t key);
+// `block.columns` is a multiple of the format's block.
+void fill_weights(const numeric::EncodedRows& block,
+                  const Distribution& distribution,
+                  std::uint64_t key);
 
 // Rows of `columns` distinct ids below `limit`, as I64 or I32.
 void fill_ids(
