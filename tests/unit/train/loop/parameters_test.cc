@@ -6,9 +6,8 @@
 
 #include <gtest/gtest.h>
 
-#include "fathom/families.h"
-
 #include "tests/support/expect_error.h"
+#include "tests/unit/train/loop/trainable_model.h"
 
 namespace fathom::train {
 namespace {
@@ -17,20 +16,7 @@ using optim::Method;
 using optim::Parameter;
 using testing::fails_with;
 
-// A golden checkpoint that can be trained.
-struct Model {
-  explicit Model(const std::string& checkpoint = "flash-tiny")
-      : opened(open_model(std::filesystem::path(FATHOM_SOURCE_DIR) /
-                          "tests/data/golden/checkpoints" / checkpoint)) {
-    opened.store->make_trainable();
-  }
-
-  ParameterList list(const ParameterOptions& options = {}) {
-    return {opened.config.model, *opened.store, names_of(opened.config.model.family), options};
-  }
-
-  OpenedModel opened;
-};
+using Model = TrainableModel;
 
 std::map<std::string, Parameter> by_name(const ParameterList& list) {
   std::map<std::string, Parameter> parameters;
