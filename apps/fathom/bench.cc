@@ -82,7 +82,10 @@ void list_kernels(const BenchCommand& options) {
                         reason_of(kernel.provider, options.run.backend)});
     });
   };
-  ops::with_kernels(runtime.context(), [&](auto, const auto& kernels) { list(kernels); });
+  ops::with_kernels(runtime.context(), [&](auto, const auto& kernels) {
+    list(kernels);
+    list(kernels.training);
+  });
   print_out(options.run.json ? chosen_kernels_json(chosen) : chosen_kernels_table(chosen));
 }
 

@@ -54,6 +54,7 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_index_select(table, candidate);
       fill_compress_pool(table, candidate);
       fill_rows(table, candidate);
+      fill_linear_backward(table.training, candidate);
       return;
     }
   }

@@ -1,0 +1,315 @@
+// The backward halves of matrix products: d_x += d_out W and d_W += d_out^T x.
+//
+// Both are sums of products of a row of numbers and a panel (matrix_tiles-inl.h). The panels of d_x
+// are rows of weights, decoded once for all slots of a tile; those of d_W are rows of x. Whatever
+// the format, W exists decoded only as one such piece at a time. A tile owns what it adds to: some
+// columns of d_x for a range of slots, or for all slots where several may belong to one row of x;
+// and some rows and columns of one d_W for all slots of its expert.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/linear_backward.cc"
+#include <algorithm>
+#include <span>
+
+#include <hwy/foreach_target.h>  // must come before highway.h
+
+#include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/backends/cpu/decode-inl.h"
+#include "fathom/compute/backends/cpu/isa_table.h"
+#include "fathom/compute/backends/cpu/matrix_tiles-inl.h"
+#include "fathom/compute/backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::cpu::HWY_NAMESPACE {
+namespace {
+
+using Args = ops::ExpertLinearBackwardArgs<float>;
+
+// Products of one sum before it goes to memory: a panel of so many rows fits the first-level cache.
+constexpr Index kSteps = 128;
+// Slots that share decoded weights, and columns that are decoded together: a multiple of every
+// format's block. Weights in fp32 are read where they lie, a panel at a time.
+constexpr Index kTileSlots = 256;
+constexpr Index kDecodedColumns = 256;
+constexpr Index kDecodedSteps = 64;
+// Of a tile of d_W.
+constexpr Index kGradientRows = 64;
+constexpr Index kGradientColumns = 384;
+
+constexpr Index kPanelNumbers =
+    std::max(kSteps * kPanelColumns, kDecodedSteps*(kDecodedColumns + kWidth));
+
+Index source_of(const Args& args, Index slot) {
+  return args.source.empty() ? slot : Index{args.source[to_size(slot)]};
+}
+
+struct SlotRange {
+  Index expert;
+  Index first;
+  Index end;
+};
+
+SlotRange slots_of(const Args& args, Index expert) {
+  return {expert, args.offsets[to_size(expert)], args.offsets[to_size(expert) + 1]};
+}
+
+// Columns of d_x that one tile computes.
+class ColumnBlocks {
+ public:
+  explicit ColumnBlocks(std::span<const numeric::WeightView> weights)
+      : columns_(weights.front().columns),
+        is_decoded_(std::any_of(weights.begin(), weights.end(), [](const auto& weight) {
+          return weight.format != numeric::WeightFormat::F32;
+        })) {}
+
+  Index count() const {
+    return is_decoded_ ? ceil_div(columns_, kDecodedColumns) : num_panels(columns_);
+  }
+  ColumnRange at(Index idx) const {
+    if (!is_decoded_) {
+      return panel_at(columns_, idx);
+    }
+    const Index first = idx * kDecodedColumns;
+    return {first, std::min(kDecodedColumns, columns_ - first)};
+  }
+  Index steps() const { return is_decoded_ ? kDecodedSteps : kSteps; }
+
+ private:
+  Index columns_;
+  bool is_decoded_;
+};
+
+// The panels of a block for rows [first_row, first_row + num_rows) of the weight, one after
+// another.
+void pack_weights(const numeric::WeightView& weight,
+                  Index first_row,
+                  Index num_rows,
+                  const ColumnRange& block,
+                  float* panels) {
+  const Index count = num_panels(block.count);
+  HWY_ALIGN float decoded[kDecodedColumns];
+  for (Index row = 0; row < num_rows; ++row) {
+    const float* numbers = decoded;
+    if (weight.format == numeric::WeightFormat::F32) {
+      numbers = reinterpret_cast<const float*>(bytes_at(weight, first_row + row, 4 * block.first));
+    } else {
+      decode_chunk(weight, first_row + row, block.first, block.count, decoded);
+    }
+    float* panel = panels;
+    for (Index idx = 0; idx < count; ++idx) {
+      const ColumnRange range = panel_at(block.count, idx);
+      const Index width = range.vectors() * kWidth;
+      pack_panel_row(numbers + range.first, range.count, panel + row * width);
+      panel += num_rows * width;
+    }
+  }
+}
+
+// d_x of some slots of one expert, in the columns of a block.
+void add_to_x(const Args& args, const SlotRange& slots, const ColumnRange& block, Index steps) {
+  const numeric::WeightView& weight = args.weights[to_size(slots.expert)];
+  alignas(64) float panels[kPanelNumbers];
+  for (Index row = 0; row < weight.rows && slots.first < slots.end; row += steps) {
+    const Index count = std::min(steps, weight.rows - row);
+    pack_weights(weight, row, count, block, panels);
+    const float* panel = panels;
+    for (Index idx = 0; idx < num_panels(block.count); ++idx) {
+      const ColumnRange range = panel_at(block.count, idx);
+      with_vectors(range.vectors(), [&](auto vectors) {
+        for (Index slot = slots.first; slot < slots.end; slot += kGroupRows) {
+          const Index num_rows = std::min(kGroupRows, slots.end - slot);
+          const float* rows[kGroupRows];
+          for (Index i = 0; i < kGroupRows; ++i) {
+            rows[i] = args.d_out.row(slot + std::min(i, num_rows - 1)) + row;
+          }
+          TileSums<vectors> sums;
+          multiply_tile<vectors, 1>(panel, rows, count, sums);
+          // One row after another: two slots may belong to the same row of x.
+          for (Index i = 0; i < num_rows; ++i) {
+            add_sums<vectors>(sums.v[i], range.count,
+                              args.d_x.row(source_of(args, slot + i)) + block.first + range.first);
+          }
+        }
+      });
+      panel += count * range.vectors() * kWidth;
+    }
+  }
+}
+
+// Some rows and columns of one d_W.
+struct GradientTile {
+  Index expert;
+  Index first_row;
+  Index num_rows;
+  ColumnRange columns;
+};
+
+// Numbers of d_out [count slots, rows of the tile], in groups of kGroupRows columns.
+void pack_d_out(
+    const Args& args, const GradientTile& tile, Index slot, Index count, float* groups) {
+  for (Index step = 0; step < count; ++step) {
+    const float* from = args.d_out.row(slot + step) + tile.first_row;
+    for (Index row = 0; row < tile.num_rows; row += kGroupRows) {
+      float* to = groups + (row * count) + step * kGroupRows;
+      const Index num_rows = std::min(kGroupRows, tile.num_rows - row);
+      if (num_rows == kGroupRows) {
+        std::copy_n(from + row, kGroupRows, to);
+      } else {
+        std::fill_n(std::copy_n(from + row, num_rows, to), kGroupRows - num_rows, 0.0F);
+      }
+    }
+  }
+}
+
+void add_to_weight(const Args& args, const GradientTile& tile) {
+  const tensor::MatrixView<float>& d_weight = args.d_weights[to_size(tile.expert)];
+  const SlotRange slots = slots_of(args, tile.expert);
+  alignas(64) float groups[kGradientRows * kSteps];
+  alignas(64) float panel[kSteps * kPanelColumns];
+  for (Index slot = slots.first; slot < slots.end; slot += kSteps) {
+    const Index count = std::min(kSteps, slots.end - slot);
+    pack_d_out(args, tile, slot, count, groups);
+    for (Index idx = 0; idx < num_panels(tile.columns.count); ++idx) {
+      const ColumnRange range = panel_at(tile.columns.count, idx);
+      const Index first_column = tile.columns.first + range.first;
+      with_vectors(range.vectors(), [&](auto vectors) {
+        for (Index step = 0; step < count; ++step) {
+          pack_panel_row(args.x.row(source_of(args, slot + step)) + first_column, range.count,
+                         panel + step * vectors * kWidth);
+        }
+        for (Index row = 0; row < tile.num_rows; row += kGroupRows) {
+          const float* rows[kGroupRows];
+          for (Index i = 0; i < kGroupRows; ++i) {
+            rows[i] = groups + row * count + i;
+          }
+          TileSums<vectors> sums;
+          multiply_tile<vectors, kGroupRows>(panel, rows, count, sums);
+          for (Index i = 0; i < std::min(kGroupRows, tile.num_rows - row); ++i) {
+            add_sums<vectors>(sums.v[i], range.count,
+                              d_weight.row(tile.first_row + row + i) + first_column);
+          }
+        }
+      });
+    }
+  }
+}
+
+// Tiles of d_x: where every slot has a row of x of its own, kTileSlots of one expert each.
+class InputTiles {
+ public:
+  explicit InputTiles(const Args& args) : args_(args), blocks_(args.weights) {
+    if (args.source.empty()) {
+      num_ranges_ = 0;
+      for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
+        num_ranges_ += ceil_div(args.offsets[expert + 1] - args.offsets[expert], kTileSlots);
+      }
+    }
+  }
+
+  Index count() const { return num_ranges_ * blocks_.count(); }
+  void run(Index tile) const {
+    const ColumnRange block = blocks_.at(tile % blocks_.count());
+    if (args_.source.empty()) {
+      add_to_x(args_, range_at(tile / blocks_.count()), block, blocks_.steps());
+      return;
+    }
+    for (Index expert = 0; expert < to_index(args_.weights.size()); ++expert) {
+      add_to_x(args_, slots_of(args_, expert), block, blocks_.steps());
+    }
+  }
+
+ private:
+  SlotRange range_at(Index idx) const {
+    Index expert = 0;
+    SlotRange slots = slots_of(args_, expert);
+    while (idx >= ceil_div(slots.end - slots.first, kTileSlots)) {
+      idx -= ceil_div(slots.end - slots.first, kTileSlots);
+      slots = slots_of(args_, ++expert);
+    }
+    const Index first = slots.first + idx * kTileSlots;
+    return {expert, first, std::min(first + kTileSlots, slots.end)};
+  }
+
+  const Args& args_;
+  ColumnBlocks blocks_;
+  Index num_ranges_ = 1;
+};
+
+// Tiles of every d_W.
+class GradientTiles {
+ public:
+  explicit GradientTiles(const Args& args) : args_(args) {
+    const numeric::WeightView& weight = args.weights.front();
+    rows_ = weight.rows < 4 * kGradientRows ? kGradientRows / 2 : kGradientRows;
+    num_row_blocks_ = ceil_div(weight.rows, rows_);
+    num_column_blocks_ = ceil_div(weight.columns, kGradientColumns);
+  }
+
+  Index count() const { return to_index(args_.weights.size()) * per_expert(); }
+  void run(Index tile) const {
+    const Index expert = tile / per_expert();
+    const Index block = tile % per_expert();
+    const numeric::WeightView& weight = args_.weights[to_size(expert)];
+    if (args_.d_weights[to_size(expert)].data == nullptr) {
+      return;
+    }
+    const Index row = block / num_column_blocks_ * rows_;
+    const Index column = block % num_column_blocks_ * kGradientColumns;
+    add_to_weight(args_, {expert,
+                          row,
+                          std::min(rows_, weight.rows - row),
+                          {column, std::min(kGradientColumns, weight.columns - column)}});
+  }
+
+ private:
+  Index per_expert() const { return num_row_blocks_ * num_column_blocks_; }
+
+  const Args& args_;
+  Index rows_;
+  Index num_row_blocks_;
+  Index num_column_blocks_;
+};
+
+}  // namespace
+
+void expert_linear_backward(const ops::ExpertLinearBackwardArgs<float>& args,
+                            platform::ThreadPool& pool) {
+  const InputTiles inputs(args);
+  const GradientTiles gradients(args);
+  pool.parallel_for(inputs.count() + gradients.count(), [&](Index tile, int /*thread*/) {
+    if (tile < inputs.count()) {
+      inputs.run(tile);
+    } else {
+      gradients.run(tile - inputs.count());
+    }
+  });
+}
+
+void linear_backward(const ops::LinearBackwardArgs<float>& args, platform::ThreadPool& pool) {
+  const std::int32_t offsets[] = {0, static_cast<std::int32_t>(args.x.rows)};
+  expert_linear_backward({.weights = {&args.weight, 1},
+                          .x = args.x,
+                          .source = {},
+                          .offsets = offsets,
+                          .d_out = args.d_out,
+                          .d_x = args.d_x,
+                          .d_weights = {&args.d_weight, 1}},
+                         pool);
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fathom::cpu {
+
+HWY_EXPORT(linear_backward);
+HWY_EXPORT(expert_linear_backward);
+
+void fill_linear_backward(ops::TrainingKernels<float>& table, const Isa& isa) {
+  table.linear_backward = {select(HWY_DISPATCH_TABLE(linear_backward), isa), isa.name};
+  table.expert_linear_backward = {select(HWY_DISPATCH_TABLE(expert_linear_backward), isa),
+                                  isa.name};
+}
+
+}  // namespace fathom::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,138 @@
+// Products of fp32 matrices in tiles of registers: rows of single numbers times a panel of columns.
+//
+// A panel holds a few registers' columns of one factor, row after row, so that the innermost loop
+// reads it in order. Every sum is added up row by row of the panel, whatever the tile: callers
+// choose tiles by the sizes of the problem alone, and results depend on nothing else.
+#if defined(FATHOM_CPU_MATRIX_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_CPU_MATRIX_TILES_INL_H_
+#undef FATHOM_CPU_MATRIX_TILES_INL_H_
+#else
+#define FATHOM_CPU_MATRIX_TILES_INL_H_
+#endif
+
+#include <algorithm>
+#include <type_traits>
+
+#include "fathom/compute/backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::cpu::HWY_NAMESPACE {
+
+// Sums, a row of the panel and a number fit the registers: 32 of them, or 16.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_NEON
+inline constexpr Index kGroupRows = 8;
+#else
+inline constexpr Index kGroupRows = 4;
+#endif
+inline constexpr Index kPanelVectors = 3;
+inline constexpr Index kPanelColumns = kPanelVectors * kWidth;
+
+struct ColumnRange {
+  Index first;
+  Index count;
+
+  Index vectors() const { return ceil_div(count, kWidth); }
+};
+
+// `count` columns as panels that are alike but for a register: none is much narrower.
+HWY_INLINE Index num_panels(Index count) {
+  return ceil_div(ceil_div(count, kWidth), kPanelVectors);
+}
+HWY_INLINE ColumnRange panel_at(Index count, Index idx) {
+  const Index vectors = ceil_div(count, kWidth);
+  const Index panels = num_panels(count);
+  const Index first = vectors * idx / panels * kWidth;
+  return {first, std::min(vectors * (idx + 1) / panels * kWidth, count) - first};
+}
+
+// Calls body with the number of a panel's registers as a constant.
+template <typename Body>
+HWY_INLINE void with_vectors(Index vectors, const Body& body) {
+  static_assert(kPanelVectors == 3);
+  switch (vectors) {
+    case 1:
+      return body(std::integral_constant<Index, 1>());
+    case 2:
+      return body(std::integral_constant<Index, 2>());
+    default:
+      return body(std::integral_constant<Index, 3>());
+  }
+}
+
+// One row of a panel: `count` numbers, and zeros up to whole registers.
+HWY_INLINE void pack_panel_row(const float* from, Index count, float* to) {
+  Index i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    hn::Store(hn::LoadU(D(), from + i), D(), to + i);
+  }
+  if (i < count) {
+    hn::Store(hn::Zero(D()), D(), to + i);
+    std::copy(from + i, from + count, to + i);
+  }
+}
+
+template <Index kVectors>
+struct TileSums {
+  HWY_INLINE TileSums() {}  // NOLINT(modernize-use-equals-default): as LaneSet's
+  V v[kGroupRows][to_size(kVectors)];
+};
+
+// sums[i] = sum_k rows[i][k * kStep] * panel[k], k in [0, count).
+//
+//   panel  [count, kVectors * kWidth], aligned to its registers   rows  kGroupRows pointers
+template <Index kVectors, Index kStep>
+HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
+                              const float* const* rows,
+                              Index count,
+                              TileSums<kVectors>& sums) {
+  // Not `sums` itself: it is read by changing indices later, so it would live in memory.
+  V sum[kGroupRows][to_size(kVectors)];
+  const float* row[kGroupRows];
+  for (Index i = 0; i < kGroupRows; ++i) {
+    row[i] = rows[i];
+    for (Index v = 0; v < kVectors; ++v) {
+      sum[i][v] = hn::Zero(D());
+    }
+  }
+  for (Index k = 0; k < count; ++k) {
+    V columns[to_size(kVectors)];
+    for (Index v = 0; v < kVectors; ++v) {
+      columns[v] = hn::Load(D(), panel + (k * kVectors + v) * kWidth);
+    }
+    for (Index i = 0; i < kGroupRows; ++i) {
+      const V number = hn::Set(D(), row[i][k * kStep]);
+      for (Index v = 0; v < kVectors; ++v) {
+        sum[i][v] = hn::MulAdd(columns[v], number, sum[i][v]);
+      }
+    }
+  }
+  for (Index i = 0; i < kGroupRows; ++i) {
+    for (Index v = 0; v < kVectors; ++v) {
+      sums.v[i][v] = sum[i][v];
+    }
+  }
+}
+
+// to[column] += sums of one row, for `count` columns.
+template <Index kVectors>
+HWY_INLINE void add_sums(const V* sums, Index count, float* to) {
+  if (count == kVectors * kWidth) {
+    for (Index v = 0; v < kVectors; ++v) {
+      float* at = to + v * kWidth;
+      hn::StoreU(hn::Add(hn::LoadU(D(), at), sums[v]), D(), at);
+    }
+    return;
+  }
+  HWY_ALIGN float numbers[kPanelColumns] = {};
+  for (Index v = 0; v < kVectors; ++v) {
+    hn::Store(sums[v], D(), numbers + v * kWidth);
+  }
+  for (Index i = 0; i < count; ++i) {
+    to[i] += numbers[i];
+  }
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
