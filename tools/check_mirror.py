@@ -69,9 +69,10 @@ def main():
     for suite in ("unit", "contract"):
         for test in sorted((ROOT / "tests" / suite).rglob("*_test.cc")):
             stem = test.stem.removesuffix("_test")
-            room = test.parent.relative_to(ROOT / "tests/unit") if suite == "unit" else OPS
-            if not any((ROOT / "fathom" / room / f"{stem}{suffix}").exists() for suffix in (".cc", ".h")):
-                errors.append(f"{test.relative_to(ROOT)}: tests no file of fathom/{room}")
+            rooms = [OPS, *(f"{BACKENDS}{room}" for room in ("reference", "cpu"))]
+            rooms = [str(test.parent.relative_to(ROOT / "tests/unit"))] if suite == "unit" else rooms
+            if not any((ROOT / "fathom" / room / f"{stem}{suffix}").exists() for room in rooms for suffix in (".cc", ".h")):
+                errors.append(f"{test.relative_to(ROOT)}: tests no file of {', '.join('fathom/' + room for room in rooms)}")
     print("\n".join(errors) if errors else f"mirror: {len(sources)} sources, every one tested or excused")
     return 1 if errors else 0
 
