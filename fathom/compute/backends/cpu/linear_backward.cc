@@ -26,17 +26,20 @@ using Args = ops::ExpertLinearBackwardArgs<float>;
 
 // Products of one sum before it goes to memory: a panel of so many rows fits the first-level cache.
 constexpr Index kSteps = 128;
-// Slots that share decoded weights, and columns that are decoded together: a multiple of every
-// format's block. Weights in fp32 are read where they lie, a panel at a time.
+// A tile of d_x: slots, and panels of columns; fewer where one tile has all slots of all experts.
 constexpr Index kTileSlots = 256;
+constexpr Index kTilePanels = 4;
+constexpr Index kGatheredTilePanels = 2;
+// Columns that are decoded together: a multiple of every format's block. Weights in fp32 are read
+// where they lie.
 constexpr Index kDecodedColumns = 256;
 constexpr Index kDecodedSteps = 64;
-// Of a tile of d_W.
-constexpr Index kGradientRows = 64;
-constexpr Index kGradientColumns = 384;
+// A tile of d_W.
+constexpr Index kGradientRows = 256;
+constexpr Index kGradientPanels = 2;
 
 constexpr Index kPanelNumbers =
-    std::max(kSteps * kPanelColumns, kDecodedSteps*(kDecodedColumns + kWidth));
+    std::max(kSteps * kTilePanels * kPanelColumns, kDecodedSteps*(kDecodedColumns + kPanelColumns));
 
 Index source_of(const Args& args, Index slot) {
   return args.source.empty() ? slot : Index{args.source[to_size(slot)]};
@@ -55,27 +58,28 @@ SlotRange slots_of(const Args& args, Index expert) {
 // Columns of d_x that one tile computes.
 class ColumnBlocks {
  public:
-  explicit ColumnBlocks(std::span<const numeric::WeightView> weights)
-      : columns_(weights.front().columns),
-        is_decoded_(std::any_of(weights.begin(), weights.end(), [](const auto& weight) {
-          return weight.format != numeric::WeightFormat::F32;
-        })) {}
-
-  Index count() const {
-    return is_decoded_ ? ceil_div(columns_, kDecodedColumns) : num_panels(columns_);
-  }
-  ColumnRange at(Index idx) const {
-    if (!is_decoded_) {
-      return panel_at(columns_, idx);
+  explicit ColumnBlocks(const Args& args)
+      : columns_(args.weights.front().columns),
+        width_((args.source.empty() ? kTilePanels : kGatheredTilePanels) * kPanelColumns) {
+    const bool is_decoded =
+        std::any_of(args.weights.begin(), args.weights.end(),
+                    [](const auto& weight) { return weight.format != numeric::WeightFormat::F32; });
+    if (is_decoded) {
+      width_ = kDecodedColumns;
+      steps_ = kDecodedSteps;
     }
-    const Index first = idx * kDecodedColumns;
-    return {first, std::min(kDecodedColumns, columns_ - first)};
   }
-  Index steps() const { return is_decoded_ ? kDecodedSteps : kSteps; }
+
+  Index count() const { return ceil_div(columns_, width_); }
+  ColumnRange at(Index idx) const {
+    return {idx * width_, std::min(width_, columns_ - idx * width_)};
+  }
+  Index steps() const { return steps_; }
 
  private:
   Index columns_;
-  bool is_decoded_;
+  Index width_;
+  Index steps_ = kSteps;
 };
 
 // The panels of a block for rows [first_row, first_row + num_rows) of the weight, one after
@@ -104,33 +108,63 @@ void pack_weights(const numeric::WeightView& weight,
   }
 }
 
+// Numbers of d_out for some slots, columns [first, first + count): where they lie if rows are so
+// short that they follow each other, else a copy of at most kTileSlots rows.
+tensor::MatrixView<const float> d_out_of(
+    const Args& args, const SlotRange& slots, Index first, Index count, float* copy) {
+  if (args.d_out.columns <= kSteps) {
+    return args.d_out.slice_rows(slots.first, slots.end - slots.first).slice_columns(first, count);
+  }
+  for (Index slot = slots.first; slot < slots.end; ++slot) {
+    std::copy_n(args.d_out.row(slot) + first, count, copy + (slot - slots.first) * kSteps);
+  }
+  return {copy, slots.end - slots.first, count, kSteps};
+}
+
+// d_x of at most kTileSlots slots += d_out times the rows of a panel.
+void add_panel_to_x(const Args& args,
+                    const SlotRange& slots,
+                    const tensor::MatrixView<const float>& d_out,
+                    const ColumnRange& columns,
+                    const float* panel) {
+  with_vectors(columns.vectors(), [&](auto vectors) {
+    for (Index first = 0; first < d_out.rows; first += kGroupRows) {
+      const Index num_rows = std::min(kGroupRows, d_out.rows - first);
+      const float* rows[kGroupRows];
+      float* to[kGroupRows];
+      for (Index i = 0; i < kGroupRows; ++i) {
+        const Index row = first + std::min(i, num_rows - 1);
+        rows[i] = d_out.row(row);
+        to[i] = args.d_x.row(source_of(args, slots.first + row)) + columns.first;
+        prefetch_sums<vectors>(to[i]);
+      }
+      TileSums<vectors> sums;
+      multiply_tile<vectors, 1>(panel, rows, d_out.columns, sums);
+      // One row after another: two slots may belong to the same row of x.
+      for (Index i = 0; i < num_rows; ++i) {
+        add_sums<vectors>(sums.v[i], columns.count, to[i]);
+      }
+    }
+  });
+}
+
 // d_x of some slots of one expert, in the columns of a block.
 void add_to_x(const Args& args, const SlotRange& slots, const ColumnRange& block, Index steps) {
   const numeric::WeightView& weight = args.weights[to_size(slots.expert)];
   alignas(64) float panels[kPanelNumbers];
+  alignas(64) float copy[kTileSlots * kSteps];
   for (Index row = 0; row < weight.rows && slots.first < slots.end; row += steps) {
     const Index count = std::min(steps, weight.rows - row);
     pack_weights(weight, row, count, block, panels);
-    const float* panel = panels;
-    for (Index idx = 0; idx < num_panels(block.count); ++idx) {
-      const ColumnRange range = panel_at(block.count, idx);
-      with_vectors(range.vectors(), [&](auto vectors) {
-        for (Index slot = slots.first; slot < slots.end; slot += kGroupRows) {
-          const Index num_rows = std::min(kGroupRows, slots.end - slot);
-          const float* rows[kGroupRows];
-          for (Index i = 0; i < kGroupRows; ++i) {
-            rows[i] = args.d_out.row(slot + std::min(i, num_rows - 1)) + row;
-          }
-          TileSums<vectors> sums;
-          multiply_tile<vectors, 1>(panel, rows, count, sums);
-          // One row after another: two slots may belong to the same row of x.
-          for (Index i = 0; i < num_rows; ++i) {
-            add_sums<vectors>(sums.v[i], range.count,
-                              args.d_x.row(source_of(args, slot + i)) + block.first + range.first);
-          }
-        }
-      });
-      panel += count * range.vectors() * kWidth;
+    for (Index first = slots.first; first < slots.end; first += kTileSlots) {
+      const SlotRange part = {slots.expert, first, std::min(first + kTileSlots, slots.end)};
+      const auto d_out = d_out_of(args, part, row, count, copy);
+      const float* panel = panels;
+      for (Index idx = 0; idx < num_panels(block.count); ++idx) {
+        const ColumnRange range = panel_at(block.count, idx);
+        add_panel_to_x(args, part, d_out, {block.first + range.first, range.count}, panel);
+        panel += count * range.vectors() * kWidth;
+      }
     }
   }
 }
@@ -143,52 +177,74 @@ struct GradientTile {
   ColumnRange columns;
 };
 
-// Numbers of d_out [count slots, rows of the tile], in groups of kGroupRows columns.
-void pack_d_out(
-    const Args& args, const GradientTile& tile, Index slot, Index count, float* groups) {
+// Columns of d_out that are copied together, a line each; their copies do not begin at multiples of
+// 4096 bytes from each other, which would share a place in the cache.
+constexpr Index kLine = 16;
+constexpr Index kLineStride = (kSteps + 1) * kLine;
+
+// Numbers of d_out [count slots, rows of the tile], in lines.
+void pack_d_out(const Args& args, const GradientTile& tile, Index slot, Index count, float* lines) {
   for (Index step = 0; step < count; ++step) {
     const float* from = args.d_out.row(slot + step) + tile.first_row;
-    for (Index row = 0; row < tile.num_rows; row += kGroupRows) {
-      float* to = groups + (row * count) + step * kGroupRows;
-      const Index num_rows = std::min(kGroupRows, tile.num_rows - row);
-      if (num_rows == kGroupRows) {
-        std::copy_n(from + row, kGroupRows, to);
-      } else {
-        std::fill_n(std::copy_n(from + row, num_rows, to), kGroupRows - num_rows, 0.0F);
-      }
+    float* to = lines + step * kLine;
+    Index row = 0;
+    for (; row + kLine <= tile.num_rows; row += kLine, to += kLineStride) {
+      pack_panel_row(from + row, kLine, to);
+    }
+    if (row < tile.num_rows) {
+      std::fill(std::copy(from + row, from + tile.num_rows, to), to + kLine, 0.0F);
     }
   }
 }
 
-void add_to_weight(const Args& args, const GradientTile& tile) {
+// Rows of x for `count` slots from `slot` on, in some columns, as a panel.
+void pack_x(const Args& args, Index slot, Index count, const ColumnRange& columns, float* panel) {
+  const Index width = columns.vectors() * kWidth;
+  for (Index step = 0; step < count; ++step) {
+    pack_panel_row(args.x.row(source_of(args, slot + step)) + columns.first, columns.count,
+                   panel + step * width);
+  }
+}
+
+// d_W of a tile += its columns of d_out, in lines, times a panel of x.
+void add_panel_to_weight(const Args& args,
+                         const GradientTile& tile,
+                         Index count,
+                         const ColumnRange& columns,
+                         const float* lines,
+                         const float* panel) {
   const tensor::MatrixView<float>& d_weight = args.d_weights[to_size(tile.expert)];
+  with_vectors(columns.vectors(), [&](auto vectors) {
+    for (Index row = 0; row < tile.num_rows; row += kGroupRows) {
+      const Index num_rows = std::min(kGroupRows, tile.num_rows - row);
+      const float* rows[kGroupRows];
+      float* to[kGroupRows];
+      for (Index i = 0; i < kGroupRows; ++i) {
+        rows[i] = lines + row / kLine * kLineStride + row % kLine + i;
+        to[i] = d_weight.row(tile.first_row + row + std::min(i, num_rows - 1)) + columns.first;
+        prefetch_sums<vectors>(to[i]);
+      }
+      TileSums<vectors> sums;
+      multiply_tile<vectors, kLine>(panel, rows, count, sums);
+      for (Index i = 0; i < num_rows; ++i) {
+        add_sums<vectors>(sums.v[i], columns.count, to[i]);
+      }
+    }
+  });
+}
+
+void add_to_weight(const Args& args, const GradientTile& tile) {
   const SlotRange slots = slots_of(args, tile.expert);
-  alignas(64) float groups[kGradientRows * kSteps];
+  alignas(64) float lines[kGradientRows / kLine * kLineStride];
   alignas(64) float panel[kSteps * kPanelColumns];
   for (Index slot = slots.first; slot < slots.end; slot += kSteps) {
     const Index count = std::min(kSteps, slots.end - slot);
-    pack_d_out(args, tile, slot, count, groups);
+    pack_d_out(args, tile, slot, count, lines);
     for (Index idx = 0; idx < num_panels(tile.columns.count); ++idx) {
-      const ColumnRange range = panel_at(tile.columns.count, idx);
-      const Index first_column = tile.columns.first + range.first;
-      with_vectors(range.vectors(), [&](auto vectors) {
-        for (Index step = 0; step < count; ++step) {
-          pack_panel_row(args.x.row(source_of(args, slot + step)) + first_column, range.count,
-                         panel + step * vectors * kWidth);
-        }
-        for (Index row = 0; row < tile.num_rows; row += kGroupRows) {
-          const float* rows[kGroupRows];
-          for (Index i = 0; i < kGroupRows; ++i) {
-            rows[i] = groups + row * count + i;
-          }
-          TileSums<vectors> sums;
-          multiply_tile<vectors, kGroupRows>(panel, rows, count, sums);
-          for (Index i = 0; i < std::min(kGroupRows, tile.num_rows - row); ++i) {
-            add_sums<vectors>(sums.v[i], range.count,
-                              d_weight.row(tile.first_row + row + i) + first_column);
-          }
-        }
-      });
+      ColumnRange columns = panel_at(tile.columns.count, idx);
+      columns.first += tile.columns.first;
+      pack_x(args, slot, count, columns, panel);
+      add_panel_to_weight(args, tile, count, columns, lines, panel);
     }
   }
 }
@@ -196,7 +252,7 @@ void add_to_weight(const Args& args, const GradientTile& tile) {
 // Tiles of d_x: where every slot has a row of x of its own, kTileSlots of one expert each.
 class InputTiles {
  public:
-  explicit InputTiles(const Args& args) : args_(args), blocks_(args.weights) {
+  explicit InputTiles(const Args& args) : args_(args), blocks_(args) {
     if (args.source.empty()) {
       num_ranges_ = 0;
       for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
@@ -239,9 +295,8 @@ class GradientTiles {
  public:
   explicit GradientTiles(const Args& args) : args_(args) {
     const numeric::WeightView& weight = args.weights.front();
-    rows_ = weight.rows < 4 * kGradientRows ? kGradientRows / 2 : kGradientRows;
-    num_row_blocks_ = ceil_div(weight.rows, rows_);
-    num_column_blocks_ = ceil_div(weight.columns, kGradientColumns);
+    num_row_blocks_ = ceil_div(weight.rows, kGradientRows);
+    num_column_blocks_ = ceil_div(weight.columns, kColumns);
   }
 
   Index count() const { return to_index(args_.weights.size()) * per_expert(); }
@@ -252,19 +307,19 @@ class GradientTiles {
     if (args_.d_weights[to_size(expert)].data == nullptr) {
       return;
     }
-    const Index row = block / num_column_blocks_ * rows_;
-    const Index column = block % num_column_blocks_ * kGradientColumns;
+    const Index row = block / num_column_blocks_ * kGradientRows;
+    const Index column = block % num_column_blocks_ * kColumns;
     add_to_weight(args_, {expert,
                           row,
-                          std::min(rows_, weight.rows - row),
-                          {column, std::min(kGradientColumns, weight.columns - column)}});
+                          std::min(kGradientRows, weight.rows - row),
+                          {column, std::min(kColumns, weight.columns - column)}});
   }
 
  private:
+  static constexpr Index kColumns = kGradientPanels * kPanelColumns;
   Index per_expert() const { return num_row_blocks_ * num_column_blocks_; }
 
   const Args& args_;
-  Index rows_;
   Index num_row_blocks_;
   Index num_column_blocks_;
 };

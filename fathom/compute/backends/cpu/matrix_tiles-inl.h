@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include <hwy/cache_control.h>
+
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -110,6 +112,14 @@ HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
     for (Index v = 0; v < kVectors; ++v) {
       sums.v[i][v] = sum[i][v];
     }
+  }
+}
+
+// Fetches what add_sums() is going to change. A tile's loop is too long to look behind it.
+template <Index kVectors>
+HWY_INLINE void prefetch_sums(const float* to) {
+  for (Index v = 0; v < kVectors; ++v) {
+    hwy::Prefetch(to + v * kWidth);
   }
 }
 
