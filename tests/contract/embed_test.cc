@@ -1,6 +1,7 @@
 // The contract of ops/embed.h, in every format of weights.
 #include "fathom/compute/ops/embed.h"
 
+#include <limits>
 #include <tuple>
 
 #include "tests/contract/contract.h"
@@ -66,6 +67,47 @@ TEST(EmbedMutation, TheRowOfAnotherTokenIsNoticed) {
                    reference::embed(wrong, pool);
                  });
 }
+
+struct EmbedBackwardProblem {
+  std::vector<std::int32_t> tokens;
+  Index width;
+  std::vector<float> d_out;
+  std::vector<float> d_table;  // [20, width], as it is before
+
+  template <typename Real>
+  Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
+    Grid<Real> gradient(to_index(tokens.size()), width, 3, d_out);
+    Grid<Real> table(20, width, 5, d_table);
+    kernels.training.embed_backward.run(
+        {.tokens = tokens, .d_out = gradient.view(), .d_table = table.view()}, pool);
+    return result_of<Real>(20, table);
+  }
+};
+
+class EmbedBackward : public OnEveryBackend {};
+
+// Every token adds its gradient in turn: the reference's bits.
+TEST_P(EmbedBackward, AddsInTheOrderOfTheTokens) {
+  Random random(103);
+  for (const Index width : {Index{1}, Index{37}, Index{64}, Index{200}}) {
+    EmbedBackwardProblem problem = {
+        {19, 0, 0, 7, 0}, width, random.normals(45 * width), random.normals(20 * width)};
+    while (problem.tokens.size() < 45) {
+      problem.tokens.push_back(static_cast<std::int32_t>(random.index(0, 19)));
+    }
+    problem.d_out[3] = std::numeric_limits<float>::quiet_NaN();
+    const auto expected = problem.run<float>(runtime_of("reference", 1).context().f32,
+                                             runtime_of("reference", 1).pool());
+    for (const int num_threads : {1, 2, 3}) {
+      runtime::Runtime& runtime = runtime_of(GetParam(), num_threads);
+      const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
+      EXPECT_TRUE(found.is_padding_untouched);
+      EXPECT_TRUE(is_same(found.values, expected.values)) << width;
+    }
+  }
+}
+
+FATHOM_ON_EVERY_BACKEND(EmbedBackward);
 
 }  // namespace
 }  // namespace fathom::testing

@@ -26,6 +26,8 @@ auto select(const Table& table, const Isa& isa) {
 
 // Each file of kernels fills its own entries.
 void fill_linear(ops::KernelTable<float>& table, const Isa& isa);
+void fill_cross_entropy(ops::TrainingKernels<float>& table, const Isa& isa);
+void fill_embed_backward(ops::TrainingKernels<float>& table, const Isa& isa);
 void fill_linear_backward(ops::TrainingKernels<float>& table, const Isa& isa);
 void fill_amx_linear(ops::KernelTable<float>& table);  // of an Isa that has_amx
 void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa);

@@ -55,6 +55,8 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_compress_pool(table, candidate);
       fill_rows(table, candidate);
       fill_linear_backward(table.training, candidate);
+      fill_cross_entropy(table.training, candidate);
+      fill_embed_backward(table.training, candidate);
       return;
     }
   }
