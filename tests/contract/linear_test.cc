@@ -144,7 +144,8 @@ class Linear : public ::testing::TestWithParam<std::tuple<std::string, Storage>>
 TEST_P(Linear, KeepsTheContract) {
   Random random(91);
   for (const Index width : columns()) {
-    for (const auto& [rows, outputs] : {std::pair<Index, Index>{1, 37}, {2, 1}, {5, 17}, {19, 8}}) {
+    for (const auto& [rows, outputs] :
+         {std::pair<Index, Index>{1, 37}, {2, 1}, {5, 17}, {19, 8}, {45, 53}}) {
       for (const Rounding rounding : {Rounding::None, Rounding::Bf16}) {
         SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width) + " to " +
                      std::to_string(outputs));
@@ -233,6 +234,25 @@ TEST_P(Linear, InfinityAndNanReachWhatTheyMeetAndNothingElse) {
   }
 }
 
+TEST_P(Linear, InfinityAndNanOfManyRowsToo) {
+  Random random(97);
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const Index width = columns().back();
+  const RandomMatrix matrix(random, storage().format, 35, width, storage().scales);
+  LinearProblem problem = {matrix.view(), 37, Rounding::None, random.normals(37 * width)};
+  problem.x[to_size(1 * width + width / 2)] = kInfinity;
+  problem.x[to_size(36 * width)] = -kInfinity;
+  problem.x[to_size(36 * width - 1)] = std::numeric_limits<float>::quiet_NaN();
+  runtime::Runtime& runtime = runtime_of(backend(), 2);
+  const auto actual = problem.run<float>(runtime.context().f32, runtime.pool());
+  const auto expected =
+      problem.run<float>(runtime_of("reference", 1).context().f32, runtime.pool());
+  for (std::size_t i = 0; i < expected.values.size(); ++i) {
+    ASSERT_EQ(std::isnan(actual.values[i]), std::isnan(expected.values[i])) << i;
+    ASSERT_TRUE(!std::isinf(expected.values[i]) || actual.values[i] == expected.values[i]) << i;
+  }
+}
+
 TEST_P(Linear, NoTokensAreNoWork) {
   Random random(94);
   const Index width = columns().front();
@@ -248,6 +268,68 @@ INSTANTIATE_TEST_SUITE_P(Contract,
                            return identifier(std::get<0>(item.param)) + "_" +
                                   name_of(std::get<1>(item.param));
                          });
+
+// As many rows as in training, on either side of what their kernels treat apart: groups of rows and
+// registers, tiles of tokens, and matrices so wide that fewer of their rows, or none, make a panel.
+class ManyRows : public OnEveryBackend {};
+
+TEST_P(ManyRows, KeepTheContract) {
+  Random random(99);
+  for (const auto& [rows, width, outputs] : {std::tuple<Index, Index, Index>{31, 48, 65},
+                                             {32, 16, 48},
+                                             {33, 5, 1},
+                                             {520, 40, 5},
+                                             {70, 384, 130},
+                                             {40, 1024, 33},
+                                             {35, 1025, 49},
+                                             {33, 1540, 17},
+                                             {34, 3080, 5}}) {
+    SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width) + " to " +
+                 std::to_string(outputs));
+    const RandomMatrix matrix(random, WeightFormat::F32, outputs, width, ScaleFormat::None);
+    expect_contract(
+        LinearProblem{matrix.view(), rows, Rounding::None, random.normals(rows * width)},
+        GetParam());
+  }
+}
+
+TEST_P(ManyRows, OfExpertsKeepTheContract) {
+  Random random(100);
+  std::vector<RandomMatrix> matrices;
+  std::vector<numeric::WeightView> views;
+  for (int expert = 0; expert < 4; ++expert) {
+    matrices.emplace_back(random, WeightFormat::F32, 50, 70, ScaleFormat::None);
+  }
+  for (const RandomMatrix& matrix : matrices) {
+    views.push_back(matrix.view());
+  }
+  ExpertProblem problem = {
+      views, Rounding::None, random.normals(90 * 70), {}, {0, 90, 90, 93, 700}};
+  for (Index slot = 0; slot < 700; ++slot) {
+    problem.source.push_back(static_cast<std::int32_t>(random.index(0, 89)));
+  }
+  expect_contract(problem, GetParam());
+}
+
+// A sum of products that are too small for any number is a negative zero, unless the row is
+// continued with zeros: panels of many rows have to end alike.
+TEST_P(ManyRows, KeepTheSignOfZero) {
+  for (const Index width : {16, 19, 32, 35}) {
+    const std::vector<float> tiny(to_size(width), 1e-30F);
+    const numeric::WeightView weight = {.rows = 1,
+                                        .columns = width,
+                                        .data = reinterpret_cast<const std::byte*>(tiny.data()),
+                                        .row_stride_bytes = 4 * width};
+    const LinearProblem problem = {weight, 40, Rounding::None,
+                                   std::vector<float>(to_size(40 * width), -1e-30F)};
+    runtime::Runtime& runtime = runtime_of(GetParam(), 1);
+    const auto many = problem.run<float>(runtime.context().f32, runtime.pool());
+    const auto one = problem.row(7).run<float>(runtime.context().f32, runtime.pool());
+    EXPECT_TRUE(is_same(many.row(7), one.values)) << width;
+  }
+}
+
+FATHOM_ON_EVERY_BACKEND(ManyRows);
 
 // The order of docs/numerics.md for tiles, bit by bit: products of 32 columns are summed from zero,
 // even and odd columns apart, before they are added; numbers below 2^-126 are zeros.

@@ -3,7 +3,8 @@
 // A tile is 16 rows of the weight times 48 tokens. Within it, 4 rows of a chunk of 512 columns are
 // decoded to the first-level cache and multiplied with all tokens of the tile; sums wait in memory
 // between chunks. Every (row, token) pair has its own lanes and sees its columns in ascending
-// order, so no choice of tiles, rows or tokens changes a result.
+// order, so no choice of tiles, rows or tokens changes a result. Many tokens take panels of rows
+// (lane_panels-inl.h): the same sums.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/linear.cc"
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "fathom/compute/backends/cpu/decode-inl.h"
 #include "fathom/compute/backends/cpu/expert_tiles.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
+#include "fathom/compute/backends/cpu/lane_panels-inl.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -28,6 +30,10 @@ constexpr Index kChunk = 512;  // a multiple of every format's block
 // How many rows and tokens fit the registers, with their lanes and one operand each.
 constexpr Index kMicroRows = kRegisters == 1 ? 4 : (kRegisters == 2 ? 2 : 1);
 constexpr Index kMicroTokens = kRegisters == 1 ? 6 : 3;
+
+// Tokens that make a panel worth its packing, and how many share it.
+constexpr Index kLeastPanelTokens = 32;
+constexpr Index kMostPanelTokens = 512;
 
 // Sums of one tile's rows and tokens between chunks.
 using Sums = float[kDecodedRows][kTileTokens][kLanes];
@@ -207,39 +213,112 @@ void compute_tile(const numeric::WeightView& weight,
   }
 }
 
+// Where the rows of a product's tokens are: token t is row source[t] of x, or row t.
+struct TokenRows {
+  tensor::MatrixView<const float> x;
+  std::span<const std::int32_t> source;
+  ops::Rounding rounding;
+  tensor::MatrixView<float> out;
+
+  const float* from(Index token) const {
+    return x.row(source.empty() ? token : Index{source[to_size(token)]});
+  }
+};
+
+// A range of tokens.
+struct TokenRange {
+  Index first;
+  Index end;
+};
+
+// The rows of one panel, from first_row on, for some tokens.
+template <Index kVectors>
+void multiply_panel(const numeric::WeightView& weight,
+                    Index first_row,
+                    const TokenRange& tokens,
+                    const TokenRows& rows) {
+  const LaneLayout layout = {weight.columns, kVectors};
+  const Index num_rows = std::min(layout.rows(), weight.rows - first_row);
+  alignas(64) float panel[kLanePanelNumbers];
+  LaneFold<kVectors> fold;
+  pack_lanes(layout, weight, first_row, num_rows, panel);
+  for (Index first = tokens.first; first < tokens.end; first += kGroupRows) {
+    const float* x[kGroupRows];
+    const float* next[kGroupRows];
+    for (Index i = 0; i < kGroupRows; ++i) {
+      x[i] = rows.from(std::min(first + i, tokens.end - 1));
+      next[i] = rows.from(std::min(first + i + kGroupRows, tokens.end - 1));
+    }
+    multiply_lanes<kVectors>(layout, panel, x, next, fold);
+    for (Index i = 0; i < std::min(kGroupRows, tokens.end - first); ++i) {
+      store_sums<kVectors * kWidth>(fold.levels[4] + i * kVectors * kWidth, num_rows, rows.rounding,
+                                    rows.out.row(first + i) + first_row);
+    }
+  }
+}
+
+// How the tokens of a product are shared out: panels of rows for many, tiles of compute_tile() for
+// few and for rows that no panel holds.
+struct Partition {
+  Partition(const numeric::WeightView& weight, Index num_tokens)
+      : layout(LaneLayout::of(weight.columns)),
+        has_panels(num_tokens >= kLeastPanelTokens && layout.vectors > 0),
+        tile_rows(has_panels ? layout.rows() : kTileRows),
+        tile_tokens(has_panels ? kMostPanelTokens : kTileTokens) {}
+
+  LaneLayout layout;
+  bool has_panels;
+  Index tile_rows;
+  Index tile_tokens;
+};
+
+// At most tile_rows rows of the weight, from first_row on, and tile_tokens tokens.
+void multiply(const Partition& partition,
+              const numeric::WeightView& weight,
+              Index first_row,
+              const TokenRange& tokens,
+              const TokenRows& rows) {
+  if (partition.has_panels) {
+    with_vectors(partition.layout.vectors,
+                 [&](auto vectors) { multiply_panel<vectors>(weight, first_row, tokens, rows); });
+    return;
+  }
+  const float* x[kTileTokens];
+  float* out[kTileTokens];
+  const Index num_tokens = tokens.end - tokens.first;
+  for (Index t = 0; t < num_tokens; ++t) {
+    x[t] = rows.from(tokens.first + t);
+    out[t] = rows.out.row(tokens.first + t);
+  }
+  compute_tile(weight, first_row, std::min(first_row + kTileRows, weight.rows), x, num_tokens,
+               rows.rounding, out);
+}
+
 }  // namespace
 
 void linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) {
-  const Index num_row_tiles = ceil_div(args.weight.rows, kTileRows);
-  const Index num_token_tiles = ceil_div(args.x.rows, kTileTokens);
+  const Partition partition(args.weight, args.x.rows);
+  const TokenRows rows = {args.x, {}, args.rounding, args.out};
+  const Index num_row_tiles = ceil_div(args.weight.rows, partition.tile_rows);
+  const Index num_token_tiles = ceil_div(args.x.rows, partition.tile_tokens);
   pool.parallel_for(num_row_tiles * num_token_tiles, [&](Index tile, int /*thread*/) {
-    const Index first_row = tile % num_row_tiles * kTileRows;
-    const Index first_token = tile / num_row_tiles * kTileTokens;
-    const Index num_tokens = std::min(kTileTokens, args.x.rows - first_token);
-    const float* x[kTileTokens];
-    float* out[kTileTokens];
-    for (Index t = 0; t < num_tokens; ++t) {
-      x[t] = args.x.row(first_token + t);
-      out[t] = args.out.row(first_token + t);
-    }
-    compute_tile(args.weight, first_row, std::min(first_row + kTileRows, args.weight.rows), x,
-                 num_tokens, args.rounding, out);
+    const Index first = tile / num_row_tiles * partition.tile_tokens;
+    const TokenRange tokens = {first, std::min(first + partition.tile_tokens, args.x.rows)};
+    multiply(partition, args.weight, tile % num_row_tiles * partition.tile_rows, tokens, rows);
   });
 }
 
 void expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
+  // As many slots as the experts have on average decide for all of them.
+  const Index num_experts = to_index(args.weights.size());
+  const Partition partition(args.weights.front(), args.offsets.back() / num_experts);
+  const TokenRows rows = {args.x, args.source, args.rounding, args.out};
   const auto compute = [&](const ExpertTile& tile) {
-    const float* x[kTileTokens];
-    float* out[kTileTokens];
-    for (Index t = 0; t < tile.num_slots; ++t) {
-      const Index slot = tile.first_slot + t;
-      x[t] = args.x.row(args.source.empty() ? slot : Index{args.source[to_size(slot)]});
-      out[t] = args.out.row(slot);
-    }
-    compute_tile(args.weights[to_size(tile.expert)], tile.first_row, tile.end_row, x,
-                 tile.num_slots, args.rounding, out);
+    multiply(partition, args.weights[to_size(tile.expert)], tile.first_row,
+             {tile.first_slot, tile.first_slot + tile.num_slots}, rows);
   };
-  for_each_expert_tile(pool, args.offsets, args.out.columns, kTileRows, kTileTokens, compute);
+  for_each_expert_tile(pool, args.offsets, args.out.columns, partition.tile_rows,
+                       partition.tile_tokens, compute);
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

@@ -142,7 +142,7 @@ void add_panel_to_x(const Args& args,
       multiply_tile<vectors, 1>(panel, rows, d_out.columns, sums);
       // One row after another: two slots may belong to the same row of x.
       for (Index i = 0; i < num_rows; ++i) {
-        add_sums<vectors>(sums.v[i], columns.count, to[i]);
+        add_sums<vectors>(sums.rows[i], columns.count, to[i]);
       }
     }
   });
@@ -227,7 +227,7 @@ void add_panel_to_weight(const Args& args,
       TileSums<vectors> sums;
       multiply_tile<vectors, kLine>(panel, rows, count, sums);
       for (Index i = 0; i < num_rows; ++i) {
-        add_sums<vectors>(sums.v[i], columns.count, to[i]);
+        add_sums<vectors>(sums.rows[i], columns.count, to[i]);
       }
     }
   });

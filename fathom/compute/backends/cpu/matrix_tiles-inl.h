@@ -73,21 +73,15 @@ HWY_INLINE void pack_panel_row(const float* from, Index count, float* to) {
   }
 }
 
-template <Index kVectors>
-struct TileSums {
-  HWY_INLINE TileSums() {}  // NOLINT(modernize-use-equals-default): as LaneSet's
-  V v[kGroupRows][to_size(kVectors)];
-};
-
-// sums[i] = sum_k rows[i][k * kStep] * panel[k], k in [0, count).
+// finish(i, v, sum) for every row i and register v of columns, both constants to the compiler:
+// sum_k rows[i][k * kStep] * panel[k], k in [0, count).
 //
 //   panel  [count, kVectors * kWidth], aligned to its registers   rows  kGroupRows pointers
-template <Index kVectors, Index kStep>
+template <Index kVectors, Index kStep, typename Finish>
 HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
                               const float* const* rows,
                               Index count,
-                              TileSums<kVectors>& sums) {
-  // Not `sums` itself: it is read by changing indices later, so it would live in memory.
+                              const Finish& finish) {
   V sum[kGroupRows][to_size(kVectors)];
   const float* row[kGroupRows];
   for (Index i = 0; i < kGroupRows; ++i) {
@@ -110,9 +104,25 @@ HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
   }
   for (Index i = 0; i < kGroupRows; ++i) {
     for (Index v = 0; v < kVectors; ++v) {
-      sums.v[i][v] = sum[i][v];
+      finish(i, v, sum[i][v]);
     }
   }
+}
+
+// The sums of a tile in memory.
+template <Index kVectors>
+struct TileSums {
+  alignas(64) float rows[kGroupRows][to_size(kVectors * kWidth)];
+};
+
+template <Index kVectors, Index kStep>
+HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
+                              const float* const* rows,
+                              Index count,
+                              TileSums<kVectors>& sums) {
+  multiply_tile<kVectors, kStep>(panel, rows, count, [&](Index i, Index v, V sum) {
+    hn::Store(sum, D(), sums.rows[i] + v * kWidth);
+  });
 }
 
 // Fetches what add_sums() is going to change. A tile's loop is too long to look behind it.
@@ -125,20 +135,15 @@ HWY_INLINE void prefetch_sums(const float* to) {
 
 // to[column] += sums of one row, for `count` columns.
 template <Index kVectors>
-HWY_INLINE void add_sums(const V* sums, Index count, float* to) {
+HWY_INLINE void add_sums(const float* sums, Index count, float* to) {
   if (count == kVectors * kWidth) {
-    for (Index v = 0; v < kVectors; ++v) {
-      float* at = to + v * kWidth;
-      hn::StoreU(hn::Add(hn::LoadU(D(), at), sums[v]), D(), at);
+    for (Index i = 0; i < kVectors * kWidth; i += kWidth) {
+      hn::StoreU(hn::Add(hn::LoadU(D(), to + i), hn::Load(D(), sums + i)), D(), to + i);
     }
     return;
   }
-  HWY_ALIGN float numbers[kPanelColumns] = {};
-  for (Index v = 0; v < kVectors; ++v) {
-    hn::Store(sums[v], D(), numbers + v * kWidth);
-  }
   for (Index i = 0; i < count; ++i) {
-    to[i] += numbers[i];
+    to[i] += sums[i];
   }
 }
 

@@ -1,0 +1,199 @@
+// Products of many tokens with rows of weights in the K-order, lane after lane.
+//
+// The 16 lanes of a dot product (docs/numerics.md) are sums of their own. So a panel holds some
+// rows of weights, their numbers of lane 0 first, then lane 1: a register has the same number of
+// many rows, and a lane's sums of many rows and tokens are added up like any product of matrices
+// (matrix_tiles-inl.h). Lanes come in the order in which they are added to each other, so the tree
+// of 16 is folded while it grows, register by register. Every sum is that of linear.cc, bit by bit.
+#if defined(FATHOM_CPU_LANE_PANELS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FATHOM_CPU_LANE_PANELS_INL_H_
+#undef FATHOM_CPU_LANE_PANELS_INL_H_
+#else
+#define FATHOM_CPU_LANE_PANELS_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "fathom/compute/backends/cpu/decode-inl.h"
+#include "fathom/compute/backends/cpu/matrix_tiles-inl.h"
+#include "fathom/compute/backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fathom::cpu::HWY_NAMESPACE {
+
+// A panel of kPanelVectors registers of rows has so many columns at most; a narrower one has more.
+inline constexpr Index kLanePanelColumns = 1024;
+// Lanes do not begin at multiples of 4096 bytes from each other, which would share a place in the
+// cache.
+inline constexpr Index kLanePadding = 16;
+inline constexpr Index kLanePanelNumbers =
+    kPanelColumns * kLanePanelColumns + kLanes * kLanePadding;
+// Numbers of a row that are decoded at a time: a multiple of every format's block.
+inline constexpr Index kLaneChunk = 256;
+
+// How a matrix of so many columns is laid out.
+struct LaneLayout {
+  Index columns;
+  Index vectors;  // registers of rows
+
+  // A matrix that is too wide has no panels.
+  static HWY_INLINE LaneLayout of(Index columns) {
+    const Index padded = ceil_div(columns, kLanes) * kLanes;
+    return {columns, std::min(kPanelVectors, kPanelVectors * kLanePanelColumns / padded)};
+  }
+  HWY_INLINE Index rows() const { return vectors * kWidth; }
+  HWY_INLINE Index steps() const { return ceil_div(columns, kLanes); }
+  HWY_INLINE Index stride() const { return steps() * rows() + kLanePadding; }
+  HWY_INLINE Index place(Index row, Index column) const {
+    return column % kLanes * stride() + column / kLanes * rows() + row;
+  }
+};
+
+// Four rows of `count` numbers from `column` on.
+HWY_INLINE void pack_four_rows(const LaneLayout& layout,
+                               const float* const* from,
+                               Index row,
+                               Index column,
+                               Index count,
+                               float* panel) {
+  Index k = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::FixedTag<float, 4> d4;
+  for (; k + 4 <= count; k += 4) {
+    const auto a = hn::LoadU(d4, from[0] + k);
+    const auto b = hn::LoadU(d4, from[1] + k);
+    const auto c = hn::LoadU(d4, from[2] + k);
+    const auto d = hn::LoadU(d4, from[3] + k);
+    const auto ac_low = hn::InterleaveLower(d4, a, c);
+    const auto ac_high = hn::InterleaveUpper(d4, a, c);
+    const auto bd_low = hn::InterleaveLower(d4, b, d);
+    const auto bd_high = hn::InterleaveUpper(d4, b, d);
+    float* to = panel + layout.place(row, column + k);
+    const Index stride = layout.stride();
+    hn::StoreU(hn::InterleaveLower(d4, ac_low, bd_low), d4, to);
+    hn::StoreU(hn::InterleaveUpper(d4, ac_low, bd_low), d4, to + stride);
+    hn::StoreU(hn::InterleaveLower(d4, ac_high, bd_high), d4, to + 2 * stride);
+    hn::StoreU(hn::InterleaveUpper(d4, ac_high, bd_high), d4, to + 3 * stride);
+  }
+#endif
+  for (; k < count; ++k) {
+    for (Index r = 0; r < 4; ++r) {
+      panel[layout.place(row + r, column + k)] = from[r][k];
+    }
+  }
+}
+
+// Rows [first_row, first_row + num_rows) of the weight as a panel. Where there are none, any
+// numbers will do: those rows' sums are dropped.
+inline void pack_lanes(const LaneLayout& layout,
+                       const numeric::WeightView& weight,
+                       Index first_row,
+                       Index num_rows,
+                       float* panel) {
+  HWY_ALIGN float decoded[4][kLaneChunk];
+  const bool is_decoded = weight.format != numeric::WeightFormat::F32;
+  for (Index column = 0; column < weight.columns; column += kLaneChunk) {
+    const Index count = std::min(kLaneChunk, weight.columns - column);
+    for (Index row = 0; row < layout.rows(); row += 4) {
+      const float* from[4];
+      for (Index r = 0; r < 4; ++r) {
+        const Index at = first_row + std::min(row + r, num_rows - 1);
+        from[r] = decoded[r];
+        if (is_decoded) {
+          decode_chunk(weight, at, column, count, decoded[r]);
+        } else {
+          from[r] = reinterpret_cast<const float*>(bytes_at(weight, at, 4 * column));
+        }
+      }
+      pack_four_rows(layout, from, row, column, count, panel);
+    }
+  }
+}
+
+// Sums of kGroupRows tokens and a panel's rows while their lanes are folded.
+template <Index kVectors>
+struct LaneFold {
+  static constexpr Index kRows = kVectors * kWidth;
+  static constexpr Index kNumbers = kGroupRows * kRows;
+
+  // What is folded so far of 1, 2, 4 and 8 lanes, and of all.
+  alignas(64) float levels[5][to_size(kNumbers)];
+
+  HWY_INLINE void add(Index level, Index to_level) {
+    for (Index i = 0; i < kNumbers; i += kWidth) {
+      float* to = levels[to_level] + i;
+      hn::Store(hn::Add(hn::Load(D(), levels[level] + i), hn::Load(D(), to)), D(), to);
+    }
+  }
+  HWY_INLINE void add_zero(Index level) {
+    for (Index i = 0; i < kNumbers; i += kWidth) {
+      float* to = levels[level] + i;
+      hn::Store(hn::Add(hn::Load(D(), to), hn::Zero(D())), D(), to);
+    }
+  }
+};
+
+// fold.levels[4] = all sums of kGroupRows tokens, row i of x at x[i], with a panel's rows. `next`
+// are the tokens after them, which are fetched.
+template <Index kVectors>
+void multiply_lanes(const LaneLayout& layout,
+                    const float* panel,
+                    const float* const* x,
+                    const float* const* next,
+                    LaneFold<kVectors>& fold) {
+  constexpr Index kOrder[kLanes] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
+  constexpr Index kRows = kVectors * kWidth;
+  const Index tail = layout.columns % kLanes;
+  for (Index idx = 0; idx < kLanes; ++idx) {
+    const Index lane = kOrder[idx];
+    const float* rows[kGroupRows];
+    for (Index i = 0; i < kGroupRows; ++i) {
+      rows[i] = x[i] + lane;
+      for (Index k = idx * kLanes; k < layout.columns; k += kLanes * kLanes) {
+        hwy::Prefetch(next[i] + k);
+      }
+    }
+    const float* numbers = panel + lane * layout.stride();
+    const bool is_padded = tail != 0 && lane >= tail;
+    const Index count = layout.steps() - (is_padded ? 1 : 0);
+    // Lanes that are complete below this one: as many as idx ends in ones.
+    Index level = 0;
+    while ((idx >> level & 1) != 0) {
+      ++level;
+    }
+    float* to = fold.levels[level];
+    if (level > 0 && !is_padded) {
+      multiply_tile<kVectors, kLanes>(numbers, rows, count, [&](Index i, Index v, V sum) {
+        const Index at = i * kRows + v * kWidth;
+        hn::Store(hn::Add(hn::Load(D(), fold.levels[0] + at), sum), D(), to + at);
+      });
+    } else {
+      multiply_tile<kVectors, kLanes>(numbers, rows, count, [&](Index i, Index v, V sum) {
+        hn::Store(sum, D(), to + i * kRows + v * kWidth);
+      });
+      if (is_padded) {
+        fold.add_zero(level);  // as the product of zeros at the end of the row does
+      }
+    }
+    for (Index below = is_padded ? 0 : 1; below < level; ++below) {
+      fold.add(below, level);
+    }
+  }
+}
+
+// to[i] = sums of one token, i < count <= kRows.
+template <Index kRows>
+HWY_INLINE void store_sums(const float* sums, Index count, ops::Rounding rounding, float* to) {
+  if (count == kRows && rounding == ops::Rounding::None) {
+    for (Index i = 0; i < kRows; i += kWidth) {
+      hn::StoreU(hn::Load(D(), sums + i), D(), to + i);
+    }
+    return;
+  }
+  map_row(count, to, [&](const auto& load) { return rounded(load(sums), rounding); });
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
