@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "fathom/compute/ops/copy.h"
-#include "fathom/compute/ops/cross_entropy.h"
 #include "fathom/compute/ops/embed.h"
 #include "fathom/model/deepseek_v4/mtp_block.h"
 #include "fathom/model/layers/rope.h"
@@ -132,11 +131,9 @@ tensor::Tensor DeepseekV4::logits(ops::Context& context, const tensor::Tensor& s
   return readout_.forward(context, streams, head_);
 }
 
-tensor::Tensor DeepseekV4::token_losses(ops::Context& context,
-                                        const tensor::Tensor& streams,
-                                        std::span<const std::int32_t> targets) const {
-  return ops::head_cross_entropy(context, head_.weight().view(), readout_.forward(context, streams),
-                                 targets);
+layers::HeadInput DeepseekV4::head_input(ops::Context& context,
+                                         const tensor::Tensor& streams) const {
+  return {readout_.forward(context, streams), head_.weight().view()};
 }
 
 const layers::DraftModule* DeepseekV4::draft() const {

@@ -60,9 +60,7 @@ class DeepseekV4 final : public layers::CausalLm {
   // Returns the streams [T, N, D] after the last layer.
   tensor::Tensor forward(ops::Context& context, const layers::TokenBatch& batch) const override;
   tensor::Tensor logits(ops::Context& context, const tensor::Tensor& streams) const override;
-  tensor::Tensor token_losses(ops::Context& context,
-                              const tensor::Tensor& streams,
-                              std::span<const std::int32_t> targets) const override;
+  layers::HeadInput head_input(ops::Context& context, const tensor::Tensor& streams) const override;
   const layers::DraftModule* draft() const override;
 
   // One layer alone, for tests that feed it its official input: streams [T, N, D], in place.

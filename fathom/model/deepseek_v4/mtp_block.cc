@@ -2,6 +2,7 @@
 
 #include "fathom/compute/ops/copy.h"
 #include "fathom/compute/ops/embed.h"
+#include "fathom/model/layers/segment.h"
 
 namespace fathom::deepseek_v4 {
 namespace {
@@ -45,12 +46,18 @@ tensor::Tensor MtpBlock::forward(ops::Context& context,
       hidden_projection_.forward(context, hidden_norm_.forward(context, rows));
   ops::copy(context, projected, streams);
   ops::add_to_streams(context, token_part, streams);
-  layer_.forward(context, steps.of(model_.config_.mtp_layers.front()), streams);
+  layers::run_segment(context, next_tokens, streams,
+                      [this, &context, step = steps.of(model_.config_.mtp_layers.front()),
+                       streams] { layer_.forward(context, step, streams); });
   return streams;
 }
 
 tensor::Tensor MtpBlock::logits(ops::Context& context, const tensor::Tensor& hidden) const {
   return readout_.forward(context, hidden, model_.head_);
+}
+
+layers::HeadInput MtpBlock::head_input(ops::Context& context, const tensor::Tensor& hidden) const {
+  return {readout_.forward(context, hidden), model_.head_.weight().view()};
 }
 
 }  // namespace fathom::deepseek_v4

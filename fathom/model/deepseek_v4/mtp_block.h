@@ -14,6 +14,7 @@ class MtpBlock final : public layers::DraftModule {
                          const layers::TokenBatch& next_tokens,
                          const tensor::Tensor& hidden) const override;
   tensor::Tensor logits(ops::Context& context, const tensor::Tensor& hidden) const override;
+  layers::HeadInput head_input(ops::Context& context, const tensor::Tensor& hidden) const override;
 
  private:
   const DeepseekV4& model_;

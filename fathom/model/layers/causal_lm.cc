@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "fathom/base/core/error.h"
+#include "fathom/compute/ops/cross_entropy.h"
 
 namespace fathom::layers {
 namespace {
@@ -25,11 +26,23 @@ tensor::Tensor commit_if_done(const TokenBatch& batch, const Forward& forward) {
 
 }  // namespace
 
-tensor::Tensor CausalLm::token_losses(ops::Context& /*context*/,
-                                      const tensor::Tensor& /*hidden*/,
-                                      std::span<const std::int32_t> /*targets*/) const {
+HeadInput CausalLm::head_input(ops::Context& /*context*/, const tensor::Tensor& /*hidden*/) const {
   fail(ErrorCode::Unsupported, "family ", config::to_string(config().family),
        " computes no losses, expected one that can be trained");
+}
+
+tensor::Tensor CausalLm::token_losses(ops::Context& context,
+                                      const tensor::Tensor& hidden,
+                                      std::span<const std::int32_t> targets) const {
+  const HeadInput input = head_input(context, hidden);
+  return ops::head_cross_entropy(context, input.head, input.x, targets);
+}
+
+tensor::Tensor DraftModule::token_losses(ops::Context& context,
+                                         const tensor::Tensor& hidden,
+                                         std::span<const std::int32_t> targets) const {
+  const HeadInput input = head_input(context, hidden);
+  return ops::head_cross_entropy(context, input.head, input.x, targets);
 }
 
 TokenBatch TokenBatch::single(tensor::Arena& arena,

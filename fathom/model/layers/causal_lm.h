@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "fathom/compute/numeric/weight_format.h"
 #include "fathom/compute/ops/context.h"
 #include "fathom/model/config/cache_layout.h"
 #include "fathom/model/config/model_config.h"
@@ -36,6 +37,12 @@ struct TokenBatch {
                        std::span<kv::KvStore* const> caches);
 };
 
+// The last step of every prediction, before it is taken: logits[t] = head x[t].
+struct HeadInput {
+  tensor::Tensor x;          // [T, D]
+  numeric::WeightView head;  // [V, D]
+};
+
 // A block that predicts one token further than the model (multi-token prediction).
 class DraftModule {
  public:
@@ -49,6 +56,12 @@ class DraftModule {
                                  const tensor::Tensor& hidden) const = 0;
   virtual tensor::Tensor logits(ops::Context& context,
                                 const tensor::Tensor& hidden) const = 0;  // [T, V]
+  // What a trainer computes losses from, of the block's hidden states.
+  virtual HeadInput head_input(ops::Context& context, const tensor::Tensor& hidden) const = 0;
+  // As CausalLm's.
+  tensor::Tensor token_losses(ops::Context& context,
+                              const tensor::Tensor& hidden,
+                              std::span<const std::int32_t> targets) const;
 };
 
 class CausalLm {
@@ -63,11 +76,13 @@ class CausalLm {
   virtual tensor::Tensor forward(ops::Context& context, const TokenBatch& batch) const = 0;
   // Logits [T, V] of hidden rows.
   virtual tensor::Tensor logits(ops::Context& context, const tensor::Tensor& hidden) const = 0;
+  // What a trainer computes losses from. Throws Unsupported for a family without training.
+  virtual HeadInput head_input(ops::Context& context, const tensor::Tensor& hidden) const;
   // The losses [T] of predicting targets[t] from hidden row t, in nats; what a trainer records and
-  // goes back from. Throws Unsupported for a family without training.
-  virtual tensor::Tensor token_losses(ops::Context& context,
-                                      const tensor::Tensor& hidden,
-                                      std::span<const std::int32_t> targets) const;
+  // goes back from.
+  tensor::Tensor token_losses(ops::Context& context,
+                              const tensor::Tensor& hidden,
+                              std::span<const std::int32_t> targets) const;
   // Null when the model has none.
   virtual const DraftModule* draft() const = 0;
 };

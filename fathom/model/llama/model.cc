@@ -3,7 +3,6 @@
 #include <cmath>
 #include <utility>
 
-#include "fathom/compute/ops/cross_entropy.h"
 #include "fathom/compute/ops/embed.h"
 #include "fathom/model/layers/rope.h"
 #include "fathom/model/layers/segment.h"
@@ -73,11 +72,8 @@ tensor::Tensor Llama::forward(ops::Context& context, const layers::TokenBatch& b
   return hidden;
 }
 
-tensor::Tensor Llama::token_losses(ops::Context& context,
-                                   const tensor::Tensor& hidden,
-                                   std::span<const std::int32_t> targets) const {
-  return ops::head_cross_entropy(context, head_.weight().view(), norm_.forward(context, hidden),
-                                 targets);
+layers::HeadInput Llama::head_input(ops::Context& context, const tensor::Tensor& hidden) const {
+  return {norm_.forward(context, hidden), head_.weight().view()};
 }
 
 tensor::Tensor Llama::logits(ops::Context& context, const tensor::Tensor& hidden) const {

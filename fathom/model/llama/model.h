@@ -19,9 +19,7 @@ class Llama final : public layers::CausalLm {
   // Returns the hidden states [T, D] after the last layer.
   tensor::Tensor forward(ops::Context& context, const layers::TokenBatch& batch) const override;
   tensor::Tensor logits(ops::Context& context, const tensor::Tensor& hidden) const override;
-  tensor::Tensor token_losses(ops::Context& context,
-                              const tensor::Tensor& hidden,
-                              std::span<const std::int32_t> targets) const override;
+  layers::HeadInput head_input(ops::Context& context, const tensor::Tensor& hidden) const override;
   const layers::DraftModule* draft() const override { return nullptr; }
 
  private:
