@@ -18,6 +18,7 @@ template <typename Real>
 struct KernelTable;
 
 class Recorder;
+struct TrainingTerms;
 
 // Sees intermediate results: tests and debugging. Called from the thread that runs the step.
 using Probe = std::function<void(std::string_view name, Index layer_idx, const tensor::Tensor&)>;
@@ -32,6 +33,8 @@ struct Context {
   int num_threads = 1;
   Probe probe;
   Recorder* recorder = nullptr;  // told of every op (ops/recorder.h); none: nothing is recorded
+  TrainingTerms* training =
+      nullptr;  // losses inside layers (ops/training_terms.h); none: inference
 
   Rounding rounding() const { return bf16_if_official(numerics); }
   tensor::Tensor allocate(const tensor::Shape& shape) {

@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "fathom/compute/ops/balance_loss.h"
 #include "fathom/compute/ops/compress_pool.h"
 #include "fathom/compute/ops/cross_entropy.h"
 #include "fathom/compute/ops/embed.h"
@@ -56,6 +57,7 @@ struct TrainingKernels {
   Kernel<HyperMergeBackwardArgs<Real>> hyper_merge_backward;
   Kernel<AddToStreamsBackwardArgs<Real>> add_to_streams_backward;
   Kernel<CrossEntropyBackwardArgs<Real>> cross_entropy_backward;
+  Kernel<BalanceLossArgs<Real>> balance_loss;
 
   // Calls visit(name, kernel) for every entry, in the order above.
   template <typename Self, typename Visit>
@@ -78,6 +80,7 @@ struct TrainingKernels {
     visit("hyper_merge_backward", table.hyper_merge_backward);
     visit("add_to_streams_backward", table.add_to_streams_backward);
     visit("cross_entropy_backward", table.cross_entropy_backward);
+    visit("balance_loss", table.balance_loss);
   }
 };
 

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <numeric>
 
+#include "fathom/compute/ops/balance_loss.h"
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/require.h"
 #include "fathom/compute/ops/swiglu.h"
+#include "fathom/model/layers/step.h"
 
 namespace fathom::layers {
 
@@ -19,7 +21,8 @@ Router::Router(const weights::Store& store,
                Index layer_idx)
     : weight_(store, {WeightRole::RouterWeight, block, layer_idx}),
       num_chosen_(config.num_experts_per_token),
-      scale_(config.route_scale) {
+      scale_(config.route_scale),
+      terms_idx_(training_layer(config, block, layer_idx)) {
   if (layer.router == config::RouterKind::HashTable) {
     table_ = store.ids({WeightRole::RouterTable, block, layer_idx}, config.num_experts);
   } else {
@@ -31,10 +34,12 @@ ops::Routes Router::forward(ops::Context& context,
                             const ops::LinearInput& input,
                             std::span<const std::int32_t> tokens) const {
   const tensor::Tensor logits = weight_.forward_unrounded(context, input);
-  if (table_.empty()) {
-    return ops::route_top_k(context, logits, bias_, num_chosen_, scale_);
-  }
-  return ops::route_by_table(context, logits, table_, tokens, num_chosen_, scale_);
+  const bool is_by_score = table_.empty();
+  const ops::Routes routes =
+      is_by_score ? ops::route_top_k(context, logits, bias_, num_chosen_, scale_)
+                  : ops::route_by_table(context, logits, table_, tokens, num_chosen_, scale_);
+  ops::balance_experts(context, logits, routes, terms_idx_, is_by_score);
+  return routes;
 }
 
 void ExpertWeights::add(const weights::Store& store, const WeightKey& key, Index num_matrices) {

@@ -29,6 +29,7 @@ class Router {
   std::vector<std::int32_t> table_;  // hash routing, [V, K]
   Index num_chosen_;
   double scale_;
+  Index terms_idx_;
 };
 
 // Matrices of one shape, of which each slot of a step meets one.

@@ -15,6 +15,13 @@ struct Step {
   tensor::Tensor cos_sin;  // [T, R], by the layer's frequencies
 };
 
+// Which of ops::TrainingTerms::layers a layer reports to.
+inline Index training_layer(const config::ModelConfig& config,
+                            config::Block block,
+                            Index layer_idx) {
+  return block == config::Block::Mtp ? config.num_layers() + layer_idx : layer_idx;
+}
+
 // A layer's config, its weights, its cache streams.
 struct LayerPlace {
   const weights::Store& store;

@@ -27,6 +27,7 @@ ops::TrainingKernels<Real> training_kernels() {
   table.hyper_merge_backward = {&hyper_merge_backward<Real>, kProvider};
   table.add_to_streams_backward = {&add_to_streams_backward<Real>, kProvider};
   table.cross_entropy_backward = {&cross_entropy_backward<Real>, kProvider};
+  table.balance_loss = {&balance_loss<Real>, kProvider};
   return table;
 }
 

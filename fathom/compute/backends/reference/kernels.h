@@ -116,5 +116,7 @@ void add_to_streams_backward(const ops::AddToStreamsBackwardArgs<Real>& args,
 template <typename Real>
 void cross_entropy_backward(const ops::CrossEntropyBackwardArgs<Real>& args,
                             platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void balance_loss(const ops::BalanceLossArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 
 }  // namespace fathom::reference
