@@ -18,7 +18,7 @@ struct LossSums {
   double mtp_loss = 0;  // unweighted by its coefficient; 0 without an MTP block
   double balance_loss = 0;
   double indexer_loss = 0;
-  std::vector<std::vector<double>> expert_tokens;  // [layers with experts][E] slots of each expert
+  std::vector<std::vector<double>> expert_tokens;  // [layers, then MTP blocks][E] slots
 
   void add(const LossSums& other);
 };
