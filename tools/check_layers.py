@@ -27,7 +27,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "model/text": {"base/formats"},
     "model/sampling": {"base/formats"},
     "model/kv": {"base/platform", "compute/tensor", "model/config"},
-    "model/layers": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv"},
+    "model/layers": {"compute/numeric", "compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv"},
     "model/deepseek_v4": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv",
                           "model/layers"},
     "model/llama": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv", "model/layers"},
