@@ -1,11 +1,24 @@
 #include "fathom/compute/autograd/gradient_memory.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "fathom/base/core/error.h"
 
 namespace fathom::autograd {
+namespace {
+
+// The bits of word `word` that stand for lines [first, end).
+std::uint64_t bits_of(Index word, Index first, Index end) {
+  constexpr Index kBits = 64;
+  const Index begin = std::max<Index>(0, first - word * kBits);
+  const Index stop = std::min(kBits, end - word * kBits);
+  const std::uint64_t all = ~std::uint64_t{0};
+  return (all << begin) & (all >> (kBits - stop));
+}
+
+}  // namespace
 
 GradientMemory::GradientMemory(const tensor::Arena& values)
     : values_(values), memory_(values.reserved_bytes()) {}
@@ -15,45 +28,60 @@ bool GradientMemory::has(const void* value) const {
   return byte >= values_.base() && byte < values_.base() + values_.reserved_bytes();
 }
 
-Index GradientMemory::offset_of(const void* value) const {
+GradientMemory::Lines GradientMemory::lines_of(const void* value, Index num_bytes) const {
   FATHOM_CHECK(has(value));
-  return static_cast<const std::byte*>(value) - values_.base();
+  const Index offset = static_cast<const std::byte*>(value) - values_.base();
+  return {offset / kLine, ceil_div(offset + num_bytes, kLine)};
 }
 
-std::byte* GradientMemory::at(const void* value, Index num_bytes) {
-  const Index offset = offset_of(value);
-  if (offset + num_bytes > memory_.reserved_bytes()) {
-    fail(ErrorCode::OutOfMemory, "gradients: ", offset + num_bytes,
+std::byte* GradientMemory::mark(const void* value, Index num_bytes) {
+  const Lines lines = lines_of(value, num_bytes);
+  if (lines.end * kLine > memory_.reserved_bytes()) {
+    fail(ErrorCode::OutOfMemory, "gradients: ", lines.end * kLine,
          " bytes of address space wanted, ", memory_.reserved_bytes(), " granted");
   }
-  return memory_.base() + offset;
+  const Index end_word = ceil_div(lines.end, kLinesPerWord);
+  if (end_word > to_index(marks_.size())) {
+    marks_.resize(std::max(to_size(end_word), 2 * marks_.size()));
+  }
+  // Runs of lines that were not marked are zeroed at once.
+  Index zeroed = lines.first;
+  const auto zero_to = [&](Index end) {
+    std::memset(memory_.base() + zeroed * kLine, 0, to_size((end - zeroed) * kLine));
+  };
+  for (Index word = lines.first / kLinesPerWord; word < end_word; ++word) {
+    std::uint64_t& marks = marks_[to_size(word)];
+    const std::uint64_t bits = bits_of(word, lines.first, lines.end);
+    for (std::uint64_t marked = marks & bits; marked != 0; marked &= marked - 1) {
+      const Index line = word * kLinesPerWord + std::countr_zero(marked);
+      zero_to(line);
+      zeroed = line + 1;
+    }
+    marks |= bits;
+  }
+  zero_to(lines.end);
+  return memory_.base() + (static_cast<const std::byte*>(value) - values_.base());
 }
 
 bool GradientMemory::is_marked(const void* value, Index num_bytes) const {
-  const Index first = offset_of(value) / kLine;
-  const Index end =
-      std::min(ceil_div(offset_of(value) + num_bytes, kLine), to_index(marks_.size()));
-  return first < end &&
-         std::find(marks_.begin() + first, marks_.begin() + end, true) != marks_.begin() + end;
-}
-
-void GradientMemory::mark(const void* value, Index num_bytes) {
-  const Index first = offset_of(value) / kLine;
-  const Index end = ceil_div(offset_of(value) + num_bytes, kLine);
-  if (end > to_index(marks_.size())) {
-    marks_.resize(std::max(to_size(end), 2 * marks_.size()));
+  const Lines lines = lines_of(value, num_bytes);
+  const Index end_word = std::min(ceil_div(lines.end, kLinesPerWord), to_index(marks_.size()));
+  for (Index word = lines.first / kLinesPerWord; word < end_word; ++word) {
+    if ((marks_[to_size(word)] & bits_of(word, lines.first, lines.end)) != 0) {
+      return true;
+    }
   }
-  std::fill(marks_.begin() + first, marks_.begin() + end, true);
+  return false;
 }
 
 void GradientMemory::clear_from(Index first_byte) {
   // A tensor before may end in the first line, but none begins there: allocations are whole lines.
   FATHOM_CHECK(first_byte % kLine == 0);
-  for (Index line = first_byte / kLine; line < to_index(marks_.size()); ++line) {
-    if (marks_[to_size(line)]) {
-      std::memset(memory_.base() + line * kLine, 0, to_size(kLine));
-      marks_[to_size(line)] = false;
-    }
+  const Index first = first_byte / kLine;
+  const auto word = to_size(first / kLinesPerWord);
+  if (word < marks_.size()) {
+    marks_[word] &= ~bits_of(to_index(word), first, (to_index(word) + 1) * kLinesPerWord);
+    std::fill(marks_.begin() + to_index(word) + 1, marks_.end(), 0);
   }
 }
 

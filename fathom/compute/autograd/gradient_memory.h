@@ -2,9 +2,10 @@
 //
 // The gradient of a number lies as far behind the front of its range as the number behind the front
 // of the arena's, so every view of a tensor (a slice, another shape) finds the same gradient
-// without any list. Memory that was never asked for costs nothing and is zero.
+// without any list. Memory that was never asked for costs nothing; it is kept from step to step.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "fathom/compute/tensor/arena.h"
@@ -17,26 +18,32 @@ class GradientMemory {
   explicit GradientMemory(const tensor::Arena& values);
 
   bool has(const void* value) const;  // whether the address is the arena's
-  // Where the gradient of the numbers in [value, value + num_bytes) is. Throws OutOfMemory when
-  // less address space was granted than the step uses.
-  std::byte* at(const void* value, Index num_bytes);
+  const tensor::Arena& values() const { return values_; }
 
+  // The gradient of the numbers in [value, value + num_bytes), marked: zeros where it was not
+  // before. Throws OutOfMemory when less address space was granted than the step uses.
+  std::byte* mark(const void* value, Index num_bytes);
   // Whether any of these numbers' gradients was asked for.
   bool is_marked(const void* value, Index num_bytes) const;
-  void mark(const void* value, Index num_bytes);
 
-  // Forgets the gradients of what lies in the arena from `first_byte` on: zeros, not marked.
+  // Forgets the gradients of what lies in the arena from `first_byte` on.
   void clear_from(Index first_byte);
 
  private:
   // What is marked at a time, in bytes: tensors begin at such borders, slices of them need not, and
   // what shares a line with a marked number only counts as marked with a gradient of zero.
   static constexpr Index kLine = tensor::Arena::kAlignment_bytes;
-  Index offset_of(const void* value) const;
+  static constexpr Index kLinesPerWord = 64;
+  // Lines [first, end).
+  struct Lines {
+    Index first;
+    Index end;
+  };
+  Lines lines_of(const void* value, Index num_bytes) const;
 
   const tensor::Arena& values_;
   tensor::Arena memory_;
-  std::vector<bool> marks_;  // a bit per line
+  std::vector<std::uint64_t> marks_;  // a bit per line
 };
 
 }  // namespace fathom::autograd

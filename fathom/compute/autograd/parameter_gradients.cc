@@ -37,4 +37,12 @@ void ParameterGradients::clear() {
   }
 }
 
+GradientMemory& ParameterGradients::of_step(const tensor::Arena& values) {
+  if (of_step_ == nullptr || &of_step_->values() != &values) {
+    of_step_ = std::make_unique<GradientMemory>(values);
+  }
+  of_step_->clear_from(0);
+  return *of_step_;
+}
+
 }  // namespace fathom::autograd

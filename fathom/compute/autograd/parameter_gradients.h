@@ -1,10 +1,12 @@
-// Gradients of a model's parameters, by where the parameters lie in memory.
+// Gradients of a model's parameters, by where the parameters lie in memory, and the memory of a
+// step's other gradients from one step to the next.
 #pragma once
 
 #include <cstddef>
 #include <map>
 #include <memory>
 
+#include "fathom/compute/autograd/gradient_memory.h"
 #include "fathom/compute/tensor/tensor.h"
 
 namespace fathom::autograd {
@@ -28,6 +30,9 @@ class ParameterGradients {
   // As if nothing had asked for a gradient yet, keeping the memory.
   void clear();
 
+  // For what a step computes in `values`, nothing marked; of one tape at a time.
+  GradientMemory& of_step(const tensor::Arena& values);
+
  private:
   struct Entry {
     Index rows;
@@ -40,6 +45,7 @@ class ParameterGradients {
 
   tensor::DType real_;
   std::map<const void*, Entry> entries_;
+  std::unique_ptr<GradientMemory> of_step_;
 };
 
 }  // namespace fathom::autograd

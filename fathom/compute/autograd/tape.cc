@@ -19,7 +19,7 @@ Tape::Tape(ops::Context& context, ParameterGradients& parameters, Recomputation 
     : context_(context),
       parameters_(parameters),
       recomputation_(recomputation),
-      gradients_(context.arena),
+      gradients_(parameters.of_step(context.arena)),
       first_used_bytes_(context.arena.used_bytes()),
       first_kept_bytes_(context.arena.kept_bytes()) {
   FATHOM_CHECK(context.recorder == nullptr);
@@ -36,8 +36,7 @@ tensor::Tensor Tape::of(const tensor::Tensor& value) {
   if (value.num_elements() == 0) {
     return value;
   }
-  gradients_.mark(value.raw(), value.num_bytes());
-  return {gradients_.at(value.raw(), value.num_bytes()), value.dtype(), value.shape()};
+  return {gradients_.mark(value.raw(), value.num_bytes()), value.dtype(), value.shape()};
 }
 
 tensor::WritablePagedRows Tape::of(const tensor::PagedRows& rows) {
@@ -53,8 +52,7 @@ tensor::WritablePagedRows Tape::of(const tensor::PagedRows& rows) {
     }
     const Index num_rows = std::min(kRowsPerPage, rows.num_rows - page * kRowsPerPage);
     const Index num_bytes = num_rows * rows.width * tensor::element_bytes(rows.dtype);
-    gradients_.mark(numbers, num_bytes);
-    pages[to_size(page)] = gradients_.at(numbers, num_bytes);
+    pages[to_size(page)] = gradients_.mark(numbers, num_bytes);
   }
   return {
       .dtype = rows.dtype, .pages = pages.data(), .num_rows = rows.num_rows, .width = rows.width};

@@ -72,7 +72,7 @@ class Tape final : public ops::Recorder, public ops::Gradients {
   ops::Context& context_;
   ParameterGradients& parameters_;
   Recomputation recomputation_;
-  GradientMemory gradients_;
+  GradientMemory& gradients_;
   Index first_used_bytes_;
   Index first_kept_bytes_;
   std::vector<Saved> pending_;  // of the next op to be recorded

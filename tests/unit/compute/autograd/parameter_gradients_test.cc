@@ -41,6 +41,21 @@ TEST(ParameterGradients, AParameterThatWasNotDeclaredIsFrozen) {
   EXPECT_TRUE(gradients.find(weights + 1).is_empty());
 }
 
+TEST(ParameterGradients, MemoryOfStepsIsKeptAndComesWithoutMarks) {
+  tensor::Arena arena(1 << 26);
+  tensor::Arena other(1 << 26);
+  const std::byte* value = arena.allocate(64);
+  ParameterGradients gradients(tensor::DType::F32);
+  GradientMemory& memory = gradients.of_step(arena);
+  std::byte* place = memory.mark(value, 64);
+  *place = std::byte{1};
+  EXPECT_EQ(&gradients.of_step(arena), &memory);
+  EXPECT_FALSE(memory.is_marked(value, 64));
+  EXPECT_EQ(memory.mark(value, 64), place);
+  EXPECT_EQ(*place, std::byte{0});
+  EXPECT_EQ(&gradients.of_step(other).values(), &other);
+}
+
 TEST(ParameterGradients, DeclaringAParameterTwiceIsFineUnlessItsExtentsDiffer) {
   const float weights[6] = {};
   ParameterGradients gradients(tensor::DType::F32);
