@@ -56,7 +56,8 @@ HyperControlBackwardArgs<Real> control_gradients(Gradients& gradients,
                                       .d_streams = gradients.of(streams).matrix<Real>(width),
                                       .d_scale = data_or_none<Real>(gradients.of(parameters.scale)),
                                       .d_base = data_or_none<Real>(gradients.of(parameters.base)),
-                                      .scratch = {}};
+                                      .scratch = {},
+                                      .sums = {}};
   if (!control.post.is_empty()) {
     args.d_post = gradients.of(control.post).matrix<Real>();
     args.d_comb = gradients.of(control.comb).matrix<Real>(num_streams * num_streams);
@@ -72,11 +73,14 @@ void backward_control(Context& context,
                       const HyperControl& control) {
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
-    auto args = control_gradients<Real>(gradients, products, streams, parameters, control);
-    const tensor::Tensor scratch =
-        context.allocate({1, HyperControlBackwardArgs<Real>::scratch_columns(
-                                 streams.dim(1), parameters.iterations)});
+    using Args = HyperControlBackwardArgs<Real>;
+    Args args = control_gradients<Real>(gradients, products, streams, parameters, control);
+    const tensor::Tensor scratch = context.allocate(
+        {context.num_threads, Args::scratch_columns(streams.dim(1), parameters.iterations)});
+    const tensor::Tensor sums =
+        context.allocate({Args::num_tiles(products.dim(0)), Args::sum_columns(products.dim(1))});
     args.scratch = scratch.matrix<Real>();
+    args.sums = sums.matrix<Real>();
     kernels.training.hyper_control_backward.run(args, context.pool);
   });
 }

@@ -34,13 +34,18 @@ struct HyperControlArgs {
 //
 //   d_pre, d_post [T, N]   d_comb [T, N * N]; the head has d_pre alone
 //   d_products, d_streams  as the operands   d_scale, d_base  may be null
-//   scratch  [1, scratch_columns(N, iterations)]
+//   scratch  [threads, scratch_columns(N, iterations)]
+//   sums     [num_tiles(T), sum_columns(products)]: room for what a tile's tokens add to d_base and
+//            d_scale
 template <typename Real>
 struct HyperControlBackwardArgs {
-  // The matrix behind every step of the iterations.
+  static constexpr Index kTokensPerTile = 16;
+  static Index num_tiles(Index num_tokens) { return ceil_div(num_tokens, kTokensPerTile); }
+  // The matrix and the divisors behind every step of the iterations, for every token of a tile.
   static Index scratch_columns(Index num_streams, Index iterations) {
-    return 2 * iterations * num_streams * num_streams;
+    return 2 * iterations * num_streams * (num_streams + 1) * kTokensPerTile;
   }
+  static Index sum_columns(Index num_products) { return num_products + 3; }
 
   tensor::MatrixView<const Real> products;
   tensor::MatrixView<const Real> streams;
@@ -57,6 +62,7 @@ struct HyperControlBackwardArgs {
   Real* d_scale;
   Real* d_base;
   tensor::MatrixView<Real> scratch;
+  tensor::MatrixView<Real> sums;
 };
 struct HyperControl {
   tensor::Tensor pre;   // [T, N]

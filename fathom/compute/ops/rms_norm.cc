@@ -15,12 +15,19 @@ void record_rms_norm(Context& context,
   context.recorder->record("rms_norm", {out}, [=](Context& back, Gradients& gradients) {
     with_kernels(back, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
-      kernels.training.rms_norm_backward.run({.x = x.matrix<Real>(),
+      using Args = RmsNormBackwardArgs<Real>;
+      const tensor::Tensor d_weight = gradients.of(weight);
+      const auto rows = x.matrix<Real>();
+      const auto sums = d_weight.is_empty()
+                            ? tensor::Tensor()
+                            : back.allocate({Args::num_tiles(rows.rows), rows.columns});
+      kernels.training.rms_norm_backward.run({.x = rows,
                                               .weight = weight,
                                               .epsilon = epsilon,
                                               .d_out = gradients.of(out).matrix<Real>(),
                                               .d_x = gradients.of(x).matrix<Real>(),
-                                              .d_weight = data_or_none<Real>(gradients.of(weight))},
+                                              .d_weight = data_or_none<Real>(d_weight),
+                                              .sums = matrix_or_none<Real>(sums)},
                                              back.pool);
     });
   });

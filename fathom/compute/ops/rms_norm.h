@@ -22,18 +22,24 @@ struct RmsNormArgs {
 };
 
 // With r = rsqrt(mean(x^2) + epsilon) and g[i] = weight[i] d_out[t, i]:
-// d_x[t, i] += r g[i] - r^3 x[t, i] mean_j(g[j] x[t, j]),  d_weight[i] += sum_t d_out[t, i] r x[t,
-// i]
+// d_x[t, i] += r g[i] - r^3 x[t, i] mean_j(g[j] x[t, j]),
+// d_weight[i] += sum_t d_out[t, i] r x[t, i]
 //
 //   x, d_out, d_x  [T, D]   weight, d_weight  [D]; d_weight may be null
+//   sums           [num_tiles(T), D]: room for the sum over the rows of a tile; none without
+//   d_weight
 template <typename Real>
 struct RmsNormBackwardArgs {
+  static constexpr Index kRowsPerTile = 64;
+  static Index num_tiles(Index num_rows) { return ceil_div(num_rows, kRowsPerTile); }
+
   tensor::MatrixView<const Real> x;
   std::span<const float> weight;
   double epsilon;
   tensor::MatrixView<const Real> d_out;
   tensor::MatrixView<Real> d_x;
   Real* d_weight;
+  tensor::MatrixView<Real> sums;
 };
 
 tensor::Tensor rms_norm(Context& context,

@@ -129,6 +129,25 @@ void route_row(const RouteArgs<Real>& args, Index token) {
   }
 }
 
+// The gradient of one token's logits from that of its weights.
+template <typename Real>
+void route_backward_row(const RouteBackwardArgs<Real>& args, Index token) {
+  const Real* logits = args.logits.row(token);
+  const Real* d_weights = args.d_weights.row(token);
+  const std::int32_t* ids = args.ids.row(token);
+  Real sum = 0;
+  Real weighted = 0;
+  for (Index chosen = 0; chosen < args.ids.columns; ++chosen) {
+    const Real score = sqrt_softplus(logits[ids[chosen]]);
+    sum += score;
+    weighted += d_weights[chosen] * score;
+  }
+  for (Index chosen = 0; chosen < args.ids.columns; ++chosen) {
+    const Real d_score = static_cast<Real>(args.scale) / sum * (d_weights[chosen] - weighted / sum);
+    args.d_logits.row(token)[ids[chosen]] += d_score * sqrt_softplus_slope(logits[ids[chosen]]);
+  }
+}
+
 // One group: its scale from the largest magnitude, then encode and decode every number. In double
 // the numbers are rounded to fp32 first, which the 4- and 8-bit codes cannot tell.
 template <typename Real>
@@ -181,9 +200,10 @@ void hadamard_row(Real* x, Index width, Rounding rounding) {
   }
 }
 
-// The control numbers of one token from its products and the mean square of its streams.
+// The control numbers of one token from its products and the mean square of its streams, but for
+// the iterations: comb holds what goes into them.
 template <typename Real>
-void hyper_control_row(const HyperControlArgs<Real>& args, Index token, Real mean_square) {
+void hyper_mix_row(const HyperControlArgs<Real>& args, Index token, Real mean_square) {
   const Index n = args.pre.columns;
   const auto epsilon = static_cast<Real>(args.epsilon);
   const Real factor = Real{1} / std::sqrt(mean_square + static_cast<Real>(args.norm_epsilon));
@@ -203,7 +223,15 @@ void hyper_control_row(const HyperControlArgs<Real>& args, Index token, Real mea
   for (Index idx = 0; idx < n * n; ++idx) {
     args.comb.row(token)[idx] = mixed(2 * n + idx, 2);
   }
-  sinkhorn(args.comb.row(token), n, epsilon, args.iterations);
+}
+
+template <typename Real>
+void hyper_control_row(const HyperControlArgs<Real>& args, Index token, Real mean_square) {
+  hyper_mix_row(args, token, mean_square);
+  if (args.comb.data != nullptr) {
+    sinkhorn(args.comb.row(token), args.pre.columns, static_cast<Real>(args.epsilon),
+             args.iterations);
+  }
 }
 
 }  // namespace fathom::ops

@@ -57,6 +57,10 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_linear_backward(table.training, candidate);
       fill_cross_entropy(table.training, candidate);
       fill_embed_backward(table.training, candidate);
+      fill_hyper_control(table, candidate);
+      fill_rows_backward(table.training, candidate);
+      fill_compress_pool_backward(table.training, candidate);
+      fill_hyper_control_backward(table.training, candidate);
       return;
     }
   }

@@ -150,14 +150,6 @@ void combine_experts(const ops::CombineExpertsArgs<float>& args, platform::Threa
   });
 }
 
-void hyper_control(const ops::HyperControlArgs<float>& args, platform::ThreadPool& pool) {
-  const Index width = args.streams.columns;
-  pool.parallel_for(args.streams.rows, [&](Index token, int /*thread*/) {
-    const float sum = sum_of_squares(args.streams.row(token), width, ops::Rounding::None);
-    ops::hyper_control_row(args, token, sum / static_cast<float>(width));
-  });
-}
-
 void hyper_collapse(const ops::HyperCollapseArgs<float>& args, platform::ThreadPool& pool) {
   const Index width = args.out.columns;
   for_tiles(pool, args.out.rows, width, [&](Index token, Index first, Index count) {
@@ -348,7 +340,6 @@ HWY_EXPORT(swiglu);
 HWY_EXPORT(scale);
 HWY_EXPORT(position_bias);
 HWY_EXPORT(combine_experts);
-HWY_EXPORT(hyper_control);
 HWY_EXPORT(hyper_collapse);
 HWY_EXPORT(hyper_merge);
 HWY_EXPORT(add_to_streams);
@@ -399,7 +390,6 @@ void fill_rows(ops::KernelTable<float>& table, const Isa& isa) {
   table.scale = {select(HWY_DISPATCH_TABLE(scale), isa), isa.name};
   table.position_bias = {select(HWY_DISPATCH_TABLE(position_bias), isa), isa.name};
   table.combine_experts = {select(HWY_DISPATCH_TABLE(combine_experts), isa), isa.name};
-  table.hyper_control = {select(HWY_DISPATCH_TABLE(hyper_control), isa), isa.name};
   table.hyper_collapse = {select(HWY_DISPATCH_TABLE(hyper_collapse), isa), isa.name};
   table.hyper_merge = {select(HWY_DISPATCH_TABLE(hyper_merge), isa), isa.name};
   table.add_to_streams = {select(HWY_DISPATCH_TABLE(add_to_streams), isa), isa.name};

@@ -191,6 +191,11 @@ HWY_INLINE void map_row(Index count, float* out, const Body& body) {
   }
 }
 
+// Where Highway's Exp says zero, a NaN stays one; x is at most 88.
+HWY_INLINE V exp_of(V x) {
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(D(), x));
+}
+
 HWY_INLINE V sigmoid(V x) {
   const V one = hn::Set(D(), 1.0F);
   // Highway's Exp is undefined where the result overflows: beyond 88 the quotient is zero. The

@@ -28,22 +28,7 @@ template <typename Real>
 void route_backward(const ops::RouteBackwardArgs<Real>& args,
                     platform::ThreadPool& /*pool*/) noexcept {
   for (Index token = 0; token < args.ids.rows; ++token) {
-    const Real* logits = args.logits.row(token);
-    const Real* d_weights = args.d_weights.row(token);
-    const std::int32_t* ids = args.ids.row(token);
-    Real sum = 0;
-    Real weighted = 0;
-    for (Index chosen = 0; chosen < args.ids.columns; ++chosen) {
-      const Real score = ops::sqrt_softplus(logits[ids[chosen]]);
-      sum += score;
-      weighted += d_weights[chosen] * score;
-    }
-    for (Index chosen = 0; chosen < args.ids.columns; ++chosen) {
-      const Real d_score =
-          static_cast<Real>(args.scale) / sum * (d_weights[chosen] - weighted / sum);
-      args.d_logits.row(token)[ids[chosen]] +=
-          d_score * ops::sqrt_softplus_slope(logits[ids[chosen]]);
-    }
+    ops::route_backward_row(args, token);
   }
 }
 
