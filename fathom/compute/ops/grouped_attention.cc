@@ -26,21 +26,25 @@ GroupedAttentionArgs<Real> operands_of(const GroupedAttention& attention) {
 void record_grouped_attention(Context& context,
                               const GroupedAttention& attention,
                               Index most_rows) {
-  context.recorder->record("grouped_attention", {attention.out},
-                           [=](Context& back, Gradients& gradients) {
-                             with_kernels(back, [&](auto real, const auto& kernels) {
-                               using Real = decltype(real);
-                               const tensor::Tensor scratch = back.allocate({1, 2 * most_rows});
-                               kernels.training.grouped_attention_backward.run(
-                                   {.forward = operands_of<Real>(attention),
-                                    .d_out = gradients.of(attention.out).matrix<Real>(),
-                                    .scratch = scratch.matrix<Real>(),
-                                    .d_query = gradients.of(attention.query).matrix<Real>(),
-                                    .d_keys = gradients.of(attention.keys).table<Real>(),
-                                    .d_values = gradients.of(attention.values).table<Real>()},
-                                   back.pool);
-                             });
-                           });
+  context.recorder->record(
+      "grouped_attention", {attention.out}, [=](Context& back, Gradients& gradients) {
+        with_kernels(back, [&](auto real, const auto& kernels) {
+          using Real = decltype(real);
+          const auto query = attention.query.matrix<Real>();
+          const tensor::Tensor scratch =
+              back.allocate({1, GroupedAttentionBackwardArgs<Real>::scratch_columns(
+                                    query.columns / attention.head_dim, most_rows, query.rows)});
+          kernels.training.grouped_attention_backward.run(
+              {.forward = operands_of<Real>(attention),
+               .most_rows = most_rows,
+               .d_out = gradients.of(attention.out).matrix<Real>(),
+               .scratch = scratch.matrix<Real>(),
+               .d_query = gradients.of(attention.query).matrix<Real>(),
+               .d_keys = gradients.of(attention.keys).table<Real>(),
+               .d_values = gradients.of(attention.values).table<Real>()},
+              back.pool);
+        });
+      });
 }
 
 }  // namespace

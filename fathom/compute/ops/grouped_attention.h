@@ -1,6 +1,7 @@
 // Causal attention over keys and values of all tokens before, shared by groups of query heads.
 #pragma once
 
+#include <algorithm>
 #include <span>
 
 #include "fathom/compute/ops/context.h"
@@ -40,10 +41,27 @@ struct GroupedAttentionArgs {
 // With p[i] the weights and d[i] = d_out . value[i]: dz[i] = p[i] (d[i] - sum_j p[j] d[j]),
 // d_query += scale sum_i dz[i] key[i], d_key[i] += scale dz[i] q, d_value[i] += p[i] d_out.
 //
-//   scratch  [1, 2 * most], most the largest number of rows a token sees
+//   most_rows  the largest number of rows a token sees
+//   scratch    [1, scratch_columns(H, most_rows, T)]
 template <typename Real>
 struct GroupedAttentionBackwardArgs {
+  // For each head of a token two numbers per row, rounded up to a multiple of 16.
+  static Index token_numbers(Index num_heads, Index most_rows) {
+    return num_heads * 2 * ceil_div(most_rows, 16) * 16;
+  }
+  // Tokens whose numbers are kept at a time.
+  static Index chunk_tokens(Index num_heads, Index most_rows, Index num_tokens) {
+    constexpr Index kNumbers = Index{1} << 18;
+    constexpr Index kLeast = 32;
+    const Index fitting = std::max(kLeast, kNumbers / token_numbers(num_heads, most_rows));
+    return std::min(fitting, std::max<Index>(num_tokens, 1));
+  }
+  static Index scratch_columns(Index num_heads, Index most_rows, Index num_tokens) {
+    return chunk_tokens(num_heads, most_rows, num_tokens) * token_numbers(num_heads, most_rows);
+  }
+
   GroupedAttentionArgs<Real> forward;  // its scratch and out are not looked at
+  Index most_rows;
   tensor::MatrixView<const Real> d_out;
   tensor::MatrixView<Real> scratch;
   tensor::MatrixView<Real> d_query;

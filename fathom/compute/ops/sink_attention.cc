@@ -32,9 +32,13 @@ void record_sink_attention(Context& context, const SinkAttention& attention, Ind
       "sink_attention", {attention.out}, [=](Context& back, Gradients& gradients) {
         with_kernels(back, [&](auto real, const auto& kernels) {
           using Real = decltype(real);
-          const tensor::Tensor scratch = back.allocate({1, 2 * most_rows});
+          const tensor::Tensor scratch =
+              back.allocate({1, SinkAttentionBackwardArgs<Real>::scratch_columns(
+                                    to_index(attention.sink.size()), most_rows,
+                                    to_index(attention.visible.size()))});
           kernels.training.sink_attention_backward.run(
               {.forward = operands_of<Real>(attention, Rounding::None),
+               .most_rows = most_rows,
                .d_out = gradients.of(attention.out).matrix<Real>(),
                .scratch = scratch.matrix<Real>(),
                .d_query = gradients.of(attention.query).matrix<Real>(),

@@ -72,10 +72,27 @@ struct SinkAttentionArgs {
 // d_row[i] += scale dz[i] q + p[i] d_out, d_sink -= p[sink] D.
 //
 //   d_window, d_compressed  gradients of the rows   d_sink  [H], may be null
-//   scratch                 [1, 2 * most], most the largest number of rows a token sees
+//   most_rows               the largest number of rows a token sees, at least 1
+//   scratch                 [1, scratch_columns(H, most_rows, T)]
 template <typename Real>
 struct SinkAttentionBackwardArgs {
+  // For each head of a token two numbers per row and one more, rounded up to multiples of 16.
+  static Index token_numbers(Index num_heads, Index most_rows) {
+    return num_heads * 2 * ceil_div(most_rows, 16) * 16 + ceil_div(num_heads, 16) * 16;
+  }
+  // Tokens whose numbers are kept at a time: what stays in a second-level cache.
+  static Index chunk_tokens(Index num_heads, Index most_rows, Index num_tokens) {
+    constexpr Index kNumbers = Index{1} << 18;
+    constexpr Index kLeast = 32;
+    const Index fitting = std::max(kLeast, kNumbers / token_numbers(num_heads, most_rows));
+    return std::min(fitting, std::max<Index>(num_tokens, 1));
+  }
+  static Index scratch_columns(Index num_heads, Index most_rows, Index num_tokens) {
+    return chunk_tokens(num_heads, most_rows, num_tokens) * token_numbers(num_heads, most_rows);
+  }
+
   SinkAttentionArgs<Real> forward;  // its scratch, rounding and out are not looked at
+  Index most_rows;
   tensor::MatrixView<const Real> d_out;
   tensor::MatrixView<Real> scratch;
   tensor::MatrixView<Real> d_query;

@@ -38,7 +38,9 @@ void fill_compress_pool(ops::KernelTable<float>& table, const Isa& isa);
 void fill_rows(ops::KernelTable<float>& table, const Isa& isa);
 void fill_hyper_control(ops::KernelTable<float>& table, const Isa& isa);
 void fill_rows_backward(ops::TrainingKernels<float>& table, const Isa& isa);
+void fill_sink_attention_backward(ops::TrainingKernels<float>& table, const Isa& isa);
 void fill_compress_pool_backward(ops::TrainingKernels<float>& table, const Isa& isa);
+void fill_grouped_attention_backward(ops::TrainingKernels<float>& table, const Isa& isa);
 void fill_hyper_control_backward(ops::TrainingKernels<float>& table, const Isa& isa);
 
 }  // namespace fathom::cpu

@@ -59,7 +59,9 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_embed_backward(table.training, candidate);
       fill_hyper_control(table, candidate);
       fill_rows_backward(table.training, candidate);
+      fill_sink_attention_backward(table.training, candidate);
       fill_compress_pool_backward(table.training, candidate);
+      fill_grouped_attention_backward(table.training, candidate);
       fill_hyper_control_backward(table.training, candidate);
       return;
     }
