@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "fathom/compute/ops/linear.h"
+#include "fathom/compute/ops/head_blocks.h"
 
 #include "tests/contract/contract.h"
 #include "tests/support/expect_error.h"

@@ -1,26 +1,12 @@
 #include "fathom/compute/ops/cross_entropy.h"
 
-#include <algorithm>
-
+#include "fathom/compute/ops/head_blocks.h"
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
 namespace {
-
-// Calls use(first, count, logits) for blocks of rows, their logits in step memory until it returns.
-template <typename Use>
-void for_each_block(Context& context,
-                    const numeric::WeightView& head,
-                    const tensor::Tensor& x,
-                    const Use& use) {
-  for (Index first = 0; first < x.dim(0); first += kLossRows) {
-    const tensor::Arena::Scope scope(context.arena);
-    const Index count = std::min(kLossRows, x.dim(0) - first);
-    use(first, count, linear(context, head, x.slice(first, count), Rounding::None));
-  }
-}
 
 void record_loss(Context& context,
                  const numeric::WeightView& head,
@@ -29,23 +15,24 @@ void record_loss(Context& context,
                  const tensor::Tensor& losses) {
   context.recorder->record(
       "head_cross_entropy", {losses}, [=](Context& back, Gradients& gradients) {
-        for_each_block(back, head, x, [&](Index first, Index count, const tensor::Tensor& logits) {
-          with_kernels(back, [&](auto real, const auto& kernels) {
-            using Real = decltype(real);
-            kernels.training.cross_entropy_backward.run(
-                {.logits = logits.matrix<Real>(),
-                 .targets = targets.subspan(to_size(first), to_size(count)),
-                 .d_losses = gradients.of(losses.slice(first, count)).data<Real>()},
-                back.pool);
-            kernels.training.linear_backward.run(
-                {.weight = head,
-                 .x = x.slice(first, count).matrix<Real>(),
-                 .d_out = logits.matrix<Real>(),
-                 .d_x = gradients.of(x.slice(first, count)).matrix<Real>(),
-                 .d_weight = matrix_or_none<Real>(gradients.of(head))},
-                back.pool);
-          });
-        });
+        for_each_head_block(
+            back, head, x, [&](Index first, Index count, const tensor::Tensor& logits) {
+              with_kernels(back, [&](auto real, const auto& kernels) {
+                using Real = decltype(real);
+                kernels.training.cross_entropy_backward.run(
+                    {.logits = logits.matrix<Real>(),
+                     .targets = targets.subspan(to_size(first), to_size(count)),
+                     .d_losses = gradients.of(losses.slice(first, count)).data<Real>()},
+                    back.pool);
+                kernels.training.linear_backward.run(
+                    {.weight = head,
+                     .x = x.slice(first, count).matrix<Real>(),
+                     .d_out = logits.matrix<Real>(),
+                     .d_x = gradients.of(x.slice(first, count)).matrix<Real>(),
+                     .d_weight = matrix_or_none<Real>(gradients.of(head))},
+                    back.pool);
+              });
+            });
       });
 }
 
@@ -65,16 +52,17 @@ tensor::Tensor head_cross_entropy(Context& context,
   const tensor::Tensor losses = context.allocate({x.dim(0)});
   {
     const RecorderScope silence(context, nullptr);
-    for_each_block(context, head, x, [&](Index first, Index count, const tensor::Tensor& logits) {
-      with_kernels(context, [&](auto real, const auto& kernels) {
-        using Real = decltype(real);
-        kernels.training.cross_entropy.run(
-            {.logits = logits.matrix<Real>(),
-             .targets = targets.subspan(to_size(first), to_size(count)),
-             .losses = losses.data<Real>() + first},
-            context.pool);
-      });
-    });
+    for_each_head_block(context, head, x,
+                        [&](Index first, Index count, const tensor::Tensor& logits) {
+                          with_kernels(context, [&](auto real, const auto& kernels) {
+                            using Real = decltype(real);
+                            kernels.training.cross_entropy.run(
+                                {.logits = logits.matrix<Real>(),
+                                 .targets = targets.subspan(to_size(first), to_size(count)),
+                                 .losses = losses.data<Real>() + first},
+                                context.pool);
+                          });
+                        });
   }
   if (context.recorder != nullptr) [[unlikely]] {
     record_loss(context, head, x, targets, losses);

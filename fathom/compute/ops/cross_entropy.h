@@ -28,13 +28,12 @@ struct CrossEntropyBackwardArgs {
   const Real* d_losses;
 };
 
-// The losses [T] of the logits head x[t], which are not kept: they are computed for kLossRows rows
-// at a time, and once more on the way back.
+// The losses [T] of the logits head x[t], which are not kept: they are computed for some rows at a
+// time (ops/head_blocks.h), and once more on the way back.
 //
 //   head  [V, D]   x  [T, D]   targets  [T]
 //
 // Throws InvalidArgument for a target outside the vocabulary.
-inline constexpr Index kLossRows = 128;
 tensor::Tensor head_cross_entropy(Context& context,
                                   const numeric::WeightView& head,
                                   const tensor::Tensor& x,

@@ -8,11 +8,13 @@
 #include "fathom/compute/ops/balance_loss.h"
 #include "fathom/compute/ops/compress_pool.h"
 #include "fathom/compute/ops/cross_entropy.h"
+#include "fathom/compute/ops/distillation.h"
 #include "fathom/compute/ops/embed.h"
 #include "fathom/compute/ops/grouped_attention.h"
 #include "fathom/compute/ops/hadamard.h"
 #include "fathom/compute/ops/hyper_connection.h"
 #include "fathom/compute/ops/index_select.h"
+#include "fathom/compute/ops/indexer_loss.h"
 #include "fathom/compute/ops/int8_linear.h"
 #include "fathom/compute/ops/linear.h"
 #include "fathom/compute/ops/rms_norm.h"
@@ -58,6 +60,10 @@ struct TrainingKernels {
   Kernel<AddToStreamsBackwardArgs<Real>> add_to_streams_backward;
   Kernel<CrossEntropyBackwardArgs<Real>> cross_entropy_backward;
   Kernel<BalanceLossArgs<Real>> balance_loss;
+  Kernel<IndexerLossArgs<Real>> indexer_loss;
+  Kernel<TopLogProbsArgs<Real>> top_log_probs;
+  Kernel<DistillationArgs<Real>> distillation;
+  Kernel<DistillationBackwardArgs<Real>> distillation_backward;
 
   // Calls visit(name, kernel) for every entry, in the order above.
   template <typename Self, typename Visit>
@@ -81,6 +87,10 @@ struct TrainingKernels {
     visit("add_to_streams_backward", table.add_to_streams_backward);
     visit("cross_entropy_backward", table.cross_entropy_backward);
     visit("balance_loss", table.balance_loss);
+    visit("indexer_loss", table.indexer_loss);
+    visit("top_log_probs", table.top_log_probs);
+    visit("distillation", table.distillation);
+    visit("distillation_backward", table.distillation_backward);
   }
 };
 

@@ -31,6 +31,8 @@ struct TrainingTerms {
   std::vector<LayerSums> layers;  // decoder layers, then MTP blocks
   double d_balance_loss = 0;      // by each layer's sum; 0: it is not computed
   double d_indexer_loss = 0;
+  // The indexer is compared with attention over every visible block, not the ones it chose.
+  bool teaches_every_block = false;
   // Nothing is recorded, as in validation: losses are computed on the way forwards.
   bool is_forward_only = false;
 };

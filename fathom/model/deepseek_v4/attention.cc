@@ -90,14 +90,18 @@ void Attention::attend(ops::Context& context,
           .first_compressed_row = compressed_ ? compressed.first_rows[to_size(row)] : 0};
     }
   }
-  ops::sink_attention(context, {.query = queries,
-                                .window = window.rows,
-                                .compressed = compressed.rows,
-                                .selected = compressed.selected,
-                                .visible = visible,
-                                .sink = sink_,
-                                .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
-                                .out = out});
+  const ops::SinkAttention attention{.query = queries,
+                                     .window = window.rows,
+                                     .compressed = compressed.rows,
+                                     .selected = compressed.selected,
+                                     .visible = visible,
+                                     .sink = sink_,
+                                     .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
+                                     .out = out};
+  ops::sink_attention(context, attention);
+  if (compressed_) {
+    compressed_->teach(context, step, attention, compressed);
+  }
 }
 
 tensor::Tensor Attention::project_output(ops::Context& context,

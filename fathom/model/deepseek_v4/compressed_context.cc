@@ -29,7 +29,8 @@ CompressedView view_of(tensor::Arena& arena,
   return {joined.rows,
           layers::rows_of_tokens(arena, step.batch, joined.first_rows),
           {},
-          visible_blocks(arena, step, block_tokens)};
+          visible_blocks(arena, step, block_tokens),
+          {}};
 }
 
 CompressorSpec main_compressor(const LayerPlace& place) {
@@ -73,6 +74,7 @@ class CompressedSparse final : public CompressedContext {  // CSA
       : block_tokens_(place.layer.compress_ratio),
         rows_stream_(place.stream(StreamKind::Compressed)),
         layer_idx_(place.layer_idx),
+        terms_idx_(layers::training_layer(place.config, place.block, place.layer_idx)),
         compressor_(
             place.store, place.config, place.layer, main_compressor(place), place.frequencies),
         indexer_(place) {}
@@ -86,7 +88,8 @@ class CompressedSparse final : public CompressedContext {  // CSA
                       const Step& step,
                       const QueryInputs& inputs) const override {
     CompressedView view = view_of(context.arena, step, rows_stream_, block_tokens_);
-    view.selected = indexer_.select(context, step, inputs, view.num_visible);
+    view.scores = indexer_.scores(context, step, inputs, view.num_visible);
+    view.selected = indexer_.select(context, view.scores, view.num_visible);
     context.observe("index_blocks", layer_idx_, view.selected);
     for (Index& count : view.num_visible) {
       count = std::min(count, view.selected.dim(1));
@@ -94,10 +97,32 @@ class CompressedSparse final : public CompressedContext {  // CSA
     return view;
   }
 
+  void teach(ops::Context& context,
+             const Step& step,
+             const ops::SinkAttention& attention,
+             const CompressedView& view) const override {
+    if (!ops::is_indexer_taught(context)) {
+      return;
+    }
+    ops::SinkAttention compared = attention;
+    if (context.training->teaches_every_block) {
+      const auto counts = visible_blocks(context.arena, step, block_tokens_);
+      const auto visible = context.arena.allocate_array<ops::VisibleRows>(to_index(counts.size()));
+      for (std::size_t row = 0; row < counts.size(); ++row) {
+        visible[row] = attention.visible[row];
+        visible[row].num_compressed_rows = counts[row];
+      }
+      compared.visible = visible;
+      compared.selected = {};
+    }
+    ops::teach_indexer(context, compared, view.scores, terms_idx_);
+  }
+
  private:
   Index block_tokens_;
   Index rows_stream_;
   Index layer_idx_;
+  Index terms_idx_;
   Compressor compressor_;
   Indexer indexer_;
 };

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "fathom/compute/ops/indexer_loss.h"
 #include "fathom/model/deepseek_v4/compressor.h"
 #include "fathom/model/layers/joined_rows.h"
 
@@ -21,6 +22,7 @@ struct CompressedView {
   std::span<const Index> first_rows;  // [T]: where in `rows` those of the token's sequence begin
   tensor::Tensor selected;       // [T, *] block ids, ascending, -1 beyond; empty: the first ones
   std::span<Index> num_visible;  // [T]
+  ops::IndexerScores scores;     // of what selected, if it is taught; else empty
 };
 
 class CompressedContext {
@@ -32,6 +34,11 @@ class CompressedContext {
   virtual CompressedView view(ops::Context& context,
                               const Step& step,
                               const QueryInputs& inputs) const = 0;
+  // Tells what chose the rows of a view how attention used them (a loss of training).
+  virtual void teach(ops::Context& /*context*/,
+                     const Step& /*step*/,
+                     const ops::SinkAttention& /*attention*/,
+                     const CompressedView& /*view*/) const {}
 };
 
 // Null for sliding-window layers.

@@ -12,10 +12,15 @@ class Indexer {
 
   void append(ops::Context& context, const Step& step, const QueryInputs& inputs) const;
 
+  // What blocks are chosen by. Queries and weights are empty where every visible block is chosen
+  // anyway, unless the indexer is taught.
+  ops::IndexerScores scores(ops::Context& context,
+                            const Step& step,
+                            const QueryInputs& inputs,
+                            std::span<const Index> num_visible) const;
   // The chosen blocks of each of the step's tokens, [T, *], among the first num_visible[t].
   tensor::Tensor select(ops::Context& context,
-                        const Step& step,
-                        const QueryInputs& inputs,
+                        const ops::IndexerScores& scores,
                         std::span<const Index> num_visible) const;
 
  private:

@@ -35,6 +35,7 @@ void fill_sink_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_grouped_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_index_select(ops::KernelTable<float>& table, const Isa& isa);
 void fill_compress_pool(ops::KernelTable<float>& table, const Isa& isa);
+void fill_indexer_loss(ops::KernelTable<float>& table, const Isa& isa);
 void fill_rows(ops::KernelTable<float>& table, const Isa& isa);
 void fill_hyper_control(ops::KernelTable<float>& table, const Isa& isa);
 void fill_rows_backward(ops::TrainingKernels<float>& table, const Isa& isa);

@@ -53,6 +53,7 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_grouped_attention(table, candidate);
       fill_index_select(table, candidate);
       fill_compress_pool(table, candidate);
+      fill_indexer_loss(table, candidate);
       fill_rows(table, candidate);
       fill_linear_backward(table.training, candidate);
       fill_cross_entropy(table.training, candidate);

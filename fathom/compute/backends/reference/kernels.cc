@@ -28,6 +28,10 @@ ops::TrainingKernels<Real> training_kernels() {
   table.add_to_streams_backward = {&add_to_streams_backward<Real>, kProvider};
   table.cross_entropy_backward = {&cross_entropy_backward<Real>, kProvider};
   table.balance_loss = {&balance_loss<Real>, kProvider};
+  table.indexer_loss = {&indexer_loss<Real>, kProvider};
+  table.top_log_probs = {&top_log_probs<Real>, kProvider};
+  table.distillation = {&distillation<Real>, kProvider};
+  table.distillation_backward = {&distillation_backward<Real>, kProvider};
   return table;
 }
 

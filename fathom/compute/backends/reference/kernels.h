@@ -118,5 +118,14 @@ void cross_entropy_backward(const ops::CrossEntropyBackwardArgs<Real>& args,
                             platform::ThreadPool& pool) noexcept;
 template <typename Real>
 void balance_loss(const ops::BalanceLossArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void indexer_loss(const ops::IndexerLossArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void top_log_probs(const ops::TopLogProbsArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void distillation(const ops::DistillationArgs<Real>& args, platform::ThreadPool& pool) noexcept;
+template <typename Real>
+void distillation_backward(const ops::DistillationBackwardArgs<Real>& args,
+                           platform::ThreadPool& pool) noexcept;
 
 }  // namespace fathom::reference
