@@ -43,6 +43,7 @@ std::byte* GradientMemory::mark(const void* value, Index num_bytes) {
   const Index end_word = ceil_div(lines.end, kLinesPerWord);
   if (end_word > to_index(marks_.size())) {
     marks_.resize(std::max(to_size(end_word), 2 * marks_.size()));
+    touched_.resize(marks_.size());
   }
   // Runs of lines that were not marked are zeroed at once.
   Index zeroed = lines.first;
@@ -58,6 +59,7 @@ std::byte* GradientMemory::mark(const void* value, Index num_bytes) {
       zeroed = line + 1;
     }
     marks |= bits;
+    touched_[to_size(word)] |= bits;
   }
   zero_to(lines.end);
   return memory_.base() + (static_cast<const std::byte*>(value) - values_.base());
@@ -72,6 +74,14 @@ bool GradientMemory::is_marked(const void* value, Index num_bytes) const {
     }
   }
   return false;
+}
+
+Index GradientMemory::touched_bytes() const {
+  Index lines = 0;
+  for (const std::uint64_t word : touched_) {
+    lines += std::popcount(word);
+  }
+  return lines * kLine;
 }
 
 void GradientMemory::clear_from(Index first_byte) {

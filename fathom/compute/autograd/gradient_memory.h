@@ -25,6 +25,8 @@ class GradientMemory {
   std::byte* mark(const void* value, Index num_bytes);
   // Whether any of these numbers' gradients was asked for.
   bool is_marked(const void* value, Index num_bytes) const;
+  // Of all numbers that were marked by now, also those forgotten: what the gradients cost.
+  Index touched_bytes() const;
 
   // Forgets the gradients of what lies in the arena from `first_byte` on.
   void clear_from(Index first_byte);
@@ -44,6 +46,7 @@ class GradientMemory {
   const tensor::Arena& values_;
   tensor::Arena memory_;
   std::vector<std::uint64_t> marks_;  // a bit per line
+  std::vector<std::uint64_t> touched_;
 };
 
 }  // namespace fathom::autograd

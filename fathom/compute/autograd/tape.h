@@ -47,6 +47,9 @@ class Tape final : public ops::Recorder, public ops::Gradients {
   // there before the first op can be read then.
   void run_backward();
 
+  // What the gradients of step memory took by now.
+  Index gradient_bytes() const { return gradients_.touched_bytes(); }
+
   tensor::Tensor save(const tensor::Tensor& value) override;
   void record(std::string_view op,
               std::initializer_list<tensor::Tensor> outputs,

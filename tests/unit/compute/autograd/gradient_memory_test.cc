@@ -81,6 +81,21 @@ TEST(GradientMemory, MarkingZeroesWhatWasNotMarkedAndNothingElse) {
   }
 }
 
+TEST(GradientMemory, RemembersWhatItEverTouched) {
+  tensor::Arena arena(1 << 26);
+  GradientMemory gradients(arena);
+  std::byte* first = arena.allocate(128);
+  const Index border = arena.used_bytes();
+  std::byte* second = arena.allocate(256);
+  EXPECT_EQ(gradients.touched_bytes(), 0);
+  gradients.mark(first, 128);
+  gradients.mark(second, 64);
+  gradients.mark(second, 64);
+  gradients.clear_from(border);
+  gradients.mark(second + 64, 64);
+  EXPECT_EQ(gradients.touched_bytes(), 256);
+}
+
 TEST(GradientMemory, AnAddressOutsideTheArenaIsABug) {
   tensor::Arena arena(1 << 26);
   GradientMemory gradients(arena);
