@@ -9,6 +9,7 @@ void LossSums::add(const LossSums& other) {
   loss += other.loss;
   weight += other.weight;
   mtp_loss += other.mtp_loss;
+  distillation_loss += other.distillation_loss;
   balance_loss += other.balance_loss;
   indexer_loss += other.indexer_loss;
   expert_tokens.resize(std::max(expert_tokens.size(), other.expert_tokens.size()));

@@ -13,9 +13,10 @@ namespace fathom::train {
 
 // Sums over the targets of one or more batches; what a log line shows is a quotient of them.
 struct LossSums {
-  double loss = 0;      // weighted cross-entropy (or the objective's own loss), nats
-  double weight = 0;    // what it is divided by
-  double mtp_loss = 0;  // unweighted by its coefficient; 0 without an MTP block
+  double loss = 0;               // weighted cross-entropy (or the objective's own loss), nats
+  double weight = 0;             // what it is divided by
+  double mtp_loss = 0;           // unweighted by its coefficient; 0 without an MTP block
+  double distillation_loss = 0;  // the same, 0 without a teacher
   double balance_loss = 0;
   double indexer_loss = 0;
   std::vector<std::vector<double>> expert_tokens;  // [layers, then MTP blocks][E] slots

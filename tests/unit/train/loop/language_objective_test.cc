@@ -82,7 +82,8 @@ TEST_P(LanguageLoss, IsTheWeightedSumOfWhatEveryPieceLosesAlone) {
 TEST_P(LanguageLoss, HasTheGradientsOfCentralDifferences) {
   TrainableModel model(GetParam());
   const data::Batch batch = random_batch({9, 131}, model.lm().config().vocab_size, 3);
-  const LanguageOptions options{.mtp_coefficient = 0.4, .balance_coefficient = 3};
+  const LanguageOptions options{
+      .mtp_coefficient = 0.4, .balance_coefficient = 3, .indexer_coefficient = 0};
   LanguageObjective objective(model.lm(), options);
   autograd::ParameterGradients gradients = model.make_gradients();
   objective.accumulate(model.context(), batch, 1, gradients);
@@ -142,6 +143,54 @@ TEST(LanguageObjective, ReachesEveryParameterOfTheMtpBlock) {
       EXPECT_TRUE(model.gradient(gradients, spec.key).empty()) << to_string(spec.key.role);
     }
   }
+}
+
+bool is_indexers(const WeightKey& key) {
+  return key.role >= WeightRole::IndexerQueryUp && key.role <= WeightRole::IndexerNorm;
+}
+
+// Indexers are moved by their own loss and nothing else; nothing else is moved by it.
+TEST(IndexerLoss, ReachesIndexersAndNothingElse) {
+  for (const bool is_warm_up : {false, true}) {
+    TrainableModel model("flash-tiny");
+    const data::Batch batch = random_batch({3, 131}, model.lm().config().vocab_size, 3);
+    LanguageOptions options{.indexer_coefficient = 0.5, .indexer_warm_up = is_warm_up};
+    LanguageObjective objective(model.lm(), options);
+    autograd::ParameterGradients gradients = model.make_gradients();
+    const LossSums sums = objective.accumulate(model.context(), batch, 2, gradients);
+    EXPECT_GT(sums.indexer_loss, 0);
+    EXPECT_EQ(sums.indexer_loss, objective.evaluate(model.context(), batch).indexer_loss);
+    options.indexer_coefficient = 0;
+    autograd::ParameterGradients without = model.make_gradients();
+    LanguageObjective(model.lm(), options).accumulate(model.context(), batch, 2, without);
+    LossSlope slope(model, gradients);
+    Index num_indexers = 0;
+    for (const WeightSpec& spec : model.specs()) {
+      if (is_indexers(spec.key)) {
+        EXPECT_TRUE(model.gradient(without, spec.key).empty()) << to_string(spec.key.role);
+        slope.move(spec);
+        ++num_indexers;
+      } else {
+        EXPECT_EQ(model.gradient(without, spec.key), model.gradient(gradients, spec.key))
+            << to_string(spec.key.role);
+      }
+    }
+    EXPECT_EQ(num_indexers, 6);
+    EXPECT_TRUE(slope.meets(
+        [&] { return 0.25 * objective.evaluate(model.context(), batch).indexer_loss; }));
+  }
+}
+
+TEST(IndexerLoss, OfTheWarmUpComparesEveryVisibleBlock) {
+  TrainableModel model("flash-tiny");
+  const Index vocab = model.lm().config().vocab_size;
+  const auto loss_of = [&](Index num_tokens, bool is_warm_up) {
+    LanguageObjective objective(model.lm(), {.indexer_warm_up = is_warm_up});
+    return objective.evaluate(model.context(), random_batch({num_tokens}, vocab, 3)).indexer_loss;
+  };
+  const Index all_chosen = 4 * model.lm().config().index_top_k;  // tokens
+  EXPECT_EQ(loss_of(all_chosen, false), loss_of(all_chosen, true));
+  EXPECT_NE(loss_of(2 * all_chosen, false), loss_of(2 * all_chosen, true));
 }
 
 TEST(LanguageObjective, AccumulatesTheStepWhateverItsBatches) {
