@@ -16,10 +16,10 @@ namespace fathom::train {
 
 class QuantisationAware {
  public:
-  // Gives every parameter of the list that the plan rounds a master, which starts as its value, and
-  // rounds all weights of the store, those that are not trained too. The store has to be trainable;
-  // it and the list have to outlive this. Throws InvalidArgument naming a tensor that the plan's
-  // format cannot hold.
+  // Gives every parameter of the list that the plan rounds a master, which starts as its value (so
+  // the optimiser and averages are made from the list afterwards), and rounds all weights of the
+  // store, those that are not trained too. The store has to be trainable; it and the list have to
+  // outlive this. Throws InvalidArgument naming a tensor that the plan's format cannot hold.
   QuantisationAware(const config::ModelConfig& config,
                     const config::StoragePlan& plan,
                     const weights::NameMap& names,
