@@ -49,6 +49,7 @@ Command add_synth(CLI::App& program);
 Command add_logits(CLI::App& program);
 Command add_generate(CLI::App& program);
 Command add_grad(CLI::App& program);
+Command add_data(CLI::App& program);
 Command add_parse_reply(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_detokenize(CLI::App& program);

@@ -42,7 +42,6 @@ ManifestShard shard_of(const JsonField& field) {
 }
 
 Manifest manifest_of(const JsonField& root, const std::string& source) {
-  root.require(JsonField::Kind::Object, "an object");
   if (root.member("format").text_or("") != kFormat) {
     root.member("format").refuse("\"fathom-data\"");
   }
