@@ -14,6 +14,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "base/core": set(),
     "base/platform": set(),
     "base/formats": set(),
+    "base/chart": {"base/formats"},
     "compute/numeric": set(),
     "compute/tensor": {"base/platform", "compute/numeric"},
     "compute/ops": {"compute/numeric", "compute/tensor"},
@@ -40,7 +41,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "serve/page": {"serve/http"},
     "train/data": {"base/platform", "base/formats", "model/text"},
     "train/optim": {"base/platform", "compute/numeric"},
-    "train/loop": {"base/platform", "base/formats", "compute/numeric", "compute/tensor", "compute/ops",
+    "train/loop": {"base/platform", "base/formats", "base/chart", "compute/numeric", "compute/tensor", "compute/ops",
                    "compute/autograd", "model/config", "model/weights", "model/kv", "model/layers", "train/data",
                    "train/optim"},
     "train/tune": {"base/platform", "base/formats", "compute/numeric", "compute/tensor", "compute/ops",
@@ -49,7 +50,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "study/eval": set(),
     "study/bench": {"compute/numeric", "compute/tensor", "compute/ops", "compute/runtime", "model/config",
                     "model/weights"},
-    "study/plan": {"base/formats", "compute/numeric", "model/config"},
+    "study/plan": {"base/formats", "base/chart", "compute/numeric", "model/config"},
 }
 ANYTHING = {""}  # fathom/fathom.{h,cc}: the door sees every floor
 

@@ -95,7 +95,7 @@ PlanAnswer answer(PlanCommand options) {
 void add_money(const CostOptions& options,
                const PlanAnswer& made,
                Json& out,
-               plan::Report& report) {
+               chart::Report& report) {
   const auto add = [&](CostAnswer money) {
     out.update(money.json);
     report.sections.push_back(std::move(money.section));
@@ -127,14 +127,14 @@ void run_plan(const PlanCommand& options) {
   }
   const PlanAnswer made = answer(options);
   Json out = plan_json(made);
-  plan::Report report = plan_report(made);
+  chart::Report report = plan_report(made);
   add_money(options.cost, made, out, report);
   write_html(options.cost, report);
   if (options.json) {
     print_out(out.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
     return;
   }
-  print_out(options.cost.as_markdown ? plan::to_markdown(report) : plan::to_text(report));
+  print_out(options.cost.as_markdown ? chart::to_markdown(report) : chart::to_text(report));
 }
 
 }  // namespace

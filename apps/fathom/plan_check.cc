@@ -5,11 +5,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/chart/report.h"
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/mapped_file.h"
 #include "fathom/study/plan/check.h"
 #include "fathom/study/plan/distribution.h"
-#include "fathom/study/plan/report.h"
 #include "fathom/study/plan/speed_model.h"
 
 #include "apps/fathom/machine_source.h"
@@ -19,8 +19,8 @@ namespace fathom::app {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using chart::Table;
 using plan::CheckedCell;
-using plan::Table;
 
 constexpr double kPercent = 100;
 constexpr double kMega = 1e6;
@@ -201,16 +201,16 @@ void check_plan(const PlanCheck& options) {
               "\n");
     return;
   }
-  plan::Report report{.title = "Predictions and measurements on " + source->machine.name,
-                      .summary = {},
-                      .sections = {}};
+  chart::Report report{.title = "Predictions and measurements on " + source->machine.name,
+                       .summary = {},
+                       .sections = {}};
   report.sections.push_back({.heading = "Errors",
                              .paragraphs = {source->machine.title + ", " + source->origin + "."},
                              .points = {},
                              .charts = {},
                              .tables = {summary_table(result), models_table(result),
                                         memory_table(result), cells_table(result)}});
-  print_out(options.markdown ? plan::to_markdown(report) : plan::to_text(report));
+  print_out(options.markdown ? chart::to_markdown(report) : chart::to_text(report));
 }
 
 }  // namespace fathom::app

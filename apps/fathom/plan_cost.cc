@@ -327,11 +327,11 @@ CostAnswer answer_training(const CostOptions& options,
   return {std::move(out), plan::training_section(question)};
 }
 
-void write_html(const CostOptions& options, const plan::Report& report) {
+void write_html(const CostOptions& options, const chart::Report& report) {
   if (options.html_file.empty()) {
     return;
   }
-  const std::string html = plan::to_html(report);
+  const std::string html = chart::to_html(report);
   platform::OutputFile file(options.html_file, to_index(html.size()));
   file.write(0, std::as_bytes(std::span(html)));
   file.commit();

@@ -7,10 +7,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/chart/report.h"
 #include "fathom/base/core/index.h"
 #include "fathom/model/config/model_config.h"
 #include "fathom/study/plan/percentiles.h"
-#include "fathom/study/plan/report.h"
 
 namespace CLI {
 class App;
@@ -51,7 +51,7 @@ void add_cost_options(CLI::App& command, CostOptions& options);
 // Keys to merge into the plan's object, and the section of its report.
 struct CostAnswer {
   nlohmann::ordered_json json;
-  plan::Section section;
+  chart::Section section;
 };
 
 // cost_usd_per_million_tokens {input, cached_input, output}, each {p10, p50, p90}, and what belongs
@@ -67,6 +67,6 @@ CostAnswer answer_training(const CostOptions& options,
                            const config::ModelConfig& config);
 
 // Writes --html FILE where it was asked for. Throws Io.
-void write_html(const CostOptions& options, const plan::Report& report);
+void write_html(const CostOptions& options, const chart::Report& report);
 
 }  // namespace fathom::app

@@ -14,10 +14,10 @@ namespace fathom::app {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using chart::Section;
+using chart::Table;
 using config::WeightBytes;
 using plan::Percentiles;
-using plan::Section;
-using plan::Table;
 
 constexpr Index kNumberBytes = 4;  // of this program's cache
 constexpr double kGiga = 1e9;
@@ -344,8 +344,8 @@ Json plan_json(const PlanAnswer& answer) {
   return out;
 }
 
-plan::Report plan_report(const PlanAnswer& answer) {
-  plan::Report report{
+chart::Report plan_report(const PlanAnswer& answer) {
+  chart::Report report{
       .title = fmt::format("Plan of {}", answer.model), .summary = {}, .sections = {}};
   report.sections = {parameters_section(answer), weights_section(answer)};
   if (!answer.plan.fits.empty()) {

@@ -6,8 +6,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "fathom/base/chart/report.h"
 #include "fathom/study/plan/plan.h"
-#include "fathom/study/plan/report.h"
 
 #include "apps/fathom/machine_source.h"
 
@@ -28,7 +28,7 @@ struct PlanAnswer {
 };
 // The keys of docs/planning.md.
 nlohmann::ordered_json plan_json(const PlanAnswer& answer);
-plan::Report plan_report(const PlanAnswer& answer);
+chart::Report plan_report(const PlanAnswer& answer);
 
 // The speeds as the cost model takes them; nothing where there are none.
 std::optional<plan::MachineSpeed> machine_speed(const PlanAnswer& answer);

@@ -4,21 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "fathom/base/chart/percentiles.h"
 #include "fathom/base/core/index.h"
 
 namespace fathom::plan {
 
-// An uncertain quantity: one time in ten it is below p10, every second time below p50, nine times
-// in ten below p90. All equal: known exactly. docs/planning-costs.md says which distribution is
-// drawn through the three points.
-struct Percentiles {
-  double p10 = 0;
-  double p50 = 0;
-  double p90 = 0;
-  static Percentiles exactly(double value) { return {value, value, value}; }
-  bool is_exact() const { return p10 == p50 && p50 == p90; }
-  friend bool operator==(const Percentiles&, const Percentiles&) = default;
-};
+// docs/planning-costs.md says which distribution is drawn through the three points.
+using chart::Percentiles;
 
 // Decoding at one context and one number of sequences at a time.
 struct DecodePoint {

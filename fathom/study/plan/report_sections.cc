@@ -14,6 +14,14 @@
 namespace fathom::plan {
 namespace {
 
+using chart::BarChart;
+using chart::ChartHead;
+using chart::LineChart;
+using chart::Scale;
+using chart::short_number;
+using chart::Table;
+using chart::TornadoChart;
+
 constexpr double kGiga = 1e9;
 constexpr double kTera = 1e12;
 constexpr double kPercent = 100;

@@ -4,12 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "fathom/base/chart/report.h"
 #include "fathom/model/config/model_config.h"
 #include "fathom/study/plan/cost_study.h"
-#include "fathom/study/plan/report.h"
 #include "fathom/study/plan/training_cost.h"
 
 namespace fathom::plan {
+
+using chart::Section;
 
 // What takes memory, in the order it is to be shown.
 struct MemoryPart {

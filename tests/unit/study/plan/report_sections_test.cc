@@ -5,12 +5,18 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/base/chart/markup.h"
 #include "tests/unit/model/config/config_testing.h"
 #include "tests/unit/study/plan/buyers.h"
-#include "tests/unit/study/plan/markup.h"
 
 namespace fathom::plan {
 namespace {
+
+using chart::Report;
+using chart::Table;
+using chart::to_html;
+using chart::to_markdown;
+using chart::to_text;
 
 using testing::exact_buyer;
 using testing::is_well_formed;

@@ -1,4 +1,4 @@
-#include "fathom/study/plan/chart_scale.h"
+#include "fathom/base/chart/chart_scale.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-namespace fathom::plan {
+namespace fathom::chart {
 namespace {
 
 TEST(ChartScale, NumbersAreShort) {
@@ -74,4 +74,4 @@ TEST(ChartScale, EqualEndsAreMovedApart) {
 }
 
 }  // namespace
-}  // namespace fathom::plan
+}  // namespace fathom::chart

@@ -1,13 +1,13 @@
-#include "fathom/study/plan/svg_chart.h"
+#include "fathom/base/chart/svg_chart.h"
 
 #include <cstdlib>
 #include <limits>
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/study/plan/markup.h"
+#include "tests/unit/base/chart/markup.h"
 
-namespace fathom::plan {
+namespace fathom::chart {
 namespace {
 
 using testing::count_of;
@@ -137,4 +137,4 @@ TEST(SvgChart, TextThatIsNoXmlIsMadeSo) {
 }
 
 }  // namespace
-}  // namespace fathom::plan
+}  // namespace fathom::chart

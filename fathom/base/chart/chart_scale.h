@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace fathom::plan {
+namespace fathom::chart {
 
 // Four significant digits at most, with k, M, G, T or m, u: "1.84G", "0.6", "12k". For labels, not
 // for figures that somebody computes with.
@@ -35,4 +35,4 @@ class Scale {
   double high_;
 };
 
-}  // namespace fathom::plan
+}  // namespace fathom::chart

@@ -1,4 +1,4 @@
-#include "fathom/study/plan/chart_scale.h"
+#include "fathom/base/chart/chart_scale.h"
 
 #include <algorithm>
 #include <array>
@@ -8,7 +8,7 @@
 
 #include "fathom/base/core/error.h"
 
-namespace fathom::plan {
+namespace fathom::chart {
 namespace {
 
 constexpr int kWantedSteps = 5;
@@ -116,4 +116,4 @@ double Scale::place(double value) const {
   return place_unbounded(std::clamp(value, low_, high_));
 }
 
-}  // namespace fathom::plan
+}  // namespace fathom::chart

@@ -1,4 +1,4 @@
-#include "fathom/study/plan/report.h"
+#include "fathom/base/chart/report.h"
 
 #include <algorithm>
 
@@ -6,7 +6,7 @@
 
 #include "fathom/base/core/error.h"
 
-namespace fathom::plan {
+namespace fathom::chart {
 namespace {
 
 void check_shape(const Table& table) {
@@ -218,4 +218,4 @@ std::string to_html(const Report& report) {
   return text + "</main>\n</body>\n</html>\n";
 }
 
-}  // namespace fathom::plan
+}  // namespace fathom::chart

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "fathom/study/plan/chart_scale.h"
-#include "fathom/study/plan/percentiles.h"
+#include "fathom/base/chart/chart_scale.h"
+#include "fathom/base/chart/percentiles.h"
 
-namespace fathom::plan {
+namespace fathom::chart {
 
 // What every chart has. `id` makes the names of its parts unique on a page: letters, digits, '-'.
 struct ChartHead {
@@ -77,4 +77,4 @@ std::string chart_style();
 // mark.
 std::string escape_xml(const std::string& text);
 
-}  // namespace fathom::plan
+}  // namespace fathom::chart

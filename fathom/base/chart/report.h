@@ -8,9 +8,9 @@
 #include <variant>
 #include <vector>
 
-#include "fathom/study/plan/svg_chart.h"
+#include "fathom/base/chart/svg_chart.h"
 
-namespace fathom::plan {
+namespace fathom::chart {
 
 struct Table {
   struct Column {
@@ -42,4 +42,4 @@ std::string to_text(const Report& report);
 std::string to_markdown(const Report& report);
 std::string to_html(const Report& report);
 
-}  // namespace fathom::plan
+}  // namespace fathom::chart

@@ -1,4 +1,4 @@
-#include "fathom/study/plan/svg_chart.h"
+#include "fathom/base/chart/svg_chart.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 
 #include "fathom/base/formats/text.h"
 
-namespace fathom::plan {
+namespace fathom::chart {
 namespace {
 
 constexpr double kWidth = 860;
@@ -325,4 +325,4 @@ std::string chart_style() {
 )";
 }
 
-}  // namespace fathom::plan
+}  // namespace fathom::chart

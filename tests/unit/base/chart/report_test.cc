@@ -1,11 +1,11 @@
-#include "fathom/study/plan/report.h"
+#include "fathom/base/chart/report.h"
 
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
-#include "tests/unit/study/plan/markup.h"
+#include "tests/unit/base/chart/markup.h"
 
-namespace fathom::plan {
+namespace fathom::chart {
 namespace {
 
 using testing::count_of;
@@ -67,4 +67,4 @@ TEST(Report, ARowOfAnotherWidthIsABug) {
 }
 
 }  // namespace
-}  // namespace fathom::plan
+}  // namespace fathom::chart
