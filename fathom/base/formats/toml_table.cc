@@ -205,6 +205,30 @@ std::vector<std::string> TomlTable::texts(std::string_view key) const {
   return texts;
 }
 
+std::optional<bool> TomlTable::find_flag(std::string_view key) const {
+  const toml::node* node = state_->find(key);
+  if (node == nullptr) {
+    return std::nullopt;
+  }
+  const std::optional<bool> flag = node->value<bool>();
+  if (!node->is_boolean() || !flag) {
+    refuse(key, "found " + kind_of(*node) + ", expected true or false");
+  }
+  return flag;
+}
+
+std::optional<Index> TomlTable::find_integer(std::string_view key) const {
+  const toml::node* node = state_->find(key);
+  if (node == nullptr) {
+    return std::nullopt;
+  }
+  const std::optional<Index> integer = node->value<Index>();
+  if (!node->is_integer() || !integer) {
+    refuse(key, "found " + kind_of(*node) + ", expected a whole number");
+  }
+  return integer;
+}
+
 bool TomlTable::has(std::string_view key) const {
   return state_->table->contains(key);
 }

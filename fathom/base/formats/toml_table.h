@@ -40,6 +40,9 @@ class TomlTable {
   std::optional<std::vector<double>> find_numbers(std::string_view key) const;
   std::optional<std::vector<std::vector<double>>> find_number_rows(std::string_view key) const;
 
+  std::optional<bool> find_flag(std::string_view key) const;
+  std::optional<Index> find_integer(std::string_view key) const;
+
   bool has(std::string_view key) const;
   bool is_number(std::string_view key) const;  // false where the key is not there
   bool is_text(std::string_view key) const;    // the same
