@@ -22,7 +22,7 @@ struct Table {
   std::vector<std::vector<std::string>> rows;  // as many cells as columns
 };
 
-using Chart = std::variant<BarChart, LineChart, TornadoChart>;
+using Chart = std::variant<BarChart, LineChart, TornadoChart, HeatMap>;
 
 struct Section {
   std::string heading;

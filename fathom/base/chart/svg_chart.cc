@@ -310,6 +310,44 @@ std::string draw(const TornadoChart& chart) {
   return svg + "</svg>\n";
 }
 
+std::string draw(const HeatMap& chart) {
+  std::size_t num_columns = 0;
+  for (const HeatMap::Row& row : chart.rows) {
+    num_columns = std::max(num_columns, row.values.size());
+  }
+  if (num_columns == 0) {
+    return nothing(chart.head);
+  }
+  const double cell = (kPlotRight - kPlotLeft) / static_cast<double>(num_columns);
+  const double bottom = kTop + kBar * static_cast<double>(chart.rows.size());
+  std::string svg = open(chart.head, bottom + kAxisHeight + kRow);
+  double y = kTop;
+  for (const HeatMap::Row& row : chart.rows) {
+    svg += label(kPlotLeft - 8, y + kBar - 4, row.label, Anchor::End, true);
+    for (std::size_t column = 0; column < row.values.size(); ++column) {
+      const double distance = row.values[column] - chart.centre;
+      const double shade =
+          std::min(1.0, std::abs(distance) / std::abs(chart.largest - chart.centre));
+      svg += fmt::format(
+          "<rect class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:g}\" "
+          "fill-opacity=\"{:.2f}\"/>\n",
+          distance < 0 ? "high" : "low", kPlotLeft + cell * static_cast<double>(column), y, cell,
+          kBar, std::isfinite(shade) ? shade : 1.0);
+    }
+    y += kBar;
+  }
+  const double legend = bottom + kRow;
+  svg += label((kPlotLeft + kPlotRight) / 2, bottom + 18, chart.x_label, Anchor::Middle);
+  svg += label(kPlotRight + 8, kTop + kBar, chart.y_label, Anchor::Start);
+  svg += rect(kPlotLeft, legend, kBar, "low");
+  svg += label(kPlotLeft + 22, legend + 13,
+               short_number(chart.largest) + " " + chart.unit + " and more", Anchor::Start);
+  svg += rect(kPlotLeft + 330, legend, kBar, "high");
+  svg += label(kPlotLeft + 352, legend + 13,
+               short_number(2 * chart.centre - chart.largest) + " and less", Anchor::Start);
+  return svg + "</svg>\n";
+}
+
 std::string chart_style() {
   return R"(.chart{width:100%;height:auto;font:13px sans-serif}
 .chart .ink{fill:var(--ink)}.chart .faint{fill:var(--faint)}

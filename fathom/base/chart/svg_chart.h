@@ -64,10 +64,26 @@ struct TornadoChart {
   std::vector<Bar> bars;
 };
 
+// Cells in rows, each shaded by how far its value lies above or below the centre.
+struct HeatMap {
+  ChartHead head;
+  std::string x_label;  // of the places in a row, counted from 0
+  std::string y_label;
+  std::string unit;
+  double centre = 0;   // without shade
+  double largest = 1;  // in full shade, as is what lies as far below the centre
+  struct Row {
+    std::string label;
+    std::vector<double> values;
+  };
+  std::vector<Row> rows;
+};
+
 // One <svg> element. Charts without anything to draw say so.
 std::string draw(const BarChart& chart);
 std::string draw(const LineChart& chart);
 std::string draw(const TornadoChart& chart);
+std::string draw(const HeatMap& chart);
 
 // The rules of a <style> element that all charts of a page need once.
 std::string chart_style();

@@ -33,6 +33,10 @@ TornadoChart tornado() {
   return {kHead, "USD", 100, {{"capital", "1", "2", 50, 200}, {"power", "3", "4", 120, 90}}};
 }
 
+HeatMap heat() {
+  return {kHead, "expert", "layer", "times", 1, 2, {{"0", {1, 2, 3, 0}}, {"1", {0.5, 1.5, 1, 1}}}};
+}
+
 // The number of an attribute in every tag that holds `mark`, in their order.
 std::vector<double> numbers(const std::string& svg,
                             const std::string& mark,
@@ -51,7 +55,7 @@ std::vector<double> numbers(const std::string& svg,
 }
 
 TEST(SvgChart, EveryChartIsWellFormedWithTitleAndDescription) {
-  for (const std::string& svg : {draw(bars()), draw(lines()), draw(tornado())}) {
+  for (const std::string& svg : {draw(bars()), draw(lines()), draw(tornado()), draw(heat())}) {
     EXPECT_TRUE(is_well_formed(svg));
     EXPECT_NE(svg.find("<title id=\"chart-1-title\">Title &amp; more</title>"), std::string::npos);
     EXPECT_NE(svg.find("<desc id=\"chart-1-desc\">What is &quot;seen&quot; &lt;here&gt;</desc>"),
@@ -113,10 +117,18 @@ TEST(SvgChart, TornadoBarsBeginAtTheCentre) {
   EXPECT_NEAR(numbers(svg, "class=\"high\"", "width")[1] / low_width[1], 0.5, 0.01);
 }
 
+TEST(SvgChart, CellsAreShadedByTheirDistanceFromTheCentre) {
+  const std::string svg = draw(heat());
+  // Legend squares have no opacity of their own.
+  EXPECT_EQ(numbers(svg, "class=\"low\"", "fill-opacity"),
+            (std::vector<double>{0, 1, 1, 0.5, 0, 0}));
+  EXPECT_EQ(numbers(svg, "class=\"high\"", "fill-opacity"), (std::vector<double>{1, 0.5}));
+}
+
 TEST(SvgChart, NothingToDrawIsSaid) {
   for (const std::string& svg :
        {draw(BarChart{kHead, "GB", {}}), draw(TornadoChart{kHead, "", 0, {}}),
-        draw(LineChart{kHead, "", "", {}, {}, {}})}) {
+        draw(LineChart{kHead, "", "", {}, {}, {}}), draw(HeatMap{kHead, "", "", "", 1, 2, {}})}) {
     EXPECT_TRUE(is_well_formed(svg));
     EXPECT_NE(svg.find("nothing to draw"), std::string::npos);
   }
