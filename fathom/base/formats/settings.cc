@@ -169,6 +169,24 @@ void Settings::read(std::string_view toml, const std::string& file) {
   }
 }
 
+void Settings::set(const std::string& assignment, const std::string& source) {
+  const std::size_t equals = assignment.find('=');
+  const std::string name = assignment.substr(0, equals);
+  for (const Setting& row : rows_) {
+    if (equals == std::string::npos || name != fmt::format("{}.{}", row.section, row.key)) {
+      continue;
+    }
+    std::string value = assignment.substr(equals + 1);
+    if (std::holds_alternative<std::string*>(row.value) && !value.starts_with('"')) {
+      value = toml_text(value);
+    }
+    read(fmt::format("[{}]\n{} = {}\n", row.section, row.key, value), source);
+    return;
+  }
+  fail(ErrorCode::InvalidArgument, source, ": found ", quote(assignment),
+       ", expected section.key=value of a setting");
+}
+
 std::string Settings::text_of(bool with_help) const {
   std::string text;
   std::string_view section;

@@ -43,6 +43,10 @@ class Settings {
   // a table that is in no row, a value of another type, out of range or none of the choices.
   void read(std::string_view toml, const std::string& file);
 
+  // The same for one key: "schedule.steps=100", a value as in TOML; the quotes of a text may be
+  // left out. `source` stands for the file in messages.
+  void set(const std::string& assignment, const std::string& source);
+
   // The values as TOML that read() takes, in the order of the rows.
   std::string dump() const;
   // The same with the help in front of every key, as comments.

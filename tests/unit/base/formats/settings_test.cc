@@ -73,6 +73,25 @@ TEST(Settings, EveryMistakeNamesFileLineAndKey) {
   expect_refused("[how\n", "x.toml:1: not TOML");
 }
 
+TEST(Settings, OneCanBeSetByItself) {
+  Wishes wishes;
+  Settings settings = table_of(wishes);
+  settings.set("run.steps=7", "--set");
+  settings.set("how.method=adamw", "--set");
+  settings.set("how.files=[\"x\", \"y\"]", "--set");
+  EXPECT_EQ(wishes.steps, 7);
+  EXPECT_EQ(wishes.method, "adamw");
+  EXPECT_EQ(wishes.files, (std::vector<std::string>{"x", "y"}));
+  settings.set("how.method=\"muon\"", "--set");
+  EXPECT_EQ(wishes.method, "muon");
+  const auto refused = [&](const std::string& assignment, const char* part) {
+    return fails_with(ErrorCode::InvalidArgument, part, [&] { settings.set(assignment, "--set"); });
+  };
+  EXPECT_TRUE(refused("run.steps", "--set: found \"run.steps\", expected section.key=value"));
+  EXPECT_TRUE(refused("run.stepz=1", "expected section.key=value of a setting"));
+  EXPECT_TRUE(refused("run.steps=many", "--set:2"));
+}
+
 TEST(Settings, TheDumpReadsBackWhateverItHolds) {
   Wishes wishes{.is_loud = true,
                 .steps = -1,
