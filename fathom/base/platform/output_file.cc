@@ -13,6 +13,8 @@
 namespace fathom::platform {
 namespace {
 
+constexpr const char* kUnfinished = ".partial-";  // and the number of the process
+
 [[noreturn]] void fail_io(const char* verb, const std::filesystem::path& path, int number) {
   fail(ErrorCode::Io, verb, " ", path.string(), ": ",
        std::error_code(number, std::generic_category()).message());
@@ -31,7 +33,7 @@ int reserve(int descriptor, Index num_bytes) {
 
 OutputFile::OutputFile(std::filesystem::path path, Index num_bytes)
     : path_(std::move(path)), temporary_(path_) {
-  temporary_ += ".partial-" + std::to_string(getpid());
+  temporary_ += kUnfinished + std::to_string(getpid());
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) {
     fail_io("create", path_, errno);
@@ -84,6 +86,16 @@ void OutputFile::commit() {
     const int number = errno;
     unlink(temporary_.c_str());
     fail_io("write", path_, number);
+  }
+}
+
+void remove_unfinished_files(const std::filesystem::path& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.is_regular_file() &&
+        entry.path().filename().string().find(kUnfinished) != std::string::npos) {
+      std::error_code ignored;
+      std::filesystem::remove(entry.path(), ignored);
+    }
   }
 }
 

@@ -38,6 +38,9 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
+// Removes what killed processes left unfinished in a folder, in which nobody may be writing now.
+void remove_unfinished_files(const std::filesystem::path& folder);
+
 // Waits until the names in a folder are on the disk, those that were given, changed or removed. A
 // file system that cannot do that is left to its own ways.
 void sync_folder(const std::filesystem::path& folder);

@@ -10,6 +10,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/output_file.h"
 
 namespace fathom::train {
 namespace {
@@ -17,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kSuffix = ".safetensors";
-constexpr std::string_view kPartial = ".partial-";  // platform::OutputFile's
 constexpr std::array<std::pair<CheckpointKind, std::string_view>, 2> kPrefixes = {
     {{CheckpointKind::Regular, "step-"}, {CheckpointKind::Stop, "stop-"}}};
 
@@ -48,11 +48,7 @@ CheckpointFolder::CheckpointFolder(fs::path folder, Index keep)
   if (error) {
     fail(ErrorCode::Io, "create ", folder_.string(), ": ", error.message());
   }
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
-    if (entry.path().filename().string().find(kPartial) != std::string::npos) {
-      fs::remove(entry.path(), error);
-    }
-  }
+  platform::remove_unfinished_files(folder_);
 }
 
 std::vector<CheckpointFolder::Name> CheckpointFolder::list() const {

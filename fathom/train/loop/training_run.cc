@@ -61,6 +61,7 @@ TrainingRun::TrainingRun(const RunParts& parts,
     fail(ErrorCode::InvalidArgument,
          "steps, checkpoint interval and checkpoints to keep: expected at least 1 of each");
   }
+  platform::remove_unfinished_files(options.folder);
   if (parts_.validation != nullptr) {
     validation_start_ = parts_.validation->state();
   }

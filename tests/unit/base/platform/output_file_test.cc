@@ -90,5 +90,16 @@ TEST(OutputFile, AFolderIsSyncedOrNamed) {
   }
 }
 
+TEST(OutputFile, WhatAKilledProcessLeftIsRemovedAndNothingElse) {
+  const test::TempDir dir;
+  test::write_file(dir / "a.partial-12", "x");
+  test::write_file(dir / "a", "x");
+  std::filesystem::create_directory(dir / "b.partial-12");
+  remove_unfinished_files(dir.path());
+  EXPECT_FALSE(std::filesystem::exists(dir / "a.partial-12"));
+  EXPECT_TRUE(std::filesystem::exists(dir / "a"));
+  EXPECT_TRUE(std::filesystem::exists(dir / "b.partial-12"));
+}
+
 }  // namespace
 }  // namespace fathom::platform
