@@ -56,13 +56,15 @@ struct MatrixJob {
 MatrixJob make_job(const WeightSpec& spec,
                    const config::ModelConfig& config,
                    const NameMap& names,
-                   Index expert_idx) {
+                   Index expert_idx,
+                   SynthValues values) {
   MatrixJob job{};
   job.name = names.name(Dialect::Official, spec.key, expert_idx);
   job.rows = spec.shape.size() == 1 ? 1 : spec.shape.front();
   job.columns = spec.shape.back();
-  job.distribution = distribution_of(spec);
-  if (config.is_head_tied && spec.key.role == config::WeightRole::Embedding) {
+  const bool is_initial = values == SynthValues::Initial;
+  job.distribution = is_initial ? initial_distribution_of(spec) : distribution_of(spec);
+  if (!is_initial && config.is_head_tied && spec.key.role == config::WeightRole::Embedding) {
     // As a head it must not outweigh what the layers add, or every token predicts itself.
     job.distribution.spread = 1.0F / std::sqrt(static_cast<float>(spec.shape.back()));
   }
@@ -90,12 +92,13 @@ struct Plan {
 
 Plan plan_official(const config::ModelConfig& config,
                    const config::StoragePlan& storage,
-                   const NameMap& names) {
+                   const NameMap& names,
+                   SynthValues values) {
   OfficialLayout layout = official_layout(config, storage, names);
   Plan plan;
   plan.safetensors = std::move(layout.tensors);
   for (const OfficialMatrix& matrix : layout.matrices) {
-    MatrixJob job = make_job(matrix.spec, config, names, matrix.expert_idx);
+    MatrixJob job = make_job(matrix.spec, config, names, matrix.expert_idx, values);
     job.tensor_idx = matrix.tensor_idx;
     job.format = matrix.format;
     if (job.format) {
@@ -112,7 +115,8 @@ Plan plan_official(const config::ModelConfig& config,
 
 Plan plan_gguf(const config::ModelConfig& config,
                const config::StoragePlan& storage,
-               const NameMap& names) {
+               const NameMap& names,
+               SynthValues values) {
   Plan plan;
   for (const WeightSpec& spec : config::weight_table(config)) {
     const formats::GgufType type = gguf_type_of(spec, storage);
@@ -123,7 +127,7 @@ Plan plan_gguf(const config::ModelConfig& config,
     }
     plan.gguf.push_back({names.name(Dialect::Gguf, spec.key, 0), type, std::move(shape), 0, 0});
     for (Index expert_idx = 0; expert_idx < std::max<Index>(spec.num_experts, 1); ++expert_idx) {
-      MatrixJob job = make_job(spec, config, names, expert_idx);
+      MatrixJob job = make_job(spec, config, names, expert_idx, values);
       job.tensor_idx = tensor_idx;
       job.format = find_weight_format(type);
       job.id_bytes = 4;
@@ -233,12 +237,12 @@ void write_synthetic(const config::ModelConfig& config,
   if (out.extension() == ".gguf") {
     config::ModelConfig without_mtp = config;
     without_mtp.mtp_layers.clear();
-    const Plan tensors = plan_gguf(without_mtp, plan, names);
+    const Plan tensors = plan_gguf(without_mtp, plan, names, options.values);
     generate(tensors.jobs, open_gguf_writer(out, make_gguf_metadata(without_mtp, options.name),
                                             tensors.gguf, options.overwrite));
     return;
   }
-  const Plan tensors = plan_official(config, plan, names);
+  const Plan tensors = plan_official(config, plan, names, options.values);
   generate(tensors.jobs,
            open_safetensors_writer(
                out, tensors.safetensors, config::make_config_json(config, plan),

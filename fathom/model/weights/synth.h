@@ -12,7 +12,14 @@
 
 namespace fathom::weights {
 
+// What the numbers are like.
+enum class SynthValues {
+  Distinct,  // no tensor can be mistaken for another (distribution_of): for tests
+  Initial,   // a model to be trained (initial_distribution_of)
+};
+
 struct SynthOptions {
+  SynthValues values = SynthValues::Distinct;
   std::uint64_t seed = 7;
   bool overwrite = false;
   Index max_shard_bytes = 5'000'000'000;

@@ -206,6 +206,24 @@ Distribution distribution_of(const config::WeightSpec& spec) {
   return {Kind::Normal, 0.0F, 1.0F / std::sqrt(static_cast<float>(spec.shape.back()))};
 }
 
+Distribution initial_distribution_of(const config::WeightSpec& spec) {
+  using Kind = Distribution::Kind;
+  constexpr float kDeviation = 0.02F;
+  switch (spec.key.role) {
+    case WeightRole::Sink:
+    case WeightRole::HeadMixBase:
+    case WeightRole::AttentionMixBase:
+    case WeightRole::ExpertMixBase:
+    case WeightRole::CompressorPositionBias:
+    case WeightRole::IndexerPositionBias:
+    case WeightRole::RouterBias:
+      return {Kind::Uniform, 0.0F, 0.0F};
+    default:
+      return spec.shape.size() == 1 ? Distribution{Kind::Uniform, 1.0F, 0.0F}
+                                    : Distribution{Kind::Normal, 0.0F, kDeviation};
+  }
+}
+
 std::uint64_t block_key(std::uint64_t seed, std::string_view tensor, Index block_idx) {
   std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
   for (const char letter : tensor) {

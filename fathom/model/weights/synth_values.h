@@ -22,6 +22,11 @@ struct Distribution {
 // Such that no tensor can be forgotten without a difference and hidden states keep their size.
 Distribution distribution_of(const config::WeightSpec& spec);
 
+// A new model before training: every matrix N(0, 0.02), norms and scales of hyper-connections 1,
+// their bases, sinks, biases and position biases 0 (architecture specification 6.5: a neutral
+// choice, transformers', not the published models' recipe).
+Distribution initial_distribution_of(const config::WeightSpec& spec);
+
 std::uint64_t block_key(std::uint64_t seed, std::string_view tensor, Index block_idx);
 
 // The formats that synthetic checkpoints are written in: F32, F16, BF16, Fp8, Fp4, Mxfp4, Q8_0.

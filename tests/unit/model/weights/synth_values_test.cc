@@ -12,6 +12,7 @@
 namespace fathom::weights {
 namespace {
 
+using config::WeightRole;
 using numeric::ScaleFormat;
 using numeric::WeightFormat;
 
@@ -98,6 +99,28 @@ TEST(FillWeights, AUniformDistributionStaysInItsInterval) {
   EXPECT_GE(*std::min_element(numbers.begin(), numbers.end()), 0.5F);
   EXPECT_LE(*std::max_element(numbers.begin(), numbers.end()), 1.0F);
   EXPECT_NEAR(moments(numbers).mean, 0.75, 0.01);
+}
+
+TEST(InitialDistribution, MatricesAreSmallNormsAreOneAndBiasesZero) {
+  const auto of = [](config::WeightRole role, std::vector<Index> shape) {
+    config::WeightSpec spec{.key = {.role = role}, .shape = std::move(shape)};
+    return initial_distribution_of(spec);
+  };
+  const auto values = [](const Distribution& distribution) {
+    return draw(WeightFormat::F32, ScaleFormat::None, distribution);
+  };
+  for (const auto role : {WeightRole::Sink, WeightRole::RouterBias, WeightRole::ExpertMixBase}) {
+    EXPECT_EQ(values(of(role, {4})), std::vector<float>(128 * 1024, 0.0F));
+  }
+  EXPECT_EQ(values(of(WeightRole::CompressorPositionBias, {4, 8}))[5], 0.0F);
+  for (const auto role : {WeightRole::AttentionNorm, WeightRole::HeadMixScale}) {
+    EXPECT_EQ(values(of(role, {4})), std::vector<float>(128 * 1024, 1.0F));
+  }
+  double squares = 0;
+  for (const float value : values(of(WeightRole::ExpertMixFn, {24, 64}))) {
+    squares += static_cast<double>(value) * static_cast<double>(value);
+  }
+  EXPECT_NEAR(std::sqrt(squares / (128 * 1024)), 0.02, 0.0002);
 }
 
 TEST(FillIds, RowsAreDistinctAndEveryIdAppears) {
