@@ -41,7 +41,8 @@ struct MetricsPoint {
   double gradient_norm = 0;
   double learning_rate = 0;
   double tokens_per_s = 0;
-  // [layers with experts][E] shares of the layer's slots, 1 / E each when even; of some points.
+  // [layers, then MTP blocks][E] shares of the layer's slots, 1 / E each when even; nothing for a
+  // layer without experts, and of most points.
   std::vector<std::vector<double>> expert_shares;
 };
 struct ValidationPoint {

@@ -177,15 +177,18 @@ std::optional<Section> experts_section(const MetricsHistory& history) {
                                              "computes beside an even share; mean over the later "
                                              "half of the run"},
                      .x_label = "expert",
-                     .y_label = "layer with experts",
+                     .y_label = "layer",
                      .unit = "times an even share",
                      .centre = 1,
                      .largest = 2,
                      .rows = {}};
   Table table{.caption = "Largest and smallest load, in even shares",
-              .columns = {{"layer with experts"}, {"largest", true}, {"smallest", true}},
+              .columns = {{"layer"}, {"largest", true}, {"smallest", true}},
               .rows = {}};
   for (std::size_t layer = 0; layer < shares.size(); ++layer) {
+    if (shares[layer].empty()) {
+      continue;  // a layer without experts
+    }
     std::vector<double> loads;
     for (const double share : shares[layer]) {
       loads.push_back(share * static_cast<double>(shares[layer].size()));

@@ -1,5 +1,7 @@
 #include "fathom/train/loop/trainer.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
