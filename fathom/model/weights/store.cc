@@ -418,7 +418,7 @@ Index Store::bytes_in_panels() const {
 void Store::put_into_panels(platform::ThreadPool& pool, const Progress& on_progress) {
   const std::vector<Place> places = places_for_panels();
   const Index total = bytes_in_panels();
-  auto memory = std::make_unique<PanelMemory>(total);
+  auto memory = std::make_shared<PanelMemory>(total);
   std::vector<numeric::WeightView> packed;
   Index done = 0;
   for (const auto& [key, idx] : places) {
@@ -511,6 +511,35 @@ std::span<float> Store::trainable(const WeightKey& key, Index expert_idx) {
   const auto at = trainable_.find({key, expert_idx});
   FATHOM_CHECK(at != trainable_.end());
   return at->second;
+}
+
+std::shared_ptr<Store> Store::with_adapter(std::shared_ptr<const Adapter> adapter) const {
+  FATHOM_CHECK(trainable_.empty());
+  for (const auto& [at, target] : adapter->targets()) {
+    const auto& [key, expert_idx] = at;
+    const auto found = bound_.find(key);
+    const bool is_there = found != bound_.end() && config::can_be_adapted(key.role) &&
+                          expert_idx < to_index(found->second.matrices.size());
+    if (!is_there) {
+      fail(ErrorCode::InvalidArgument, "adapter: the model has no ", to_string(key.role),
+           " of layer ", key.layer_idx, ", expert ", expert_idx, " that it could change");
+    }
+    const std::vector<Index>& shape = found->second.shape;
+    if (shape != std::vector<Index>{target.rows, target.columns}) {
+      fail(ErrorCode::InvalidArgument, "adapter: ", to_string(key.role), " of layer ",
+           key.layer_idx, ": made for a matrix ", to_text({target.rows, target.columns}),
+           ", expected ", to_text(shape), ", the model's");
+    }
+  }
+  std::shared_ptr<Store> adapted(new Store(*this));
+  adapted->adapter_ = std::move(adapter);
+  return adapted;
+}
+
+std::optional<LowRank> Store::low_rank(const WeightKey& key, Index expert_idx) const {
+  const Adapter::Target* const target =
+      adapter_ == nullptr ? nullptr : adapter_->find({key, expert_idx});
+  return target == nullptr ? std::nullopt : std::optional(target->low_rank());
 }
 
 std::vector<std::int32_t> Store::ids(const WeightKey& key, Index limit) const {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "fathom/base/platform/mapped_file.h"
 #include "fathom/compute/numeric/weight_format.h"
 #include "fathom/model/config/weight_table.h"
+#include "fathom/model/weights/adapter.h"
 #include "fathom/model/weights/checkpoint.h"
 #include "fathom/model/weights/name_map.h"
 #include "fathom/model/weights/panel_memory.h"
@@ -38,6 +40,7 @@ class Store {
   Store(std::shared_ptr<const Checkpoint> checkpoint,
         const config::ModelConfig& config,
         const NameMap& names);
+  Store& operator=(const Store&) = delete;
 
   bool has(const config::WeightKey& key) const;
 
@@ -58,6 +61,13 @@ class Store {
   void make_trainable();
   // The numbers of a role after make_trainable(), row after row.
   std::span<float> trainable(const config::WeightKey& key, Index expert_idx = 0);
+
+  // The same weights, mapped files and panels shared, with an adapter beside them: what layers
+  // built over it compute with. Throws InvalidArgument naming a target that the model has not, or
+  // one of another shape. Not after make_trainable().
+  std::shared_ptr<Store> with_adapter(std::shared_ptr<const Adapter> adapter) const;
+  // What the adapter puts beside a matrix; nothing where there is none.
+  std::optional<LowRank> low_rank(const config::WeightKey& key, Index expert_idx = 0) const;
 
   // An integer table [rows, columns] (hash routing), checked to lie in [0, limit).
   std::vector<std::int32_t> ids(const config::WeightKey& key, Index limit) const;
@@ -80,6 +90,7 @@ class Store {
 
  private:
   friend class StoreBinder;
+  Store(const Store&) = default;  // with_adapter
   struct Bound {
     std::vector<NamedView> matrices;      // one, or one per expert
     const StoredTensor* table = nullptr;  // of an integer table, which has no view
@@ -95,7 +106,8 @@ class Store {
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::map<config::WeightKey, Bound> bound_;
   std::vector<float> decode(const NamedView& named) const;
-  std::unique_ptr<PanelMemory> panels_;
+  std::shared_ptr<PanelMemory> panels_;
+  std::shared_ptr<const Adapter> adapter_;
   mutable std::map<config::WeightKey, std::vector<float>> decoded_;  // what floats() handed out
   std::map<std::pair<config::WeightKey, Index>, std::vector<float>> trainable_;
   std::vector<std::string> missing_;
