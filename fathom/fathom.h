@@ -28,8 +28,11 @@ struct ModelOptions {
   int num_threads = 0;            // 0: one per available processor
   std::string backend = "cpu";    // reference | reference:f64 | cpu | cpu:ISA
   std::string numerics = "high";  // high | official | fast (docs/numerics.md)
-  bool pin_threads = false;       // one thread per core
-  bool huge_pages = false;        // ask for huge pages under the mapped files
+  // A folder with a low-rank adapter (LoRA) that stays beside the weights: adapter_config.json and
+  // adapter_model.safetensors in the layout of PyPI peft. Empty: none.
+  std::string adapter = {};
+  bool pin_threads = false;  // one thread per core
+  bool huge_pages = false;   // ask for huge pages under the mapped files
   // How weights lie in memory: rows (mapped from the files as they are), panels (copied into the
   // order in which the products of `fast` read them, as much memory again, which the files' pages
   // give up), auto (panels where they help and are free). Results are the same.

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string_view>
 
+#include "fathom/adapters.h"
 #include "fathom/base/platform/process_memory.h"
 #include "fathom/model/config/footprint.h"
 
@@ -51,7 +52,8 @@ LoadedModel::LoadedModel(const std::string& path, const ModelOptions& options)
     : runtime_(runtime_options(options)),
       opened_(open_model(path, {.huge_pages = options.huge_pages})),
       has_panels_(put_into_panels(path, options)),
-      lm_(build_model(opened_)),
+      model_(options.adapter.empty() ? Adapted{build_model(opened_), {}}
+                                     : build_adapted(options.adapter)),
       max_context_(options.max_context == 0
                        ? opened_.config.model.max_context
                        : std::min(options.max_context, opened_.config.model.max_context)),
@@ -66,7 +68,7 @@ LoadedModel::LoadedModel(const std::string& path, const ModelOptions& options)
              .vocab_size = opened_.config.model.vocab_size,
              .max_context = max_context_,
              .num_layers = opened_.config.model.num_layers(),
-             .has_draft = lm_->draft() != nullptr,
+             .has_draft = lm().draft() != nullptr,
              .num_threads = runtime_.pool().num_threads(),
              .fallbacks = runtime_.fallbacks()} {
   runtime_.context().probe = probe_of(options);
@@ -76,6 +78,12 @@ bool LoadedModel::is_end_token(TokenId token) const {
   const config::ModelConfig& config = opened_.config.model;
   const auto& more = config.more_eos_tokens;
   return token == config.eos_token || std::find(more.begin(), more.end(), token) != more.end();
+}
+
+LoadedModel::Adapted LoadedModel::build_adapted(const std::string& path) const {
+  const std::shared_ptr<const weights::Adapter> adapter = open_adapter(path, opened_);
+  return {.lm = build_model(adapted(opened_, adapter)),
+          .identity = fathom::adapter_identity(*adapter)};
 }
 
 kv::SequenceCache LoadedModel::make_cache(const std::vector<config::CacheStream>& layout) {

@@ -23,10 +23,20 @@ class LoadedModel final : public Model {
   Session start() override;
 
   ops::Context& context() { return runtime_.context(); }
-  const layers::CausalLm& lm() const { return *lm_; }
+  const layers::CausalLm& lm() const { return *model_.lm; }
+  // Of the adapter it was opened with; empty without one.
+  const std::string& adapter_identity() const { return model_.identity; }
   Index step_tokens() const { return step_tokens_; }
   bool is_end_token(TokenId token) const;
   const weights::Checkpoint& checkpoint() const { return *opened_.checkpoint; }
+
+  // Layers over the same weights with an adapter beside them, and what tells that adapter from
+  // others. They need this model to stay.
+  struct Adapted {
+    std::unique_ptr<layers::CausalLm> lm;
+    std::string identity;
+  };
+  Adapted build_adapted(const std::string& path) const;
 
   // An empty cache for the model's layout, or its draft block's.
   kv::SequenceCache make_cache(const std::vector<config::CacheStream>& layout);
@@ -42,7 +52,7 @@ class LoadedModel final : public Model {
   runtime::Runtime runtime_;
   OpenedModel opened_;
   bool has_panels_;
-  std::unique_ptr<layers::CausalLm> lm_;
+  Adapted model_;
   Index max_context_;
   kv::CacheOptions cache_options_;
   std::shared_ptr<kv::PagePool> pages_;  // of all caches

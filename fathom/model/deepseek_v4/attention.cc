@@ -107,8 +107,8 @@ void Attention::attend(ops::Context& context,
 tensor::Tensor Attention::project_output(ops::Context& context,
                                          const tensor::Tensor& attended) const {
   // The published code does not round the input of the grouped projection, whatever its format.
-  const tensor::Tensor grouped = ops::grouped_linear(
-      context, output_down_.weight().view(), attended, num_output_groups_, context.rounding());
+  const tensor::Tensor grouped =
+      output_down_.forward_grouped(context, attended, num_output_groups_);
   return output_up_.forward(context, grouped);
 }
 

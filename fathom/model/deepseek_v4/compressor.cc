@@ -48,6 +48,8 @@ void Compressor::append(ops::Context& context,
   // Kept in fp32 in both numerics until pooled.
   const numeric::WeightView weights[] = {value_.weight().view(), gate_.weight().view()};
   ops::linear_side_by_side(context, weights, input, ops::Rounding::None, rows);
+  value_.low_rank().add(context, input.x(), {.y = rows});
+  gate_.low_rank().add(context, input.x(), {.y = rows, .first_column = width});
   ops::add_position_bias(context, rows, step.batch.positions, position_bias_, block_tokens_);
   for (const layers::Segment& segment : step.batch.segments) {
     segment.kv->append(spec_.input_stream, rows.slice(segment.first_row, segment.num_tokens));

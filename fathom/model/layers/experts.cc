@@ -107,6 +107,33 @@ SlotLists list_slots(tensor::Arena& arena,
 
 }  // namespace
 
+ExpertAdapter::ExpertAdapter(const weights::Store& store,
+                             const WeightKey& routed,
+                             Index num_experts,
+                             const std::optional<WeightKey>& shared)
+    : routed_(store, routed, num_experts) {
+  if (shared) {
+    shared_.emplace(store, *shared);
+  }
+}
+
+void ExpertAdapter::add(ops::Context& context,
+                        const tensor::Tensor& x,
+                        std::span<const std::int32_t> source,
+                        std::span<const std::int32_t> offsets,
+                        const tensor::Tensor& y) const {
+  const Index num_routed = offsets.back();
+  routed_.add(
+      context,
+      {.x = source.empty() ? x.slice(0, num_routed) : x, .source = source, .offsets = offsets},
+      {.y = y.slice(0, num_routed), .rounding = context.rounding()});
+  if (shared_) {
+    const Index num_shared = y.dim(0) - num_routed;
+    shared_->add(context, source.empty() ? x.slice(num_routed, num_shared) : x,
+                 {.y = y.slice(num_routed, num_shared), .rounding = context.rounding()});
+  }
+}
+
 Experts::Experts(const weights::Store& store,
                  const config::ModelConfig& config,
                  const config::LayerConfig& layer,
@@ -136,6 +163,13 @@ Experts::Experts(const weights::Store& store,
   }
   add(up_ ? *up_ : gate_up_, WeightRole::ExpertUp, WeightRole::SharedUp);
   add(down_, WeightRole::ExpertDown, WeightRole::SharedDown);
+  const auto adapter = [&](WeightRole routed, WeightRole shared) {
+    return ExpertAdapter(store, key(routed), num_experts_,
+                         is_shared_joined ? std::optional(key(shared)) : std::nullopt);
+  };
+  gate_adapter_ = adapter(WeightRole::ExpertGate, WeightRole::SharedGate);
+  up_adapter_ = adapter(WeightRole::ExpertUp, WeightRole::SharedUp);
+  down_adapter_ = adapter(WeightRole::ExpertDown, WeightRole::SharedDown);
   if (!is_shared_joined) {
     shared_.emplace(store,
                     GatedMlp::Keys{.gate = key(WeightRole::SharedGate),
@@ -177,13 +211,19 @@ tensor::Tensor Experts::down_products(ops::Context& context,
   const tensor::Tensor both = products(gate_up_, up_ ? once : twice);
   const tensor::Tensor gate = both.slice(0, num_slots);
   const tensor::Tensor up = up_ ? products(*up_, once) : both.slice(num_slots, num_slots);
+  const auto source = ops::int_span(slots.source);
+  const auto offsets = ops::int_span(slots.offsets);
+  gate_adapter_.add(context, input.x(), source, offsets, gate);
+  up_adapter_.add(context, input.x(), source, offsets, up);
   // The routing weight is applied before the down projection: it is rounded with the activation.
   ops::swiglu(context, gate, up,
               ops::scatter_to_slots(context, routes.weights, slots.slot_of, num_shared_slots),
               limit_);
-  return ops::expert_linear(context, down_.views(once.offsets),
-                            rounded_input(context, down_.front(), gate), {}, once.offsets,
-                            context.rounding());
+  const tensor::Tensor out = ops::expert_linear(context, down_.views(once.offsets),
+                                                rounded_input(context, down_.front(), gate), {},
+                                                once.offsets, context.rounding());
+  down_adapter_.add(context, gate, {}, offsets, out);
+  return out;
 }
 
 }  // namespace fathom::layers

@@ -8,6 +8,7 @@
 #include "fathom/compute/ops/route.h"
 #include "fathom/model/config/model_config.h"
 #include "fathom/model/layers/gated_mlp.h"
+#include "fathom/model/layers/low_rank.h"
 
 namespace fathom::layers {
 
@@ -50,6 +51,30 @@ class ExpertWeights {
   std::vector<numeric::WeightView> views_;
 };
 
+// What an adapter puts beside one role of a layer's experts: routed ones, and a shared one that is
+// computed with them.
+class ExpertAdapter {
+ public:
+  ExpertAdapter() = default;
+  // Without `shared` where the shared expert is computed by itself.
+  ExpertAdapter(const weights::Store& store,
+                const config::WeightKey& routed,
+                Index num_experts,
+                const std::optional<config::WeightKey>& shared);
+
+  // To the products `y` [S + T, O] of routed slots and, behind them, of the shared expert. x holds
+  // a row for each, or, with `source`, the T rows that the slots name and the shared expert takes.
+  void add(ops::Context& context,
+           const tensor::Tensor& x,
+           std::span<const std::int32_t> source,
+           std::span<const std::int32_t> offsets,
+           const tensor::Tensor& y) const;
+
+ private:
+  ExpertLowRanks routed_;
+  std::optional<LowRank> shared_;
+};
+
 class Experts {
  public:
   Experts(const weights::Store& store,
@@ -79,6 +104,9 @@ class Experts {
   std::optional<ExpertWeights> up_;  // by itself where it is not made like the gate
   ExpertWeights down_;
   std::optional<GatedMlp> shared_;  // computed by itself
+  ExpertAdapter gate_adapter_;
+  ExpertAdapter up_adapter_;
+  ExpertAdapter down_adapter_;
 };
 
 }  // namespace fathom::layers

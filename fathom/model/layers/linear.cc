@@ -21,13 +21,26 @@ ops::LinearInput rounded_input(ops::Context& context,
 }
 
 tensor::Tensor Linear::forward(ops::Context& context, const ops::LinearInput& input) const {
-  return ops::linear(context, weight_.view(), rounded_input(context, weight_, input),
-                     context.rounding());
+  const tensor::Tensor out = ops::linear(
+      context, weight_.view(), rounded_input(context, weight_, input), context.rounding());
+  low_rank_.add(context, input.x(), {.y = out, .rounding = context.rounding()});
+  return out;
 }
 
 tensor::Tensor Linear::forward_unrounded(ops::Context& context,
                                          const ops::LinearInput& input) const {
-  return ops::linear(context, weight_.view(), input, ops::Rounding::None);
+  const tensor::Tensor out = ops::linear(context, weight_.view(), input, ops::Rounding::None);
+  low_rank_.add(context, input.x(), {.y = out});
+  return out;
+}
+
+tensor::Tensor Linear::forward_grouped(ops::Context& context,
+                                       const tensor::Tensor& x,
+                                       Index num_groups) const {
+  const tensor::Tensor out =
+      ops::grouped_linear(context, weight_.view(), x, num_groups, context.rounding());
+  low_rank_.add_grouped(context, x, num_groups, {.y = out, .rounding = context.rounding()});
+  return out;
 }
 
 }  // namespace fathom::layers

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fathom/compute/ops/linear.h"
+#include "fathom/model/layers/low_rank.h"
 #include "fathom/model/layers/weight.h"
 
 namespace fathom::layers {
@@ -14,12 +15,19 @@ ops::LinearInput rounded_input(ops::Context& context,
 
 class Linear {
  public:
-  Linear(const weights::Store& store, const config::WeightKey& key) : weight_(store.matrix(key)) {}
+  Linear(const weights::Store& store, const config::WeightKey& key)
+      : weight_(store.matrix(key)), low_rank_(store, key) {}
 
   // y = W x in the context's numerics: [T, K] to [T, O].
   tensor::Tensor forward(ops::Context& context, const ops::LinearInput& input) const;
   // The same kept in fp32 in both numerics: routers, compressors, mixing parameters, the head.
   tensor::Tensor forward_unrounded(ops::Context& context, const ops::LinearInput& input) const;
+
+  // The grouped projection y[t, g] = W[g] x[t, g] in the context's numerics: [T, G * K] to
+  // [T, G * O].
+  tensor::Tensor forward_grouped(ops::Context& context,
+                                 const tensor::Tensor& x,
+                                 Index num_groups) const;
 
   // x as this layer and others of its format multiply it.
   ops::LinearInput input(ops::Context& context, const tensor::Tensor& x) const {
@@ -27,9 +35,12 @@ class Linear {
   }
 
   const Weight& weight() const { return weight_; }
+  // For layers that multiply the weight themselves.
+  const LowRank& low_rank() const { return low_rank_; }
 
  private:
   Weight weight_;
+  LowRank low_rank_;
 };
 
 }  // namespace fathom::layers
