@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "fathom/adapters.h"
 #include "fathom/loaded_model.h"
 #include "fathom/model/kv/checksum.h"
 #include "fathom/text_model.h"
@@ -15,36 +16,12 @@
 namespace fathom {
 namespace {
 
-// Of so many tensors, spread over the checkpoint, bytes are looked at.
-constexpr Index kSampledTensors = 256;
-constexpr Index kSampledBytes = 4096;
-
 std::string hex(const kv::Checksum& sum) {
   return fmt::format("{:016x}{:016x}", sum.high, sum.low);
 }
 
 std::string hash_of(const std::string& text) {
   return hex(kv::checksum_of(std::as_bytes(std::span(text))));
-}
-
-// Names, shapes and places of all tensors, and bytes of some: what is replaced by other weights is
-// told apart without reading all of them.
-std::string weights_identity(const weights::Checkpoint& checkpoint) {
-  std::string described;
-  const Index stride = ceil_div(to_index(checkpoint.tensors().size()), kSampledTensors);
-  Index idx = 0;
-  for (const auto& [name, tensor] : checkpoint.tensors()) {
-    described += fmt::format("{} {}", name, tensor.num_bytes);
-    for (const Index extent : tensor.shape) {
-      described += fmt::format(",{}", extent);
-    }
-    if (idx++ % stride == 0) {
-      const auto head = std::span(tensor.data, to_size(std::min(tensor.num_bytes, kSampledBytes)));
-      described += hex(kv::checksum_of(head));
-    }
-    described.push_back('\n');
-  }
-  return hash_of(described);
 }
 
 // Of a build and what it computes with: all that results may depend on besides the weights.
@@ -65,31 +42,57 @@ std::string files_identity(const weights::Checkpoint& checkpoint) {
   return described;
 }
 
+std::string fingerprint_of(const std::string& identity) {
+  return "fp_" + hash_of(identity).substr(0, 16);
+}
+
 }  // namespace
 
-engine::EngineModel open_engine_model(const std::string& path, const ModelOptions& model) {
-  const auto loaded = std::make_shared<LoadedModel>(path, model);
-  const std::string weights =
-      weights_identity(loaded->checkpoint()) + computation_identity(loaded->facts());
-  return {.owner = loaded,
-          .lm = &loaded->lm(),
-          .context = &loaded->context(),
-          .cache_options = loaded->cache_options(),
-          .pages = loaded->pages(),
-          .limits = {.vocab_size = loaded->facts().vocab_size,
-                     .max_context = loaded->facts().max_context,
-                     .fingerprint = "fp_" + hash_of(weights).substr(0, 16)},
-          .identity = weights + files_identity(loaded->checkpoint())};
+engine::EngineModel open_engine_model(const std::string& path,
+                                      const ModelOptions& model,
+                                      std::span<const NamedAdapter> adapters) {
+  struct Owner {
+    std::shared_ptr<LoadedModel> loaded;
+    std::vector<LoadedModel::Adapted> adapted;
+  };
+  const auto owner = std::make_shared<Owner>();
+  owner->loaded = std::make_shared<LoadedModel>(path, model);
+  LoadedModel& loaded = *owner->loaded;
+  const std::string weights = weights_identity(loaded.checkpoint()) +
+                              computation_identity(loaded.facts()) + loaded.adapter_identity();
+  engine::EngineModel result = {.owner = owner,
+                                .lm = &loaded.lm(),
+                                .context = &loaded.context(),
+                                .cache_options = loaded.cache_options(),
+                                .pages = loaded.pages(),
+                                .limits = {.vocab_size = loaded.facts().vocab_size,
+                                           .max_context = loaded.facts().max_context,
+                                           .fingerprint = fingerprint_of(weights)},
+                                .identity = weights + files_identity(loaded.checkpoint())};
+  for (const NamedAdapter& adapter : adapters) {
+    owner->adapted.push_back(loaded.build_adapted(adapter.path));
+    const LoadedModel::Adapted& built = owner->adapted.back();
+    result.adapters.push_back(
+        {.name = adapter.name, .lm = built.lm.get(), .identity = built.identity});
+  }
+  return result;
+}
+
+engine::ModelLimits limits_of(const engine::LocalEngine& engine, const std::string& adapter) {
+  engine::ModelLimits limits = engine.limits();
+  limits.fingerprint = fingerprint_of(limits.fingerprint + engine.adapter_identity(adapter));
+  return limits;
 }
 
 std::shared_ptr<engine::LocalEngine> open_engine(const std::string& path,
                                                  const ModelOptions& model,
                                                  const engine::EngineOptions& options,
-                                                 const std::string& dialect) {
+                                                 const std::string& dialect,
+                                                 std::span<const NamedAdapter> adapters) {
   // The text first: what is wrong with it is known in a moment.
   text::TextModel text = open_text_model(path, dialect);
-  return std::make_shared<engine::LocalEngine>(open_engine_model(path, model), std::move(text),
-                                               options);
+  return std::make_shared<engine::LocalEngine>(open_engine_model(path, model, adapters),
+                                               std::move(text), options);
 }
 
 }  // namespace fathom

@@ -15,6 +15,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/serve/anthropic/messages.h"
+#include "fathom/serve/engine/adapted_engine.h"
 #include "fathom/serve/openai/responses.h"
 #include "fathom/serve/openai/routes.h"
 #include "fathom/serve/page/page.h"
@@ -94,20 +95,29 @@ class Serving {
  private:
   void load() {
     std::vector<wire::ServedModel> models;
+    std::vector<NamedAdapter> adapters = named_adapters(options_);
     for (const ModelPlan& plan : plan_models(options_)) {
       log_->event("load", plan.path);
-      auto local = open_engine(plan.path, model_options(options_, plan), engine_options(plan),
-                               options_.dialect);
+      const auto local = open_engine(plan.path, model_options(options_, plan), engine_options(plan),
+                                     options_.dialect, adapters);
       engines_.push_back(local);
-      std::shared_ptr<engine::Engine> engine = local;
-      if (options_.logs_prompts) {
-        engine = std::make_shared<LoggedEngine>(std::move(engine), log_);
+      models.push_back(served(plan.name, local));
+      for (const NamedAdapter& adapter : std::exchange(adapters, {})) {  // of the first model
+        log_->event("load", adapter.path);
+        models.push_back(
+            served(adapter.name, std::make_shared<engine::AdaptedEngine>(
+                                     local, adapter.name, limits_of(*local, adapter.name))));
       }
-      models.push_back(
-          {.name = plan.name, .engine = std::move(engine), .created_s = std::time(nullptr)});
     }
     service_->publish(std::move(models));
     log_->event("ready", url_of(*server_, options_));
+  }
+
+  wire::ServedModel served(const std::string& name, std::shared_ptr<engine::Engine> engine) const {
+    if (options_.logs_prompts) {
+      engine = std::make_shared<LoggedEngine>(std::move(engine), log_);
+    }
+    return {.name = name, .engine = std::move(engine), .created_s = std::time(nullptr)};
   }
 
   engine::EngineOptions engine_options(const ModelPlan& plan) const {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "fathom/adapters.h"
 #include "fathom/base/core/error.h"
 #include "fathom/text_model.h"
 
@@ -85,6 +86,10 @@ Json to_json(const ModelPlan& plan, const TextModel& text) {
 
 void check_serve(const ServeOptions& options) {
   std::vector<ModelPlan> plans = plan_models(options);
+  for (const NamedAdapter& adapter : named_adapters(options)) {
+    const OpenedModel opened = open_model(options.run.model);
+    adapted(opened, open_adapter(adapter.path, opened));
+  }
   const ServeAccess access = open_access(options);
   const http::Server server(server_options(options, nullptr), http::Router(), access.keys);
   if (!options.snapshots.empty()) {

@@ -55,6 +55,18 @@ std::vector<std::pair<std::string, std::string>> names_and_paths(const ServeOpti
   return models;
 }
 
+NamedAdapter named_adapter(const std::string& option) {
+  const std::size_t equal = option.find('=');
+  if (equal == std::string::npos) {
+    return {.name = name_of(option), .path = option};
+  }
+  if (equal == 0 || equal + 1 == option.size()) {
+    fail(ErrorCode::InvalidArgument, "--lora: expected NAME=ADAPTER, found ",
+         formats::quote(option));
+  }
+  return {.name = option.substr(0, equal), .path = option.substr(equal + 1)};
+}
+
 // The longest context of which one sequence's cache leaves room for others.
 Index context_within(const config::ModelConfig& config, Index wanted, std::int64_t budget_bytes) {
   const auto most = static_cast<Index>(kOneSequenceShare * static_cast<double>(budget_bytes));
@@ -129,6 +141,22 @@ std::vector<ModelPlan> plan_models(const ServeOptions& options) {
     plan.fits = used <= available;
   }
   return plans;
+}
+
+std::vector<NamedAdapter> named_adapters(const ServeOptions& options) {
+  std::set<std::string> names;
+  for (const auto& [name, path] : names_and_paths(options)) {
+    names.insert(name);
+  }
+  std::vector<NamedAdapter> adapters;
+  for (const std::string& option : options.adapters) {
+    adapters.push_back(named_adapter(option));
+    if (!names.insert(adapters.back().name).second) {
+      fail(ErrorCode::InvalidArgument, "--lora: another model or adapter is called ",
+           formats::quote(adapters.back().name));
+    }
+  }
+  return adapters;
 }
 
 ModelOptions model_options(const ServeOptions& options, const ModelPlan& plan) {

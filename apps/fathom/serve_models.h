@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "fathom/serving.h"
+
 #include "apps/fathom/serve_options.h"
 
 namespace fathom::app {
@@ -26,6 +28,9 @@ struct ModelPlan {
 // In the order in which they are served. Throws what opening throws, and InvalidArgument for two
 // models of one name or a context that does not fit into the budget.
 std::vector<ModelPlan> plan_models(const ServeOptions& options);
+
+// The adapters of the first model. Throws InvalidArgument for a name that something else has.
+std::vector<NamedAdapter> named_adapters(const ServeOptions& options);
 
 // What a model is opened with.
 ModelOptions model_options(const ServeOptions& options, const ModelPlan& plan);

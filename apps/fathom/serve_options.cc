@@ -31,6 +31,12 @@ void add_model_group(CLI::App& command, ServeOptions& options) {
       ->type_name("NAME=PATH")
       ->group(kModels);
   command
+      .add_option("--lora", options.adapters,
+                  "A low-rank adapter (LoRA) of the first model, served as a model of its own; may "
+                  "be repeated (default name: its folder's)")
+      ->type_name("[NAME=]ADAPTER")
+      ->group(kModels);
+  command
       .add_option("--dialect", options.dialect,
                   "DeepSeek-V4's prompts: preview or 0731 (default: as the model's folder tells)")
       ->type_name("NAME")

@@ -14,6 +14,7 @@ struct ServeOptions {
   std::string dialect;
   std::string name;                      // of the model; empty: after its file
   std::vector<std::string> more_models;  // NAME=PATH
+  std::vector<std::string> adapters;     // NAME=PATH, or PATH, of the first model
   std::string listen = "127.0.0.1:8080";
   std::string keys;  // a file
   bool is_open_on_purpose = false;

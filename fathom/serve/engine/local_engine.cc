@@ -135,9 +135,37 @@ void LocalEngine::refuse_if_full() {
   }
 }
 
+const EngineAdapter* LocalEngine::find_adapter(const std::string& name) const {
+  const auto found = std::find_if(model_.adapters.begin(), model_.adapters.end(),
+                                  [&](const EngineAdapter& each) { return each.name == name; });
+  return found == model_.adapters.end() ? nullptr : &*found;
+}
+
+std::string LocalEngine::adapter_identity(const std::string& name) const {
+  const EngineAdapter* const found = find_adapter(name);
+  return found == nullptr ? "" : found->identity;
+}
+
+// The key of an engine that has adapters begins with the length of an identity, so that no scope of
+// a client's spells another adapter's.
+void LocalEngine::choose_model(ActiveRequest& request) const {
+  const std::string& name = request.prepared.request.adapter;
+  const EngineAdapter* const found = find_adapter(name);
+  if (!name.empty() && found == nullptr) {
+    fail(ErrorCode::NotFound, "adapter: expected one that the server was started with, found \"",
+         name, "\"");
+  }
+  request.lm = found == nullptr ? model_.lm : found->lm;
+  if (!model_.adapters.empty()) {
+    const std::string identity = adapter_identity(name);
+    request.cache_key = std::to_string(identity.size()) + ":" + identity + request.scope();
+  }
+}
+
 RequestId LocalEngine::submit(PreparedRequest request, EventSink sink) {
   refuse_if_full();
   auto active = make_active(std::move(request), std::move(sink), text_, model_.limits.vocab_size);
+  choose_model(*active);
   refuse_if_full();
   const std::lock_guard lock(mutex_);
   active->id = static_cast<RequestId>(++num_submitted_);
@@ -252,7 +280,7 @@ bool LocalEngine::is_on_disk(ActiveRequest& request) {
     return false;
   }
   const auto tokens = std::span<const TokenId>(first.tokens).first(first.tokens.size() - 1);
-  const auto match = snapshots_->find(request.scope(), tokens);
+  const auto match = snapshots_->find(request.cache_key, tokens);
   if (!match || match->num_tokens < find_source(first).num_tokens + kWorthLoading_tokens) {
     return false;
   }
@@ -267,7 +295,7 @@ bool LocalEngine::is_on_disk(ActiveRequest& request) {
   request.loading_bytes = needed;
   loading_bytes_ += needed;
   ++num_loading_;
-  snapshots_->load(*match, request.id, request.scope(), tokens);
+  snapshots_->load(*match, request.id, request.cache_key, tokens);
   return true;
 }
 
@@ -360,11 +388,11 @@ LocalEngine::Source LocalEngine::find_source(const Sequence& sequence) const {
   }
   // The last token is computed in any case: its logits choose the next one.
   const auto tokens = std::span<const TokenId>(sequence.tokens).first(sequence.tokens.size() - 1);
-  const std::string& scope = sequence.request->scope();
+  const std::string& scope = sequence.request->cache_key;
   source.retained = library_.find(scope, tokens);
   source.num_tokens = source.retained ? source.retained->num_tokens : 0;
   for (const auto& [id, other] : sequences_) {
-    if (other->caches && other->request->scope() == scope) {
+    if (other->caches && other->request->cache_key == scope) {
       const auto computed =
           std::span<const TokenId>(other->tokens).first(to_size(other->num_cached()));
       const Index common = common_prefix(tokens, computed);
@@ -386,7 +414,7 @@ Reusable LocalEngine::reusable(SequenceId id) {
   }
   const auto tokens = std::span<const TokenId>(sequence.tokens).first(sequence.tokens.size() - 1);
   const auto computes_more = [&](const Sequence& other) {
-    if (other.request->scope() != sequence.request->scope()) {
+    if (other.request->cache_key != sequence.request->cache_key) {
       return false;
     }
     const Index common = common_prefix(tokens, other.tokens);
@@ -457,7 +485,7 @@ void LocalEngine::retain(Sequence& sequence) {
   if (sequence.num_cached() > 0) {
     std::vector<TokenId> computed(sequence.tokens.begin(),
                                   sequence.tokens.begin() + sequence.num_cached());
-    library_.insert(sequence.request->scope(), std::move(computed), *std::move(sequence.caches));
+    library_.insert(sequence.request->cache_key, std::move(computed), *std::move(sequence.caches));
   }
   sequence.caches.reset();
 }
@@ -470,7 +498,7 @@ void LocalEngine::save(Sequence& sequence) {
     return;
   }
   const ActiveRequest& request = *sequence.request;
-  snapshots_->save(request.scope(),
+  snapshots_->save(request.cache_key,
                    std::span<const TokenId>(sequence.tokens).first(to_size(sequence.num_cached())),
                    sequence.caches->model, request.usage.num_prompt);
 }

@@ -41,6 +41,13 @@ struct EngineOptions {
   SnapshotOptions snapshots = {};
 };
 
+// A model that is the same weights with a low-rank adapter beside them.
+struct EngineAdapter {
+  std::string name;  // as requests call it
+  const layers::CausalLm* lm = nullptr;
+  std::string identity;  // tells it from other adapters: caches of one are never used by another
+};
+
 // What an engine computes with. `owner` keeps the rest alive.
 struct EngineModel {
   std::shared_ptr<void> owner;
@@ -51,6 +58,7 @@ struct EngineModel {
   ModelLimits limits;
   // Of the weights and of all else that the bits of a cache depend on, for snapshots.
   std::string identity = {};
+  std::vector<EngineAdapter> adapters = {};
 };
 
 class LocalEngine final : public Engine {
@@ -64,11 +72,15 @@ class LocalEngine final : public Engine {
 
   const ModelLimits& limits() const override { return model_.limits; }
   const TextServices& text() const override { return text_; }
+  // Throws NotFound for an adapter that the engine has not.
   RequestId submit(PreparedRequest request, EventSink sink) override;
   // Waits for a call of the request's sink that is under way, so the caller must not hold what the
   // sink waits for. A sink may cancel its own request.
   void cancel(RequestId id) noexcept override;
   EngineStats stats() const override;
+
+  // What tells an adapter of this name from others; empty for one that is not there.
+  std::string adapter_identity(const std::string& name) const;
 
   // Refuses what comes from here on; what is there goes on.
   void drain();
@@ -116,6 +128,8 @@ class LocalEngine final : public Engine {
   void fail_all(const std::exception_ptr& error) noexcept;
   Sequence& at(SequenceId id) { return *sequences_.at(id); }
   void refuse_if_full();
+  const EngineAdapter* find_adapter(const std::string& name) const;
+  void choose_model(ActiveRequest& request) const;
   Index used_bytes() const { return model_.pages->used_bytes(); }
   Index free_bytes() const { return options_.cache_budget_bytes - used_bytes() - loading_bytes_; }
 

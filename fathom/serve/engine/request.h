@@ -44,6 +44,7 @@ struct ContentRule {
 
 struct GenerateRequest {
   Prompt prompt;
+  std::string adapter = {};            // a name that the engine knows; empty: the model itself
   sampling::SamplingOptions sampling;  // its seed counts where has_seed says so
   bool has_seed = false;               // without, every request draws its own
   Index num_choices = 1;

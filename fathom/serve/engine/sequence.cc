@@ -35,6 +35,7 @@ std::unique_ptr<ActiveRequest> make_active(PreparedRequest prepared,
                                            Index vocab_size) {
   auto active = std::make_unique<ActiveRequest>();
   active->prepared = std::move(prepared);
+  active->cache_key = active->prepared.request.cache_scope;
   active->gate = std::make_shared<EventGate>(std::move(sink));
   active->submit_time = platform::Clock::now();
   const PreparedRequest& request = active->prepared;

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "fathom/model/layers/causal_lm.h"
 #include "fathom/serve/engine/engine.h"
 #include "fathom/serve/engine/prefix_library.h"
 #include "fathom/serve/engine/reply_reader.h"
@@ -72,6 +73,11 @@ struct ActiveRequest {
   bool has_first_token = false;
   bool is_gone = false;  // its client cannot be told any more
   bool is_over = false;  // its last event was told, or none will be
+
+  // What computes it; none: the engine's model.
+  const layers::CausalLm* lm = nullptr;
+  // Only sequences of one key can go on from each other's caches: adapters never mix.
+  std::string cache_key;
 
   const std::string& scope() const { return prepared.request.cache_scope; }
   std::span<const TokenId> prompt() const { return prepared.prompt_ids; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <optional>
 
 #include "fathom/base/platform/thread_pool.h"
@@ -21,12 +22,33 @@ bool has_room_for_guess(const Sequence& sequence) {
 }  // namespace
 
 StepRunner::StepRunner(const layers::CausalLm& model, ops::Context& context)
-    : model_(model), context_(context), samplers_(to_size(context.pool.num_threads())) {}
+    : model_(model),
+      lm_(&model),
+      context_(context),
+      samplers_(to_size(context.pool.num_threads())) {}
+
+const layers::CausalLm& StepRunner::model_of(const StepSegment& segment) const {
+  const layers::CausalLm* const lm = segment.sequence->request->lm;
+  return lm == nullptr ? model_ : *lm;
+}
 
 std::span<StepResult> StepRunner::run(std::span<const StepSegment> segments, Guesses guesses) {
   results_.clear();
   results_.reserve(segments.size());
-  run_batch(segments, guesses);
+  const auto first_of_its_model = [&](std::size_t idx) {
+    return std::none_of(
+        segments.begin(), segments.begin() + to_index(idx),
+        [&](const StepSegment& before) { return &model_of(before) == &model_of(segments[idx]); });
+  };
+  for (std::size_t idx = 0; idx < segments.size(); ++idx) {
+    if (first_of_its_model(idx)) {
+      lm_ = &model_of(segments[idx]);
+      alike_.clear();
+      std::copy_if(segments.begin(), segments.end(), std::back_inserter(alike_),
+                   [&](const StepSegment& each) { return &model_of(each) == lm_; });
+      run_batch(alike_, guesses);
+    }
+  }
   return results_;
 }
 
@@ -45,7 +67,7 @@ void StepRunner::run_batch(std::span<const StepSegment> segments, Guesses guesse
   const tensor::Arena::Scope scope(context_.arena);
   tensor::Tensor hidden;
   try {
-    hidden = layers::run_step(model_, context_,
+    hidden = layers::run_step(*lm_, context_,
                               layers::TokenBatch::of(context_.arena, tokens_, counts_, caches_));
   } catch (...) {
     // The caches are as they were.
@@ -107,7 +129,7 @@ void StepRunner::score(const tensor::Tensor& hidden, Index first, StepResult& re
     for (Index at = begin; at < end; at += kScoredRows) {
       const tensor::Arena::Scope scope(context_.arena);
       const Index count = std::min(kScoredRows, end - at);
-      const auto logits = floats(model_.logits(context_, hidden.slice(at - first, count)));
+      const auto logits = floats(lm_->logits(context_, hidden.slice(at - first, count)));
       const std::size_t vocab_size = logits.size() / to_size(count);
       context_.pool.parallel_for(count, [&](Index row, int thread_idx) {
         samplers_[static_cast<std::size_t>(thread_idx)].logprobs(
@@ -161,7 +183,7 @@ std::span<const float> StepRunner::floats(const tensor::Tensor& logits) {
 void StepRunner::sample(const tensor::Tensor& hidden, std::span<const Target> targets) {
   try {
     const tensor::Tensor rows = gather(hidden, targets);
-    const auto logits = floats(model_.logits(context_, rows));
+    const auto logits = floats(lm_->logits(context_, rows));
     const std::size_t vocab_size = logits.size() / to_size(rows.dim(0));
     std::vector<std::size_t> first_logits;
     std::size_t next = 0;
@@ -235,7 +257,7 @@ void StepRunner::settle(StepResult& result) {
 
 // Brings the draft block up to date with the rows that stay, and guesses.
 void StepRunner::draft(const tensor::Tensor& hidden, Guesses guesses) {
-  const layers::DraftModule* const block = model_.draft();
+  const layers::DraftModule* const block = lm_->draft();
   tokens_.clear();
   counts_.clear();
   caches_.clear();
@@ -286,7 +308,7 @@ void StepRunner::draft(const tensor::Tensor& hidden, Guesses guesses) {
 }
 
 void StepRunner::guess(const tensor::Tensor& drafted, std::span<const Target> targets) {
-  const auto logits = floats(model_.draft()->logits(context_, gather(drafted, targets)));
+  const auto logits = floats(lm_->draft()->logits(context_, gather(drafted, targets)));
   const std::size_t vocab_size = logits.size() / targets.size();
   context_.pool.parallel_for(to_index(targets.size()), [&](Index idx, int /*thread_idx*/) {
     Sequence& sequence = *results_[targets[to_size(idx)].result_idx].sequence;

@@ -7,6 +7,9 @@
 // itself then draws the same, and is taken back where not. So guesses change how many tokens a step
 // brings, never which.
 //
+// Sequences of different adapters are computed one adapter after another, each with those of its
+// own: a sequence's bits do not depend on its neighbours, so nobody can tell.
+//
 // What goes wrong with one sequence stays with it: a step that fails is tried again without the
 // others. Knows nothing of clients and queues.
 #pragma once
@@ -70,6 +73,7 @@ class StepRunner {
     Index num_rows = 0;
   };
 
+  const layers::CausalLm& model_of(const StepSegment& segment) const;
   void run_batch(std::span<const StepSegment> segments, Guesses guesses);
   void use_hidden(const tensor::Tensor& hidden, std::span<const StepSegment> segments);
   void score(const tensor::Tensor& hidden, Index first, StepResult& result);
@@ -82,7 +86,9 @@ class StepRunner {
   std::span<const float> floats(const tensor::Tensor& logits);
 
   const layers::CausalLm& model_;
+  const layers::CausalLm* lm_;  // of the batch that is computed: the model, or with an adapter
   ops::Context& context_;
+  std::vector<StepSegment> alike_;           // of one adapter
   std::vector<sampling::Sampler> samplers_;  // one per thread
   std::vector<StepResult> results_;
   std::vector<Part> parts_;

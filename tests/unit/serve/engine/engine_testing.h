@@ -49,6 +49,12 @@ inline ModelOptions tiny_options() {
   return options;
 }
 
+inline ModelOptions with_adapter(const std::string& folder) {
+  ModelOptions options = tiny_options();
+  options.adapter = folder;
+  return options;
+}
+
 // All that a client was told.
 struct Heard {
   std::vector<TokenId> tokens;
@@ -209,8 +215,9 @@ inline GenerateRequest random_request(std::mt19937& random,
 // What the model says to a request alone.
 class Oracle {
  public:
-  explicit Oracle(const std::string& checkpoint = tiny_checkpoint())
-      : model_(Model::open(checkpoint, tiny_options())),
+  explicit Oracle(const std::string& checkpoint = tiny_checkpoint(),
+                  const std::string& adapter = "")
+      : model_(Model::open(checkpoint, with_adapter(adapter))),
         text_(tiny_text(), model_->facts().vocab_size) {}
 
   Heard reply(const GenerateRequest& request, Index choice_idx = 0) {
