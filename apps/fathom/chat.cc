@@ -289,6 +289,7 @@ Command add_chat(CLI::App& program) {
       "commands.\n"
       "The history of lines is kept in $XDG_STATE_HOME/fathom or ~/.local/state/fathom.");
   add_model_options(*command, options->run);
+  add_adapter_option(*command, options->run);
   add_text_options(*command, *options);
   return {command, [options](InterruptWatch& interrupts) {
             if (options->run.json) {

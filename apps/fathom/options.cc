@@ -45,6 +45,7 @@ ModelOptions RunOptions::model_options() const {
   return {.num_threads = num_threads,
           .backend = backend,
           .numerics = numerics,
+          .adapter = adapter,
           .layout = layout,
           .on_load = show_loading(),
           .max_context = max_context,
@@ -88,8 +89,17 @@ void add_backend_options(CLI::App& command, RunOptions& options) {
   add_json_option(command, options.json);
 }
 
+void add_adapter_option(CLI::App& command, RunOptions& options) {
+  command
+      .add_option("--lora", options.adapter,
+                  "Folder with a low-rank adapter (LoRA) to put beside the weights: of `fathom "
+                  "tune` or of PyPI peft")
+      ->type_name("ADAPTER");
+}
+
 void add_run_options(CLI::App& command, RunOptions& options) {
   add_model_options(command, options);
+  add_adapter_option(command, options);
   command
       .add_option("--tokens", options.tokens, "Token ids: a 1-D int32 or int64 array, or a list")
       ->required()
@@ -219,6 +229,9 @@ void Report::print(bool json) const {
 
 void add_model_facts(Report& report, const RunOptions& options, const ModelFacts& facts) {
   report.add("model", options.model);
+  if (!options.adapter.empty()) {
+    report.add("lora", options.adapter);
+  }
   report.add("backend", facts.backend);
   report.add("numerics", facts.numerics);
   report.add("layout", facts.layout);

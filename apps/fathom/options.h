@@ -30,6 +30,7 @@ struct RunOptions {
   std::string backend = "cpu";
   std::string numerics = "high";
   std::string layout = "auto";
+  std::string adapter;  // a folder; empty: none
   bool json = false;
   Index max_context = 0;                 // 0: the model's
   std::uint64_t cache_budget_bytes = 0;  // 0: no limit
@@ -50,6 +51,7 @@ Command add_logits(CLI::App& program);
 Command add_generate(CLI::App& program);
 Command add_grad(CLI::App& program);
 Command add_data(CLI::App& program);
+Command add_merge(CLI::App& program);
 Command add_parse_reply(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_detokenize(CLI::App& program);
@@ -68,7 +70,9 @@ void add_threads_option(CLI::App& command, int& num_threads);
 void add_backend_options(CLI::App& command, RunOptions& options);
 // The model and these.
 void add_model_options(CLI::App& command, RunOptions& options);
-// These and --tokens.
+// --lora.
+void add_adapter_option(CLI::App& command, RunOptions& options);
+// The model's, --lora and --tokens.
 void add_run_options(CLI::App& command, RunOptions& options);
 // --ctx and --cache-budget.
 void add_context_options(CLI::App& command, RunOptions& options);

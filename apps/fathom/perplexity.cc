@@ -86,6 +86,7 @@ Command add_perplexity(CLI::App& program) {
       "Score a text: mean negative log-likelihood per token, in nats, and its standard error.\n"
       "Chunks do not overlap; the second half of each is scored, as llama-perplexity does.");
   add_model_options(*command, options->run);
+  add_adapter_option(*command, options->run);
   command->add_option("file", options->file, "Text; - : standard input")
       ->required()
       ->type_name("FILE");

@@ -137,6 +137,7 @@ Command add_run(CLI::App& program) {
       "progress\n"
       "to stderr. Example: fathom run MODEL \"Once upon a time\" --max-tokens 50");
   add_model_options(*command, options->text.run);
+  add_adapter_option(*command, options->text.run);
   const CLI::Option* prompt =
       command->add_option("prompt", options->prompt, "The text; - or absent: standard input")
           ->type_name("PROMPT");
