@@ -32,7 +32,8 @@ void print_table(const std::vector<weights::MergedTensor>& merged) {
   for (const weights::MergedTensor& tensor : merged) {
     width = std::max(width, tensor.name.size());
   }
-  std::string text = fmt::format("{:<{}}  format  error / matrix  error / update\n", "tensor", width);
+  std::string text =
+      fmt::format("{:<{}}  format  error / matrix  error / update\n", "tensor", width);
   for (const weights::MergedTensor& tensor : merged) {
     text += fmt::format("{:<{}}  {:<6}  {:14.2e}  {:14.2e}\n", tensor.name, width,
                         numeric::to_string(tensor.format), tensor.sums.relative_error(),
