@@ -119,64 +119,92 @@ struct LaneFold {
   // What is folded so far of 1, 2, 4 and 8 lanes, and of all.
   alignas(64) float levels[5][to_size(kNumbers)];
 
-  HWY_INLINE void add(Index level, Index to_level) {
+  // levels[level] += 0, then levels[0] + that, levels[1] + that and so on.
+  HWY_INLINE void add_zero_and_below(Index level) {
     for (Index i = 0; i < kNumbers; i += kWidth) {
-      float* to = levels[to_level] + i;
-      hn::Store(hn::Add(hn::Load(D(), levels[level] + i), hn::Load(D(), to)), D(), to);
-    }
-  }
-  HWY_INLINE void add_zero(Index level) {
-    for (Index i = 0; i < kNumbers; i += kWidth) {
-      float* to = levels[level] + i;
-      hn::Store(hn::Add(hn::Load(D(), to), hn::Zero(D())), D(), to);
+      V sum = hn::Add(hn::Load(D(), levels[level] + i), hn::Zero(D()));
+      for (Index below = 0; below < level; ++below) {
+        sum = hn::Add(hn::Load(D(), levels[below] + i), sum);
+      }
+      hn::Store(sum, D(), levels[level] + i);
     }
   }
 };
 
-// fold.levels[4] = all sums of kGroupRows tokens, row i of x at x[i], with a panel's rows. `next`
-// are the tokens after them, which are fetched.
+// What one lane adds up: steps of a panel, and rows of x from `lane` on.
+struct LaneProducts {
+  const float* numbers;
+  const float* const* rows;
+  Index lane;
+  Index count;
+  const float* ahead;
+};
+
+// fold.levels[kLevel] = a lane's sums, folded with the kLevel levels below.
+template <Index kVectors, Index kLevel>
+HWY_INLINE void multiply_lane(const LaneProducts& lane, LaneFold<kVectors>& fold) {
+  multiply_tile<kVectors, kLanes>(lane.numbers, lane.rows, lane.lane, lane.count, lane.ahead,
+                                  [&](Index i, Index v, V sum) {
+                                    const Index at = (i * kVectors + v) * kWidth;
+                                    for (Index below = 0; below < kLevel; ++below) {
+                                      sum = hn::Add(hn::Load(D(), fold.levels[below] + at), sum);
+                                    }
+                                    hn::Store(sum, D(), fold.levels[kLevel] + at);
+                                  });
+}
+
+// The same for a lane that ends with the product of zeros behind the row.
 template <Index kVectors>
-void multiply_lanes(const LaneLayout& layout,
-                    const float* panel,
-                    const float* const* x,
-                    const float* const* next,
-                    LaneFold<kVectors>& fold) {
+HWY_INLINE void multiply_padded_lane(const LaneProducts& lane,
+                                     Index level,
+                                     LaneFold<kVectors>& fold) {
+  multiply_tile<kVectors, kLanes>(
+      lane.numbers, lane.rows, lane.lane, lane.count, lane.ahead, [&](Index i, Index v, V sum) {
+        hn::Store(sum, D(), fold.levels[level] + (i * kVectors + v) * kWidth);
+      });
+  fold.add_zero_and_below(level);
+}
+
+// fold.levels[4] = all sums of kGroupRows tokens, row i of x at x[i], with a panel's rows. `next`
+// are the tokens after them, which are fetched: half of one row beside each lane.
+template <Index kVectors>
+HWY_INLINE void multiply_lanes(const LaneLayout& layout,
+                               const float* panel,
+                               const float* const* x,
+                               const float* const* next,
+                               LaneFold<kVectors>& fold) {
   constexpr Index kOrder[kLanes] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
-  constexpr Index kRows = kVectors * kWidth;
   const Index tail = layout.columns % kLanes;
   for (Index idx = 0; idx < kLanes; ++idx) {
     const Index lane = kOrder[idx];
-    const float* rows[kGroupRows];
-    for (Index i = 0; i < kGroupRows; ++i) {
-      rows[i] = x[i] + lane;
-      for (Index k = idx * kLanes; k < layout.columns; k += kLanes * kLanes) {
-        hwy::Prefetch(next[i] + k);
-      }
-    }
-    const float* numbers = panel + lane * layout.stride();
     const bool is_padded = tail != 0 && lane >= tail;
-    const Index count = layout.steps() - (is_padded ? 1 : 0);
+    const LaneProducts products = {
+        panel + lane * layout.stride(), x, lane, layout.steps() - (is_padded ? 1 : 0),
+        next[std::min(idx / 2, kGroupRows - 1)] + idx % 2 * layout.steps() * kAheadStep};
     // Lanes that are complete below this one: as many as idx ends in ones.
     Index level = 0;
     while ((idx >> level & 1) != 0) {
       ++level;
     }
-    float* to = fold.levels[level];
-    if (level > 0 && !is_padded) {
-      multiply_tile<kVectors, kLanes>(numbers, rows, count, [&](Index i, Index v, V sum) {
-        const Index at = i * kRows + v * kWidth;
-        hn::Store(hn::Add(hn::Load(D(), fold.levels[0] + at), sum), D(), to + at);
-      });
-    } else {
-      multiply_tile<kVectors, kLanes>(numbers, rows, count, [&](Index i, Index v, V sum) {
-        hn::Store(sum, D(), to + i * kRows + v * kWidth);
-      });
-      if (is_padded) {
-        fold.add_zero(level);  // as the product of zeros at the end of the row does
-      }
+    if (is_padded) {
+      multiply_padded_lane(products, level, fold);
+      continue;
     }
-    for (Index below = is_padded ? 0 : 1; below < level; ++below) {
-      fold.add(below, level);
+    switch (level) {
+      case 0:
+        multiply_lane<kVectors, 0>(products, fold);
+        break;
+      case 1:
+        multiply_lane<kVectors, 1>(products, fold);
+        break;
+      case 2:
+        multiply_lane<kVectors, 2>(products, fold);
+        break;
+      case 3:
+        multiply_lane<kVectors, 3>(products, fold);
+        break;
+      default:
+        multiply_lane<kVectors, 4>(products, fold);
     }
   }
 }

@@ -139,7 +139,8 @@ void add_panel_to_x(const Args& args,
         prefetch_sums<vectors>(to[i]);
       }
       TileSums<vectors> sums;
-      multiply_tile<vectors, 1>(panel, rows, d_out.columns, sums);
+      const float* ahead = d_out.row(std::min(first + kGroupRows, d_out.rows - 1));
+      multiply_tile<vectors, 1>(panel, rows, d_out.columns, ahead, sums);
       // One row after another: two slots may belong to the same row of x.
       for (Index i = 0; i < num_rows; ++i) {
         add_sums<vectors>(sums.rows[i], columns.count, to[i]);
@@ -225,7 +226,9 @@ void add_panel_to_weight(const Args& args,
         prefetch_sums<vectors>(to[i]);
       }
       TileSums<vectors> sums;
-      multiply_tile<vectors, kLine>(panel, rows, count, sums);
+      // The groups of a line share it.
+      const Index ahead = (row / kLine + 1) * kLineStride + row % kLine * kSteps;
+      multiply_tile<vectors, kLine>(panel, rows, count, lines + ahead, sums);
       for (Index i = 0; i < num_rows; ++i) {
         add_sums<vectors>(sums.rows[i], columns.count, to[i]);
       }

@@ -74,13 +74,17 @@ HWY_INLINE void pack_panel_row(const float* from, Index count, float* to) {
 }
 
 // finish(i, v, sum) for every row i and register v of columns, both constants to the compiler:
-// sum_k rows[i][k * kStep] * panel[k], k in [0, count).
+// sum_k rows[i][first + k * kStep] * panel[k], k in [0, count).
 //
 //   panel  [count, kVectors * kWidth], aligned to its registers   rows  kGroupRows pointers
+//   ahead  [count * kAheadStep], fetched meanwhile: what the next tile begins with
+inline constexpr Index kAheadStep = 8;
 template <Index kVectors, Index kStep, typename Finish>
 HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
                               const float* const* rows,
+                              Index first,
                               Index count,
+                              const float* ahead,
                               const Finish& finish) {
   V sum[kGroupRows][to_size(kVectors)];
   const float* row[kGroupRows];
@@ -91,12 +95,13 @@ HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
     }
   }
   for (Index k = 0; k < count; ++k) {
+    hwy::Prefetch(ahead + k * kAheadStep);
     V columns[to_size(kVectors)];
     for (Index v = 0; v < kVectors; ++v) {
       columns[v] = hn::Load(D(), panel + (k * kVectors + v) * kWidth);
     }
     for (Index i = 0; i < kGroupRows; ++i) {
-      const V number = hn::Set(D(), row[i][k * kStep]);
+      const V number = hn::Set(D(), row[i][first + k * kStep]);
       for (Index v = 0; v < kVectors; ++v) {
         sum[i][v] = hn::MulAdd(columns[v], number, sum[i][v]);
       }
@@ -119,8 +124,9 @@ template <Index kVectors, Index kStep>
 HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
                               const float* const* rows,
                               Index count,
+                              const float* ahead,
                               TileSums<kVectors>& sums) {
-  multiply_tile<kVectors, kStep>(panel, rows, count, [&](Index i, Index v, V sum) {
+  multiply_tile<kVectors, kStep>(panel, rows, 0, count, ahead, [&](Index i, Index v, V sum) {
     hn::Store(sum, D(), sums.rows[i] + v * kWidth);
   });
 }
