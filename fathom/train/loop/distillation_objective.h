@@ -12,7 +12,7 @@
 namespace fathom::train {
 
 struct DistillationOptions {
-  LanguageOptions language;
+  LanguageOptions language = {};
   double weight = 0.5;  // 0 to 1
   Index top_k = 64;     // at most the vocabulary
   double temperature = 1;

@@ -11,7 +11,7 @@ namespace fathom::train {
 namespace {
 
 // log softmax(logits / temperature) of every row of every piece, each piece alone.
-std::vector<std::vector<double>> log_probs(TrainableModel& model,
+std::vector<std::vector<double>> log_probs(GradedModel& model,
                                            ops::Context& context,
                                            const data::Batch& batch,
                                            double temperature) {
@@ -70,8 +70,8 @@ double loss_by_formula(const std::vector<std::vector<double>>& student,
 }
 
 TEST(DistillationObjective, IsTheDivergenceFromATeacherBesideTheTokens) {
-  TrainableModel student("flash-tiny");
-  TrainableModel teacher("pro-tiny");
+  GradedModel student("flash-tiny");
+  GradedModel teacher("pro-tiny");
   const data::Batch batch = random_batch({37, 1, 9}, 512, 5);
   const DistillationOptions options{
       .language = {.mtp_coefficient = 0}, .weight = 0.7, .top_k = 5, .temperature = 1.5};
@@ -86,8 +86,8 @@ TEST(DistillationObjective, IsTheDivergenceFromATeacherBesideTheTokens) {
 }
 
 TEST(DistillationObjective, HasTheGradientsOfCentralDifferences) {
-  TrainableModel student("flash-tiny");
-  TrainableModel teacher("pro-tiny");
+  GradedModel student("flash-tiny");
+  GradedModel teacher("pro-tiny");
   const data::Batch batch = random_batch({9, 21}, 512, 3);
   const DistillationOptions options{
       .language = {.mtp_coefficient = 0.2, .balance_coefficient = 0, .indexer_coefficient = 0},
@@ -110,7 +110,7 @@ TEST(DistillationObjective, HasTheGradientsOfCentralDifferences) {
 }
 
 TEST(DistillationObjective, OfATeacherAloneHasNoGradientFromTargets) {
-  TrainableModel student("flash-tiny");
+  GradedModel student("flash-tiny");
   data::Batch batch = random_batch({21}, 512, 3);
   const DistillationOptions options{
       .language = {.mtp_coefficient = 0, .balance_coefficient = 0}, .weight = 1, .top_k = 512};
@@ -125,8 +125,8 @@ TEST(DistillationObjective, OfATeacherAloneHasNoGradientFromTargets) {
 }
 
 TEST(DistillationObjective, RefusesWhatCannotBeMeant) {
-  TrainableModel student("flash-tiny");
-  TrainableModel other("trained-bytes");
+  GradedModel student("flash-tiny");
+  GradedModel other("trained-bytes");
   const auto refuse = [&](const char* part, const layers::CausalLm& teacher,
                           const DistillationOptions& options) {
     EXPECT_TRUE(testing::fails_with(ErrorCode::InvalidArgument, part, [&] {

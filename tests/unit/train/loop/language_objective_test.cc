@@ -25,7 +25,7 @@ double loss_of_row(const tensor::Tensor& logits, Index row, std::int32_t target)
 }
 
 // Every piece by itself, and the MTP block without its last row.
-LossSums losses_piece_by_piece(TrainableModel& model, const data::Batch& batch) {
+LossSums losses_piece_by_piece(GradedModel& model, const data::Batch& batch) {
   ops::Context& context = model.context();
   LossSums sums;
   Index first = 0;
@@ -64,7 +64,7 @@ LossSums losses_piece_by_piece(TrainableModel& model, const data::Batch& batch) 
 class LanguageLoss : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(LanguageLoss, IsTheWeightedSumOfWhatEveryPieceLosesAlone) {
-  TrainableModel model(GetParam());
+  GradedModel model(GetParam());
   const data::Batch batch = random_batch({37, 1, 130, 5}, model.lm().config().vocab_size, 5);
   LanguageObjective objective(model.lm(), {});
   const LossSums found = objective.evaluate(model.context(), batch);
@@ -80,7 +80,7 @@ TEST_P(LanguageLoss, IsTheWeightedSumOfWhatEveryPieceLosesAlone) {
 }
 
 TEST_P(LanguageLoss, HasTheGradientsOfCentralDifferences) {
-  TrainableModel model(GetParam());
+  GradedModel model(GetParam());
   const data::Batch batch = random_batch({9, 131}, model.lm().config().vocab_size, 3);
   const LanguageOptions options{
       .mtp_coefficient = 0.4, .balance_coefficient = 3, .indexer_coefficient = 0};
@@ -122,7 +122,7 @@ INSTANTIATE_TEST_SUITE_P(Goldens,
                          });
 
 TEST(LanguageObjective, ReachesEveryParameterOfTheMtpBlock) {
-  TrainableModel model("flash-tiny");
+  GradedModel model("flash-tiny");
   const data::Batch batch = random_batch({20}, model.lm().config().vocab_size, 3);
   LanguageObjective objective(model.lm(), {});
   autograd::ParameterGradients gradients = model.make_gradients();
@@ -152,8 +152,8 @@ bool is_indexers(const WeightKey& key) {
 // Indexers are moved by their own loss and nothing else; nothing else is moved by it.
 TEST(IndexerLoss, ReachesIndexersAndNothingElse) {
   for (const bool is_warm_up : {false, true}) {
-    TrainableModel model("flash-tiny");
-    const data::Batch batch = random_batch({3, 131}, model.lm().config().vocab_size, 3);
+    GradedModel model("flash-tiny");
+    const data::Batch batch = random_batch({3, 80}, model.lm().config().vocab_size, 3);
     LanguageOptions options{.indexer_coefficient = 0.5, .indexer_warm_up = is_warm_up};
     LanguageObjective objective(model.lm(), options);
     autograd::ParameterGradients gradients = model.make_gradients();
@@ -182,7 +182,7 @@ TEST(IndexerLoss, ReachesIndexersAndNothingElse) {
 }
 
 TEST(IndexerLoss, OfTheWarmUpComparesEveryVisibleBlock) {
-  TrainableModel model("flash-tiny");
+  GradedModel model("flash-tiny");
   const Index vocab = model.lm().config().vocab_size;
   const auto loss_of = [&](Index num_tokens, bool is_warm_up) {
     LanguageObjective objective(model.lm(), {.indexer_warm_up = is_warm_up});
@@ -194,9 +194,9 @@ TEST(IndexerLoss, OfTheWarmUpComparesEveryVisibleBlock) {
 }
 
 TEST(LanguageObjective, AccumulatesTheStepWhateverItsBatches) {
-  TrainableModel model("flash-tiny");
+  GradedModel model("flash-tiny");
   const Index vocab = model.lm().config().vocab_size;
-  const data::Batch whole = random_batch({20, 131, 9}, vocab, 3);
+  const data::Batch whole = random_batch({20, 30, 9}, vocab, 3);
   data::Batch parts[2];
   Index row = 0;
   for (std::size_t piece = 0; piece < 3; ++piece) {
@@ -238,8 +238,8 @@ TEST(LanguageObjective, AccumulatesTheStepWhateverItsBatches) {
 
 TEST(LanguageObjective, DoesNotDependOnRecomputation) {
   for (const char* backend : {"reference:f64", "cpu"}) {
-    TrainableModel model("flash-tiny", backend);
-    const data::Batch batch = random_batch({9, 131}, model.lm().config().vocab_size, 3);
+    GradedModel model("flash-tiny", backend);
+    const data::Batch batch = random_batch({9, 70}, model.lm().config().vocab_size, 3);
     std::vector<std::vector<double>> found[2];
     for (const auto recomputation :
          {autograd::Recomputation::Segments, autograd::Recomputation::Off}) {
@@ -256,7 +256,7 @@ TEST(LanguageObjective, DoesNotDependOnRecomputation) {
 }
 
 TEST(LanguageObjective, ABatchWithoutWeightCostsNothing) {
-  TrainableModel model("flash-tiny");
+  GradedModel model("flash-tiny");
   data::Batch batch = random_batch({20}, model.lm().config().vocab_size, 3);
   std::fill(batch.loss_weights.begin(), batch.loss_weights.end(), 0.0F);
   LanguageObjective objective(model.lm(), {});
@@ -268,7 +268,7 @@ TEST(LanguageObjective, ABatchWithoutWeightCostsNothing) {
 }
 
 TEST(LanguageObjective, RefusesWhatCannotBeMeant) {
-  TrainableModel model("flash-tiny");
+  GradedModel model("flash-tiny");
   data::Batch batch = random_batch({20}, model.lm().config().vocab_size, 3);
   autograd::ParameterGradients gradients = model.make_gradients();
   LanguageObjective objective(model.lm(), {});

@@ -52,9 +52,9 @@ inline double weight_of(const data::Batch& batch) {
   return sum;
 }
 
-class TrainableModel {
+class GradedModel {
  public:
-  explicit TrainableModel(const std::string& checkpoint,
+  explicit GradedModel(const std::string& checkpoint,
                           const std::string& backend = "reference:f64",
                           ops::Numerics numerics = ops::Numerics::High)
       : runtime_({.num_threads = 1, .backend = backend, .numerics = numerics}),
@@ -116,11 +116,11 @@ class TrainableModel {
 // and so small that no choice of experts or blocks changes.
 class LossSlope {
  public:
-  LossSlope(TrainableModel& model, const autograd::ParameterGradients& gradients)
+  LossSlope(GradedModel& model, const autograd::ParameterGradients& gradients)
       : model_(model), gradients_(gradients) {}
 
   void move(const config::WeightSpec& spec) {
-    TrainableModel::for_each_expert(spec, [&](Index expert) {
+    GradedModel::for_each_expert(spec, [&](Index expert) {
       const std::span<float> numbers = model_.store().trainable(spec.key, expert);
       const std::vector<double> gradient = model_.gradient(gradients_, spec.key, expert);
       std::set<std::size_t> places;
@@ -167,7 +167,7 @@ class LossSlope {
     float before;
     double gradient;
   };
-  TrainableModel& model_;
+  GradedModel& model_;
   const autograd::ParameterGradients& gradients_;
   std::mt19937 engine_{11};
   std::vector<Moved> moved_;

@@ -13,7 +13,7 @@ using config::WeightKey;
 using config::WeightRole;
 
 TEST(RouterBias, MovesTowardsExpertsWithLessThanTheMean) {
-  TrainableModel model("flash-tiny");
+  GradedModel model("flash-tiny");
   const config::ModelConfig& config = model.lm().config();
   const Index layer = config.num_layers() - 1;
   ASSERT_EQ(config.layers.back().router, config::RouterKind::TopK);
@@ -39,7 +39,7 @@ TEST(RouterBias, MovesTowardsExpertsWithLessThanTheMean) {
 
 // Layers see what moved, and in the end everything is even.
 TEST(RouterBias, EvensTheLoadsOfAModel) {
-  TrainableModel model("flash-tiny", "cpu");
+  GradedModel model("flash-tiny", "cpu");
   const config::ModelConfig& config = model.lm().config();
   const data::Batch batch = random_batch({60, 90}, config.vocab_size, 3);
   LanguageObjective objective(model.lm(), {});
@@ -67,7 +67,7 @@ TEST(RouterBias, EvensTheLoadsOfAModel) {
 }
 
 TEST(RouterBias, RefusesASpeedThatIsNone) {
-  TrainableModel model("flash-tiny");
+  GradedModel model("flash-tiny");
   EXPECT_TRUE(testing::fails_with(ErrorCode::InvalidArgument, "bias speed: -1", [&] {
     update_router_biases(model.store(), model.lm().config(), {}, -1);
   }));
