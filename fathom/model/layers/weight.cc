@@ -11,7 +11,7 @@ const numeric::WeightView& Weight::view() const {
 }
 
 bool Weight::rounds_its_input() const {
-  switch (named_.view.format) {
+  switch (named_.format) {
     case numeric::WeightFormat::Fp8:
     case numeric::WeightFormat::Fp4:
     case numeric::WeightFormat::Mxfp4:

@@ -283,6 +283,7 @@ class StoreBinder {
     if (num_stacked > 0) {
       out.name += "[" + std::to_string(stack_idx) + "]";
     }
+    out.format = *format;
     out.view = source.is_half ? view.slice_rows(source.is_second_half ? rows : 0, rows) : view;
   }
 
@@ -505,6 +506,11 @@ void Store::make_trainable() {
       named.view.row_stride_bytes = columns * to_index(sizeof(float));
     }
   }
+}
+
+void Store::set_format(const WeightKey& key, Index expert_idx, WeightFormat format) {
+  FATHOM_CHECK(trainable_.contains({key, expert_idx}));
+  bound_.at(key).matrices[to_size(expert_idx)].format = format;
 }
 
 std::span<float> Store::trainable(const WeightKey& key, Index expert_idx) {

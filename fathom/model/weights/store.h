@@ -28,6 +28,9 @@ namespace fathom::weights {
 struct NamedView {
   std::string name;
   numeric::WeightView view;
+  // What the numbers are numbers of: the file's format, also when the view has them decoded. The
+  // official numerics round the inputs of products by it.
+  numeric::WeightFormat format = numeric::WeightFormat::F32;
 
   // Reads the scales; throws InvalidCheckpoint naming the tensor if one of them is not a number.
   void check_scales() const;
@@ -59,6 +62,9 @@ class Store {
   // Decodes every matrix to fp32 in memory that may be written: what a trainer changes and layers
   // built afterwards see. Throws InvalidCheckpoint naming a number that is not finite.
   void make_trainable();
+  // Says that trainable numbers are rounded to those of another format than the file's. Layers that
+  // were built before do not learn of it.
+  void set_format(const config::WeightKey& key, Index expert_idx, numeric::WeightFormat format);
   // The numbers of a role after make_trainable(), row after row.
   std::span<float> trainable(const config::WeightKey& key, Index expert_idx = 0);
 

@@ -34,7 +34,11 @@ QuantisationAware::QuantisationAware(const config::ModelConfig& config,
   for (const weights::OfficialMatrix& planned :
        weights::official_layout(config, plan, names).matrices) {
     const config::WeightKey& key = planned.spec.key;
-    if (!planned.format || planned.format == WeightFormat::F32 || !store.has(key)) {
+    if (!planned.format || !store.has(key)) {
+      continue;
+    }
+    store.set_format(key, planned.expert_idx, *planned.format);
+    if (planned.format == WeightFormat::F32) {
       continue;
     }
     const std::span<float> numbers = store.trainable(key, planned.expert_idx);

@@ -18,8 +18,10 @@ class QuantisationAware {
  public:
   // Gives every parameter of the list that the plan rounds a master, which starts as its value (so
   // the optimiser and averages are made from the list afterwards), and rounds all weights of the
-  // store, those that are not trained too. The store has to be trainable; it and the list have to
-  // outlive this. Throws InvalidArgument naming a tensor that the plan's format cannot hold.
+  // store, those that are not trained too. Layers that are built afterwards also round what the
+  // official numerics round in front of such formats. The store has to be trainable; it and the
+  // list have to outlive this. Throws InvalidArgument naming a tensor that the plan's format cannot
+  // hold.
   QuantisationAware(const config::ModelConfig& config,
                     const config::StoragePlan& plan,
                     const weights::NameMap& names,
