@@ -219,13 +219,13 @@ TrainedVocabulary BpeTrainer::train(const BpeOptions& options,
   }
   // The same order, whatever the hash table's is.
   std::vector<std::pair<std::string, Index>> pieces(counts_.begin(), counts_.end());
-  counts_ = {};
+  decltype(counts_)().swap(counts_);
   std::sort(pieces.begin(), pieces.end());
   Merger merger;
   for (const auto& [piece, count] : pieces) {
     merger.add_piece(piece, count, ids);
   }
-  pieces = {};
+  decltype(pieces)().swap(pieces);
   merger.begin();
   // Two pairs may make the same bytes: they are one token.
   std::unordered_map<std::string, TokenId> known;

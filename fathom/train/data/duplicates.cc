@@ -42,6 +42,12 @@ std::span<std::byte> bytes_of(std::vector<Value>& values) {
   return std::as_writable_bytes(std::span(values));
 }
 
+// Assigning an empty list would keep the memory.
+template <typename Value>
+void free_memory(std::vector<Value>& values) {
+  std::vector<Value>().swap(values);
+}
+
 // Calls take(value, idx) for the first `count` values of a file, a few thousand at a time.
 template <typename Value, typename Take>
 void for_each_value(const platform::AppendFile& file, Index count, const Take& take) {
@@ -68,7 +74,7 @@ Index ExactDuplicates::num_texts() const {
 }
 
 void ExactDuplicates::rebuild(Index num_texts) {
-  slots_ = {};
+  free_memory(slots_);
   slots_.resize(slots_for(room_after(num_texts)));
   for_each_value<Hash128>(file_, num_texts, [&](const Hash128& hash, Index) { insert(hash); });
 }
@@ -116,8 +122,8 @@ void NearDuplicates::rebuild(Index num_texts) {
   if (num_texts >= Index{kNoText}) {
     fail(ErrorCode::Unsupported, "near duplicates among more than ", kNoText, " texts");
   }
-  tags_ = {};
-  texts_ = {};
+  free_memory(tags_);
+  free_memory(texts_);
   const std::size_t num_slots = slots_for(room_after(num_texts) * kBands);
   tags_.resize(num_slots);
   texts_.resize(num_slots, kNoText);
