@@ -63,6 +63,14 @@ Router::Match Router::find(std::string_view method, std::string_view path) const
   return match;
 }
 
+std::vector<Router::Name> Router::names() const {
+  std::vector<Name> names;
+  for (const Route& route : routes_) {
+    names.push_back({route.method, route.path});
+  }
+  return names;
+}
+
 const Router::Route* Router::find_method(std::string_view method, std::string_view pattern) const {
   const auto found = std::find_if(routes_.begin(), routes_.end(), [&](const Route& route) {
     return route.method == method && route.path == pattern;

@@ -27,6 +27,13 @@ class Router {
   };
   Match find(std::string_view method, std::string_view path) const;
 
+  struct Name {
+    std::string method;
+    std::string path;
+  };
+  // All routes, in the order in which they were added.
+  std::vector<Name> names() const;
+
  private:
   struct Route {
     std::string method;
