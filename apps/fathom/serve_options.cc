@@ -87,6 +87,12 @@ void add_access_group(CLI::App& command, ServeOptions& options) {
                   "Let pages of this origin ask (https://a.example, or *); may be repeated")
       ->type_name("ORIGIN")
       ->group(kAccess);
+  command
+      .add_option("--allow-host", options.allowed_hosts,
+                  "Without keys: answer to this name too (host.docker.internal, or *); may be "
+                  "repeated")
+      ->type_name("NAME")
+      ->group(kAccess);
 }
 
 void add_capacity_group(CLI::App& command, ServeOptions& options) {

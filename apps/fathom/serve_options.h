@@ -23,6 +23,7 @@ struct ServeOptions {
   std::string tls_certificate;
   std::string tls_key;
   std::vector<std::string> cors_origins;
+  std::vector<std::string> allowed_hosts;
   Index max_connections = 1024;
   std::uint64_t max_body_bytes = std::uint64_t{64} << 20;
   Index max_running = 32;

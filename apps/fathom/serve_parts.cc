@@ -51,6 +51,7 @@ http::ServerOptions server_options(const ServeOptions& options, std::shared_ptr<
   result.connection.parser.body_bytes = static_cast<Index>(options.max_body_bytes);
   result.max_connections = options.max_connections;
   result.cors_origins = options.cors_origins;
+  result.allowed_hosts = options.allowed_hosts;
   result.error_body = wire::server_error;
   if (log != nullptr) {
     result.log = [log](const http::AccessRecord& record) { log->access(record); };

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """64 clients at once on a tiny random model: some leave, some read slowly, some send nonsense; nobody else notices.
 
-usage: serve_soak_test.py PATH_OF_FATHOM [--sanitised] [--seconds S] [unittest options]
+usage: serve_soak_test.py PATH_OF_FATHOM [--sanitised] [--seconds S | --minutes M] [unittest options]
 
 Every stream that is read to its end must equal, token by token, what the same request gave alone. The default of 8
-seconds is for the gate; `./check --all` runs it for longer.
+seconds is for the gate; `./check --all` runs it for 30 minutes, and says every minute how it stands.
 """
 import http.client
 import json
@@ -99,7 +99,7 @@ class Client(threading.Thread):
     def leave_at_once(self):
         data = json.dumps({**body_of(self.rng.randrange(NUM_PROMPTS)), "stream": self.rng.random() < 0.5}).encode()
         with socket.create_connection(("127.0.0.1", self.port)) as sock:
-            request = (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            request = (b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                        b"Content-Length: %d\r\n\r\n" % len(data)) + data
             sock.sendall(request[:self.rng.randint(1, len(request))] if self.rng.random() < 0.5 else request)
         self.num_left += 1
@@ -134,11 +134,21 @@ class SoakTest(unittest.TestCase):
         text = self.server.request("GET", "/metrics")[1]
         return float(re.search(rf"^{name}\{{[^}}]*\}} (\S+)$", text, re.M).group(1))
 
+    def tell(self, clients, begin):
+        print(f"soak: {time.monotonic() - begin:.0f} s, {sum(client.num_whole for client in clients)} streams read whole, "
+              f"{sum(client.num_left for client in clients)} left, "
+              f"{sum(len(client.errors) for client in clients)} errors, {self.resident_bytes() / 1e6:.0f} MB",
+              file=sys.stderr, flush=True)
+
     def soak(self, expected, seconds):
-        end = time.monotonic() + seconds
+        begin = time.monotonic()
+        end = begin + seconds
         clients = [Client(number, self.server.port, expected, end) for number in range(NUM_CLIENTS)]
         for client in clients:
             client.start()
+        while seconds > 120 and time.monotonic() < end:
+            time.sleep(min(60, max(0.1, end - time.monotonic())))
+            self.tell(clients, begin)
         for client in clients:
             client.join(timeout=DEADLINE_S)
             self.assertFalse(client.is_alive(), "a client waits for ever")
@@ -151,7 +161,7 @@ class SoakTest(unittest.TestCase):
             status, answer = self.server.json("POST", "/v1/completions", body_of(number))
             self.assertEqual(status, 200, answer)
             expected.append(tokens_of(answer["choices"][0]))
-        self.soak(expected, SECONDS / 4)  # buffers and caches grow to what they need
+        self.soak(expected, min(SECONDS / 4, 60))  # buffers and caches grow to what they need
         before = self.resident_bytes()
         whole, left = self.soak(expected, SECONDS)
         self.assertGreater(whole, 0)
@@ -172,8 +182,9 @@ if __name__ == "__main__":
     ARGUMENTS = list(sys.argv)
     if "--sanitised" in sys.argv:
         sys.argv.remove("--sanitised")
-    if "--seconds" in sys.argv:
-        at = sys.argv.index("--seconds")
-        SECONDS = float(sys.argv[at + 1])
-        del sys.argv[at:at + 2]
+    for option, unit_s in ("--seconds", 1), ("--minutes", 60):
+        if option in sys.argv:
+            at = sys.argv.index(option)
+            SECONDS = unit_s * float(sys.argv[at + 1])
+            del sys.argv[at:at + 2]
     unittest.main()

@@ -11,6 +11,7 @@
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
 #include "fathom/serve/http/field_value.h"
+#include "fathom/serve/http/host_check.h"
 
 namespace fathom::http {
 namespace {
@@ -46,6 +47,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
       : options_(options),
         router_(std::move(router)),
         keys_(std::move(keys)),
+        host_check_(options.network.listen.host, options.allowed_hosts),
         network_(options.network) {}
 
   const Endpoint& endpoint() const { return network_.endpoint(); }
@@ -101,6 +103,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
   const ServerOptions options_;
   const Router router_;
   const std::shared_ptr<ApiKeys> keys_;
+  const HostCheck host_check_;
   Network network_;
   bool is_stopped_ = false;
   std::atomic<bool> is_draining_ = false;
@@ -176,6 +179,13 @@ std::optional<Response> Server::Impl::refuse_route(const Request& request,
                                                    const Router::Match& match) const {
   if (is_draining_) {
     return error(503, "the server is shutting down", request);
+  }
+  if (keys_ == nullptr && !host_check_.passes(request.header("host"))) {
+    return error(403,
+                 "host: this server goes by localhost and its addresses, found " +
+                     formats::quote(request.header("host")) +
+                     "; another name can be allowed with --allow-host",
+                 request);
   }
   const std::string_view origin = request.header("origin");
   const bool is_safe = request.method == "GET" || request.method == "HEAD";

@@ -26,7 +26,9 @@ struct ServerOptions {
   Index max_connections = 1024;                  // one more is answered 503
   Index buffered_body_bytes = Index{512} << 20;  // of all requests together
   std::vector<std::string> cors_origins = {};    // "https://a.example", or "*"; none by default
-  ErrorBody error_body = {};                     // empty: {"error": {"message"}}
+  // By which names the server may be called when it asks for no key: see HostCheck. "*": any.
+  std::vector<std::string> allowed_hosts = {"*"};
+  ErrorBody error_body = {};                                 // empty: {"error": {"message"}}
   std::function<void(const AccessRecord&)> log = {};         // one call a request, from any thread
   std::function<void(const std::string&)> log_problem = {};  // what only a bug causes
 };

@@ -81,6 +81,25 @@ TEST(Server, ErrorsAreWordedByTheCallback) {
             "500 /throw : Internal Server Error");
 }
 
+TEST(Server, WithoutKeysItAnswersOnlyToItsOwnNames) {
+  const auto ask = [](HttpServer& server, const std::string& host, const std::string& more = "") {
+    return server.connect().ask("GET /hello HTTP/1.1\r\nHost: " + host + "\r\n" + more + "\r\n");
+  };
+  ServerOptions options;
+  options.allowed_hosts = {"fathom.lan"};
+  HttpServer server(options);
+  EXPECT_EQ(ask(server, "localhost:1").status, 200);
+  EXPECT_EQ(ask(server, "127.0.0.1").status, 200);
+  EXPECT_EQ(ask(server, "fathom.lan").status, 200);
+  const HttpResponse refused = ask(server, "evil.example:8080");
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_NE(refused.body.find("--allow-host"), std::string::npos) << refused.body;
+  // A page that was rebound is of the same origin as far as its browser knows.
+  EXPECT_EQ(ask(server, "evil.example", "Origin: http://evil.example\r\n").status, 403);
+  HttpServer with_keys(options, std::make_shared<ApiKeys>(parse_keys("some-secret", "", {}).keys));
+  EXPECT_EQ(ask(with_keys, "evil.example", "X-Api-Key: some-secret\r\n").status, 200);
+}
+
 std::shared_ptr<ApiKeys> some_keys() {
   return std::make_shared<ApiKeys>(
       parse_keys("ann:secret-of-ann concurrent=1\nbob:secret-of-bob per_minute=1", "keys", {})
