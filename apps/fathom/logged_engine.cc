@@ -10,6 +10,9 @@ std::string LoggedEngine::text_of(const std::vector<engine::TokenId>& ids) const
 }
 
 engine::RequestId LoggedEngine::submit(engine::PreparedRequest request, engine::EventSink sink) {
+  if (!log_->logs_prompts()) {
+    return engine_->submit(std::move(request), std::move(sink));
+  }
   const std::uint64_t number = ++num_submitted_;
   log_->text("prompt", number, text_of(request.prompt_ids));
   return engine_->submit(std::move(request),

@@ -1,4 +1,4 @@
-// An engine that writes down what it is asked and what it says, for whoever asks for it.
+// An engine that writes down what it is asked and what it says while its log wants that.
 #pragma once
 
 #include <atomic>

@@ -12,6 +12,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "fathom/base/core/error.h"
 #include "fathom/serve/anthropic/messages.h"
@@ -28,6 +29,7 @@
 #include "apps/fathom/serve_check.h"
 #include "apps/fathom/serve_models.h"
 #include "apps/fathom/serve_parts.h"
+#include "apps/fathom/serve_settings.h"
 
 namespace fathom::app {
 namespace {
@@ -64,8 +66,10 @@ std::string folder_name(std::string name) {
 
 class Serving {
  public:
-  explicit Serving(ServeOptions options)
-      : options_(std::move(options)),
+  explicit Serving(SettingsReader reader)
+      : reader_(std::move(reader)),
+        settings_(reader_.read()),
+        options_(settings_.options),
         log_(std::make_shared<ServeLog>(options_.log)),
         access_(open_access(options_)),
         service_(std::make_shared<wire::Service>(
@@ -74,7 +78,9 @@ class Serving {
                                  .replaces_unsupported = options_.replaces_unsupported,
                                  .sealing_secret = open_secret(options_.secret)})),
         server_(
-            std::in_place, server_options(options_, log_), make_router(service_), access_.keys) {}
+            std::in_place, server_options(options_, log_), make_router(service_), access_.keys) {
+    log_->set_logs_prompts(options_.logs_prompts);
+  }
 
   void run(InterruptWatch& interrupts) {
     for (const std::string& warning : access_.warnings) {
@@ -114,10 +120,9 @@ class Serving {
   }
 
   wire::ServedModel served(const std::string& name, std::shared_ptr<engine::Engine> engine) const {
-    if (options_.logs_prompts) {
-      engine = std::make_shared<LoggedEngine>(std::move(engine), log_);
-    }
-    return {.name = name, .engine = std::move(engine), .created_s = std::time(nullptr)};
+    return {.name = name,
+            .engine = std::make_shared<LoggedEngine>(std::move(engine), log_),
+            .created_s = std::time(nullptr)};
   }
 
   engine::EngineOptions engine_options(const ModelPlan& plan) const {
@@ -138,18 +143,37 @@ class Serving {
             .on_note = [log = log_](const std::string& note) { log->event("snapshots", note); }};
   }
 
+  // What is wrong with the settings changes nothing.
   void reload() {
-    if (access_.keys == nullptr) {
-      log_->event("reload", "nothing to read again: no --api-keys");
-      return;
-    }
     try {
-      for (const std::string& warning : reload_keys(options_, *access_.keys)) {
+      const ServeSettings fresh = reader_.read();
+      std::vector<std::string> for_restart = settings_for_restart(settings_, fresh);
+      if (fresh.options.keys.empty() == (access_.keys == nullptr)) {
+        apply_keys(fresh.options);
+      } else {
+        for_restart.emplace_back("api-keys");  // whether keys are asked for at all
+      }
+      if (!fresh.options.log.empty() || !options_.log.empty()) {
+        log_->reopen(fresh.options.log);
+      }
+      log_->set_logs_prompts(fresh.options.logs_prompts);
+      options_.log = fresh.options.log;
+      options_.drain_s = fresh.options.drain_s;
+      log_->event("reload", "the settings were read again");
+      if (!for_restart.empty()) {
+        log_->event("reload", fmt::format("these settings need a restart to take effect: {}",
+                                          fmt::join(for_restart, ", ")));
+      }
+    } catch (const Error& error) {
+      log_->problem(fmt::format("the settings stay as they were: {}", error.what()));
+    }
+  }
+
+  void apply_keys(const ServeOptions& options) {
+    if (access_.keys != nullptr) {
+      for (const std::string& warning : reload_keys(options, *access_.keys)) {
         log_->event("warning", warning);
       }
-      log_->event("reload", options_.keys);
-    } catch (const Error& error) {
-      log_->problem(fmt::format("the keys stay as they were: {}", error.what()));
     }
   }
 
@@ -166,7 +190,9 @@ class Serving {
     log_->event("stopped", "");
   }
 
-  ServeOptions options_;
+  SettingsReader reader_;
+  const ServeSettings settings_;  // those it was started with
+  ServeOptions options_;          // those in effect
   std::shared_ptr<ServeLog> log_;
   ServeAccess access_;
   std::shared_ptr<wire::Service> service_;
@@ -174,15 +200,14 @@ class Serving {
   std::optional<http::Server> server_;  // goes first: its routes hold the rest
 };
 
-void serve(CLI::App& command, ServeOptions& options, InterruptWatch& interrupts) {
-  if (!options.config.empty()) {
-    apply_config(command, options.config);
-  }
+void serve(const CLI::App& command, InterruptWatch& interrupts) {
+  SettingsReader reader(command);
+  const ServeOptions options = reader.read().options;
   if (options.is_check) {
     check_serve(options);
     return;
   }
-  Serving(options).run(interrupts);
+  Serving(std::move(reader)).run(interrupts);
 }
 
 }  // namespace
@@ -193,9 +218,8 @@ Command add_serve(CLI::App& program) {
   command->footer(kExample);
   auto options = std::make_shared<ServeOptions>();
   add_serve_options(*command, *options);
-  return {command, [command, options](InterruptWatch& interrupts) {
-            serve(*command, *options, interrupts);
-          }};
+  // `options` only holds what is parsed first: it is read again from what was said.
+  return {command, [command, options](InterruptWatch& interrupts) { serve(*command, interrupts); }};
 }
 
 }  // namespace fathom::app

@@ -33,9 +33,7 @@ void write(spdlog::logger& logger, std::string_view event, const Json& fields) {
   logger.info(line.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-}  // namespace
-
-ServeLog::ServeLog(const std::string& path) {
+std::shared_ptr<spdlog::logger> open_logger(const std::string& path) {
   spdlog::sink_ptr sink;
   try {
     sink = path.empty() ? spdlog::sink_ptr(std::make_shared<spdlog::sinks::stderr_sink_mt>())
@@ -43,19 +41,35 @@ ServeLog::ServeLog(const std::string& path) {
   } catch (const spdlog::spdlog_ex& error) {
     fail(ErrorCode::Io, "--log: ", error.what());
   }
-  logger_ = std::make_shared<spdlog::logger>("serve", std::move(sink));
-  logger_->set_pattern("%v");
-  logger_->flush_on(spdlog::level::info);
+  auto logger = std::make_shared<spdlog::logger>("serve", std::move(sink));
+  logger->set_pattern("%v");
+  logger->flush_on(spdlog::level::info);
+  return logger;
 }
+
+}  // namespace
+
+ServeLog::ServeLog(const std::string& path) : logger_(open_logger(path)) {}
 
 ServeLog::~ServeLog() = default;
 
+void ServeLog::reopen(const std::string& path) {
+  std::shared_ptr<spdlog::logger> opened = open_logger(path);
+  const std::lock_guard lock(mutex_);
+  logger_.swap(opened);
+}
+
+std::shared_ptr<spdlog::logger> ServeLog::logger() const {
+  const std::lock_guard lock(mutex_);
+  return logger_;
+}
+
 void ServeLog::event(std::string_view event, std::string_view message) {
-  write(*logger_, event, {{"message", message}});
+  write(*logger(), event, {{"message", message}});
 }
 
 void ServeLog::problem(std::string_view message) {
-  write(*logger_, "problem", {{"message", message}});
+  write(*logger(), "problem", {{"message", message}});
 }
 
 void ServeLog::access(const http::AccessRecord& record) {
@@ -70,11 +84,11 @@ void ServeLog::access(const http::AccessRecord& record) {
   if (!record.problem.empty()) {
     fields["problem"] = record.problem;
   }
-  write(*logger_, "request", fields);
+  write(*logger(), "request", fields);
 }
 
 void ServeLog::text(std::string_view kind, std::uint64_t request_id, std::string_view text) {
-  write(*logger_, kind, {{"engine_request", request_id}, {"text", text}});
+  write(*logger(), kind, {{"engine_request", request_id}, {"text", text}});
 }
 
 }  // namespace fathom::app

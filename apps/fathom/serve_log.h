@@ -1,7 +1,9 @@
 // What a server says while it runs: one JSON object a line, for machines, without prompts.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -22,6 +24,13 @@ class ServeLog {
   ServeLog(const ServeLog&) = delete;
   ServeLog& operator=(const ServeLog&) = delete;
 
+  // Goes on in another file, or in a new one of the same name: after the old one was moved away.
+  // Throws Io, and then goes on where it was.
+  void reopen(const std::string& path);
+  // Whether what is said is written down too.
+  bool logs_prompts() const { return logs_prompts_; }
+  void set_logs_prompts(bool logs_prompts) { logs_prompts_ = logs_prompts; }
+
   void event(std::string_view event, std::string_view message);
   void problem(std::string_view message);
   void access(const http::AccessRecord& record);
@@ -29,7 +38,11 @@ class ServeLog {
   void text(std::string_view kind, std::uint64_t request_id, std::string_view text);
 
  private:
+  std::shared_ptr<spdlog::logger> logger() const;
+
+  mutable std::mutex mutex_;
   std::shared_ptr<spdlog::logger> logger_;
+  std::atomic<bool> logs_prompts_ = false;
 };
 
 }  // namespace fathom::app

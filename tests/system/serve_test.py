@@ -153,6 +153,48 @@ class ServeTest(unittest.TestCase):
         time.sleep(0.2)
         self.assertEqual(server.request("GET", "/v1/models", headers=second)[0], 200)
 
+    def test_sighup_reads_all_settings_again_and_names_those_that_need_a_restart(self):
+        keys, config, log = self.dir / "keys-again", self.dir / "again.toml", self.dir / "again.jsonl"
+        keys.write_text("alice:first-secret\n")
+        keys.chmod(0o600)
+        settings = f'model = "{self.model}"\nlisten = "127.0.0.1:0"\nctx = 512\ncache-budget = "300MB"\n'
+        config.write_text(f'{settings}api-keys = "{keys}"\nlog = "{log}"\n')
+        server = Server("--config", config)
+        self.addCleanup(server.stop, signal.SIGKILL)
+        key = {"x-api-key": "first-secret"}
+        self.assertEqual([server.request("GET", "/v1/models", headers=key)[0] for _ in range(3)], [200] * 3)
+        moved = self.dir / "moved.jsonl"
+        config.write_text(f'{settings}api-keys = "{keys}"\nlog = "{moved}"\nkey-per-minute = 1\nlog-prompts = true\n'
+                          'max-running = 3\nstrict-models = true\n')
+
+        def events(path):
+            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+        def reload_until(path, event, fragment):
+            server.process.send_signal(signal.SIGHUP)
+            end = time.monotonic() + DEADLINE_S
+            while not any(line["event"] == event and fragment in line["message"] for line in events(path)):
+                self.assertLess(time.monotonic(), end, events(path))
+                time.sleep(0.02)
+
+        reload_until(moved, "reload", "need a restart to take effect: max-running, strict-models")
+        status, _ = server.json("POST", "/v1/completions", {"prompt": "a rather secret prompt", "max_tokens": 1}, key)
+        self.assertEqual(status, 200)
+        self.assertEqual(server.request("GET", "/v1/models", headers=key)[0], 429)
+        self.assertIn("rather secret", moved.read_text())
+        config.write_text("max-running = 0\n")  # what is wrong changes nothing
+        reload_until(moved, "problem", "max-running")
+        self.assertEqual(server.request("GET", "/v1/models", headers={"x-api-key": "other"})[0], 401)
+
+    def test_another_name_has_to_be_allowed(self):
+        server = self.start()
+        status, error = server.json("GET", "/v1/models", headers={"Host": "evil.example"})
+        self.assertEqual((status, error["error"]["type"]), (403, "invalid_request_error"))
+        status, error = server.json("POST", "/v1/messages", {}, headers={"Host": "evil.example"})
+        self.assertEqual((status, error["error"]["type"]), (403, "permission_error"))
+        server = self.start("--allow-host", "fathom.lan")
+        self.assertEqual(server.request("GET", "/v1/models", headers={"Host": "fathom.lan:80"})[0], 200)
+
     def test_sigterm_lets_running_requests_end(self):
         server = self.start()
         body = {**self.COMPLETION, "max_tokens": 300, "ignore_eos": True}
