@@ -281,6 +281,21 @@ def responses_stream(c):
         same(text, "Streamed text.")
 
 
+@step
+def responses_logprobs(c):
+    """responses: log-probabilities of the text, also streamed"""
+    asked = dict(model=c.model, input=script({"say": "Grüße 🌍"}), max_output_tokens=40, temperature=0, top_logprobs=2,
+                 include=["message.output_text.logprobs"], reasoning={"effort": "none"})
+    reply = c.responses.create(**asked)
+    (part,) = [part for item in reply.output if item.type == "message" for part in item.content]
+    same(b"".join(bytes(entry.bytes) for entry in part.logprobs).decode(errors="replace"), part.text)
+    for entry in part.logprobs:
+        check(entry.logprob <= 0 and len(entry.top_logprobs) <= 2, entry)
+    events = list(c.responses.create(**asked, stream=True))
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    same([entry.token for event in deltas for entry in event.logprobs], [entry.token for entry in part.logprobs])
+
+
 @step(scripted=True)
 def responses_tools(c):
     """responses: two steps with tools, history resent, then by previous_response_id; reasoning items"""

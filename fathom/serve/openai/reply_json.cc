@@ -101,13 +101,17 @@ void ChatLogprobs::push(const engine::ReplyDelta& delta) {
     push_token(*delta.token);
   }
   for (const text::ReplyEvent& event : delta.events) {
-    if (event.kind == EventKind::Reasoning) {
-      reasoning_.show(event.text);
-    } else if (event.kind == EventKind::Content) {
-      content_.show(event.text);
-    } else {
-      content_.waiting.clear();  // it is of a call
-    }
+    show(event);
+  }
+}
+
+void ChatLogprobs::show(const text::ReplyEvent& event) {
+  if (event.kind == EventKind::Reasoning) {
+    reasoning_.show(event.text);
+  } else if (event.kind == EventKind::Content) {
+    content_.show(event.text);
+  } else {
+    content_.waiting.clear();  // it is of a call
   }
 }
 

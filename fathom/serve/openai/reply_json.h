@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "fathom/serve/engine/event.h"
 #include "fathom/serve/openai/token_texts.h"
@@ -40,9 +41,14 @@ class ChatLogprobs {
   explicit ChatLogprobs(std::shared_ptr<const TokenTexts> texts) : texts_(std::move(texts)) {}
 
   void push(const engine::ReplyDelta& delta);
+  // The same in two steps: a token, then what it added to the reply.
+  void push_token(const engine::SampledToken& token);
+  void show(const text::ReplyEvent& event);
   // `{"content": [...], "refusal": null, "reasoning_content": [...]}` of the tokens whose text has
   // come since the last time.
   std::string take();
+  // Of content alone, with commas between and without brackets.
+  std::string take_content() { return std::exchange(content_.ready, {}); }
 
  private:
   // Content or reasoning. Bytes are counted from the first that is no newline: those in front are
@@ -59,7 +65,6 @@ class ChatLogprobs {
 
     void show(std::string_view text);
   };
-  void push_token(const engine::SampledToken& token);
   std::string entry(const engine::SampledToken& token) const;
 
   std::shared_ptr<const TokenTexts> texts_;

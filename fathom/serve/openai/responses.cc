@@ -9,6 +9,7 @@
 #include "fathom/base/core/error.h"
 #include "fathom/serve/openai/responses_request.h"
 #include "fathom/serve/openai/responses_writer.h"
+#include "fathom/serve/openai/token_texts.h"
 #include "fathom/serve/wire/delivery.h"
 #include "fathom/serve/wire/json_body.h"
 #include "fathom/serve/wire/json_writer.h"
@@ -23,18 +24,22 @@ std::int64_t now_s() {
   return std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count();
 }
 
-void create(const http::ExchangePtr& exchange, const ServicePtr& service) {
+void create(const http::ExchangePtr& exchange,
+            const ServicePtr& service,
+            const TokenTextsOfEngines& texts) {
   const text::JsonValue body = wire::parse_body(exchange->request());
   ResponsesRequest request = read_responses_request(exchange->request(), body, *service);
   const wire::ServedModel& model = service->model(request.model);
   if (request.model.empty()) {
     request.model = model.name;
   }
+  const auto spelt = request.has_logprobs ? texts.of(*model.engine) : nullptr;
   std::vector<engine::PreparedRequest> prepared;
   prepared.push_back(
       engine::prepare(std::move(request.generate), model.engine->text(), model.engine->limits()));
-  deliver(exchange, model.engine, std::move(prepared),
-          std::make_shared<ResponsesWriter>(exchange, *service, std::move(request), now_s()));
+  deliver(
+      exchange, model.engine, std::move(prepared),
+      std::make_shared<ResponsesWriter>(exchange, *service, std::move(request), spelt, now_s()));
 }
 
 [[noreturn]] void fail_unknown(const std::string& id) {
@@ -68,18 +73,18 @@ void remove(const http::ExchangePtr& exchange, const ServicePtr& service) {
 }  // namespace
 
 void add_responses_routes(http::Router& router, ServicePtr service) {
-  const auto add = [&](const char* method, const std::string& path, auto* handle) {
-    router.add(
-        method, path,
-        wire::answering_errors(
-            [service, handle](const http::ExchangePtr& exchange) { handle(exchange, service); },
-            wire::ErrorShape::OpenAi));
+  const auto add = [&](const char* method, const std::string& path, const http::Handler& handler) {
+    router.add(method, path, wire::answering_errors(handler, wire::ErrorShape::OpenAi));
   };
+  const auto texts = std::make_shared<const TokenTextsOfEngines>();
   for (const char* const prefix : {"/v1", ""}) {
     const std::string path = std::string(prefix) + "/responses";
-    add("POST", path, &create);
-    add("GET", path + "/{id}", &retrieve);
-    add("DELETE", path + "/{id}", &remove);
+    add("POST", path,
+        [service, texts](const http::ExchangePtr& exchange) { create(exchange, service, *texts); });
+    add("GET", path + "/{id}",
+        [service](const http::ExchangePtr& exchange) { retrieve(exchange, service); });
+    add("DELETE", path + "/{id}",
+        [service](const http::ExchangePtr& exchange) { remove(exchange, service); });
   }
 }
 

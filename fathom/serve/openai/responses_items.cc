@@ -11,9 +11,14 @@ namespace {
 using wire::JsonWriter;
 using EventKind = text::ReplyEvent::Kind;
 
-void write_output_text(JsonWriter& writer, std::string_view text) {
+void write_logprobs(JsonWriter& writer, const std::string& entries) {
+  writer.raw_field("logprobs", "[" + entries + "]");
+}
+
+void write_output_text(JsonWriter& writer, std::string_view text, const std::string& logprobs) {
   writer.begin_object().field("type", "output_text").key("annotations").raw("[]");
-  writer.key("logprobs").raw("[]").field("text", text).end_object();
+  write_logprobs(writer, logprobs);
+  writer.field("text", text).end_object();
 }
 
 void write_reasoning_text(JsonWriter& writer, std::string_view text) {
@@ -28,14 +33,25 @@ void write_summary_text(JsonWriter& writer, std::string_view text) {
 
 ResponsesItems::ResponsesItems(const ResponsesRequest& request,
                                const wire::TextSeal& seal,
+                               const std::shared_ptr<const TokenTexts>& texts,
                                Tell tell)
-    : request_(&request), seal_(&seal), tell_(std::move(tell)) {}
+    : request_(&request), seal_(&seal), tell_(std::move(tell)) {
+  if (texts != nullptr) {
+    logprobs_.emplace(texts);
+  }
+}
 
 void ResponsesItems::add(const engine::ReplyDelta& delta) {
   if (delta.token) {
     record_.add(*delta.token);
+    if (logprobs_) {
+      logprobs_->push_token(*delta.token);
+    }
   }
   for (const text::ReplyEvent& event : delta.events) {
+    if (logprobs_) {
+      logprobs_->show(event);
+    }
     add(event);
   }
 }
@@ -98,9 +114,7 @@ void ResponsesItems::add_text(const std::string& text) {
                                          : "response.reasoning_text.delta");
       break;
     case Kind::Message:
-      tell_about("response.output_text.delta", [&](JsonWriter& writer) {
-        writer.field("delta", text).key("logprobs").raw("[]");
-      });
+      tell_message_delta(text);
       break;
     case Kind::Function:
       tell_delta("response.function_call_arguments.delta");
@@ -108,6 +122,15 @@ void ResponsesItems::add_text(const std::string& text) {
     case Kind::Custom:
       break;  // what the tool gets is inside the arguments, known when they are complete
   }
+}
+
+// Text of a message, with the log-probabilities of the tokens that it came from.
+void ResponsesItems::tell_message_delta(const std::string& text) {
+  const std::string entries = logprobs_ ? logprobs_->take_content() : std::string();
+  std::string& all = items_.back().logprobs;
+  all += (all.empty() || entries.empty() ? "" : ",") + entries;
+  tell_about("response.output_text.delta",
+             [&](JsonWriter& writer) { write_logprobs(writer.field("delta", text), entries); });
 }
 
 void ResponsesItems::close(std::string_view status) {
@@ -141,7 +164,7 @@ void ResponsesItems::tell_beginning() {
   tell_item("response.output_item.added");
   if (items_.back().kind == Kind::Message) {
     tell_about("response.content_part.added",
-               [](JsonWriter& writer) { write_output_text(writer.key("part"), ""); });
+               [](JsonWriter& writer) { write_output_text(writer.key("part"), "", ""); });
   } else if (items_.back().kind == Kind::Reasoning && request_->wants_summary) {
     tell_about("response.reasoning_summary_part.added",
                [](JsonWriter& writer) { write_summary_text(writer.key("part"), ""); });
@@ -170,10 +193,11 @@ void ResponsesItems::tell_end() {
       break;
     case Kind::Message:
       tell_about("response.output_text.done", [&item](JsonWriter& writer) {
-        writer.field("text", item.text).key("logprobs").raw("[]");
+        write_logprobs(writer.field("text", item.text), item.logprobs);
       });
-      tell_about("response.content_part.done",
-                 [&item](JsonWriter& writer) { write_output_text(writer.key("part"), item.text); });
+      tell_about("response.content_part.done", [&item](JsonWriter& writer) {
+        write_output_text(writer.key("part"), item.text, item.logprobs);
+      });
       break;
     case Kind::Function:
       tell_about("response.function_call_arguments.done", [&item](JsonWriter& writer) {
@@ -227,7 +251,7 @@ void ResponsesItems::write_item(JsonWriter& writer, const Item& item) const {
     case Kind::Message:
       writer.field("type", "message").field("role", "assistant").key("content").begin_array();
       if (item.status != "in_progress") {
-        write_output_text(writer, item.text);
+        write_output_text(writer, item.text, item.logprobs);
       }
       writer.end_array();
       break;

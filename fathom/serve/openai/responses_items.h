@@ -3,11 +3,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fathom/serve/engine/event.h"
+#include "fathom/serve/openai/reply_json.h"
 #include "fathom/serve/openai/responses_request.h"
 #include "fathom/serve/wire/json_writer.h"
 #include "fathom/serve/wire/sealed_text.h"
@@ -21,8 +24,12 @@ class ResponsesItems {
   // An event: its type, and what writes its members.
   using Tell = std::function<void(std::string_view type, const Members& members)>;
 
-  // Request and seal must outlive this.
-  ResponsesItems(const ResponsesRequest& request, const wire::TextSeal& seal, Tell tell);
+  // Request and seal must outlive this. `texts` spell the tokens of log-probabilities; null when
+  // none are wanted.
+  ResponsesItems(const ResponsesRequest& request,
+                 const wire::TextSeal& seal,
+                 const std::shared_ptr<const TokenTexts>& texts,
+                 Tell tell);
 
   void add(const engine::ReplyDelta& delta);
   // Ends the item that is open. `is_cut`: the reply ended early. A call that was cut is told no
@@ -42,7 +49,8 @@ class ResponsesItems {
     Kind kind = Kind::Message;
     std::string id;
     std::string status = "in_progress";
-    std::string text = {};  // reasoning, content, arguments; what a custom tool gets
+    std::string text = {};      // reasoning, content, arguments; what a custom tool gets
+    std::string logprobs = {};  // of a message: JSON with commas between
     std::string sealed = {};
     std::string call_id = {};
     std::string name = {};
@@ -53,6 +61,7 @@ class ResponsesItems {
   void open(Kind kind);
   void open_call(const std::string& flat_name);
   void add_text(const std::string& text);
+  void tell_message_delta(const std::string& text);
   void close(std::string_view status);
   void tell_beginning();
   void tell_end();
@@ -70,6 +79,7 @@ class ResponsesItems {
   bool is_open_ = false;  // the last of items_
   std::vector<std::string> call_ids_;
   wire::ReplyRecord record_;
+  std::optional<ChatLogprobs> logprobs_;
 };
 
 }  // namespace fathom::openai

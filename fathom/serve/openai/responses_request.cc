@@ -22,15 +22,17 @@ using text::Role;
 using Kind = JsonValue::Kind;
 
 constexpr std::int64_t kMostTokens = std::numeric_limits<std::int32_t>::max();
+constexpr Index kMostTopLogprobs = 20;
 constexpr auto kEfforts = std::to_array<std::string_view>(
     {"none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"});
 constexpr std::string_view kDefaultEffort = "high";
 
-// What `include` may name. Only the first means anything here; the others ask for more about hosted
-// tools, of which there are none.
+// What `include` may name. Only the first two mean anything here; the others ask for more about
+// hosted tools, of which there are none.
 constexpr std::string_view kSealedReasoning = "reasoning.encrypted_content";
+constexpr std::string_view kLogprobs = "message.output_text.logprobs";
 constexpr auto kIncludable = std::to_array<std::string_view>(
-    {kSealedReasoning, "web_search_call.action.sources", "web_search_call.results",
+    {kSealedReasoning, kLogprobs, "web_search_call.action.sources", "web_search_call.results",
      "file_search_call.results", "code_interpreter_call.outputs",
      "computer_call_output.output.image_url", "message.input_image.image_url"});
 
@@ -51,26 +53,30 @@ void check_unsupported(const JsonField& body) {
   if (body.member("truncation").text_or("disabled") != "disabled") {
     refuse_unsupported(body.member("truncation"), R"(expected "disabled")");
   }
-  if (body.member("top_logprobs").integer(0, 20).value_or(0) > 0) {
-    refuse_unsupported(body.member("top_logprobs"), "/v1/chat/completions gives log-probabilities");
-  }
   if (body.member("context_management").has_items()) {
     refuse_unsupported(body.member("context_management"), "shorten the input instead");
   }
 }
 
-bool includes_sealed_reasoning(const JsonField& include) {
-  bool is_included = false;
+void read_include(const JsonField& include, ResponsesRequest& request) {
   if (include.has_items()) {
     for (Index i = 0; i < include.size(); ++i) {
       const std::string name = include.item(i).text();
       if (std::find(kIncludable.begin(), kIncludable.end(), name) == kIncludable.end()) {
-        include.item(i).refuse("\"reasoning.encrypted_content\"");
+        include.item(i).refuse(
+            R"("reasoning.encrypted_content" or "message.output_text.logprobs")");
       }
-      is_included = is_included || name == kSealedReasoning;
+      request.wants_sealed_reasoning = request.wants_sealed_reasoning || name == kSealedReasoning;
+      request.has_logprobs = request.has_logprobs || name == kLogprobs;
     }
   }
-  return is_included;
+}
+
+// Whoever says how many of the likeliest tokens to tell wants them told.
+void read_logprobs(const JsonField& body, ResponsesRequest& request) {
+  const Index num_top = body.member("top_logprobs").integer(0, kMostTopLogprobs).value_or(0);
+  request.has_logprobs = request.has_logprobs || num_top > 0;
+  request.generate.sampling.num_top_logprobs = num_top;
 }
 
 // Reasoning is on unless the effort is "none", as in chat completions.
@@ -251,7 +257,7 @@ ResponsesRequest read_responses_request(const http::Request& http_request,
   check_unsupported(body);
   request.is_stream = body.member("stream").boolean_or(false);
   request.is_stored = body.member("store").boolean_or(true);
-  request.wants_sealed_reasoning = includes_sealed_reasoning(body.member("include"));
+  read_include(body.member("include"), request);
   request.tools.add(body.member("tools"));
   read_conversation(body, service, request);
   read_tool_choice(body.member("tool_choice"), request);
@@ -265,6 +271,7 @@ ResponsesRequest read_responses_request(const http::Request& http_request,
   body.member("metadata").object();
   wire::read_sampling(body, generate);
   wire::read_scheduling(body, generate);
+  read_logprobs(body, request);
   generate.max_tokens = body.member("max_output_tokens").integer(1, kMostTokens);
   generate.allows_parallel_calls = body.member("parallel_tool_calls").boolean_or(true);
   generate.stop_strings = wire::read_stop_strings(body.member("stop"));

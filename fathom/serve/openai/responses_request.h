@@ -24,6 +24,7 @@ struct ResponsesRequest {
   bool is_stream = false;
   bool is_stored = true;
   bool wants_sealed_reasoning = false;  // include: reasoning.encrypted_content
+  bool has_logprobs = false;            // include: message.output_text.logprobs, or top_logprobs
   bool wants_summary = false;           // reasoning is told as its own summary
   std::string owner;                    // the API key's name
   // What the response repeats of the request: names and JSON.

@@ -34,6 +34,7 @@ std::string_view failure_code(ErrorCode code) {
 ResponsesWriter::ResponsesWriter(http::ExchangePtr exchange,
                                  const wire::Service& service,
                                  ResponsesRequest request,
+                                 const std::shared_ptr<const TokenTexts>& texts,
                                  std::int64_t created_s)
     : exchange_(std::move(exchange)),
       store_(service.store()),
@@ -41,12 +42,14 @@ ResponsesWriter::ResponsesWriter(http::ExchangePtr exchange,
       request_(std::move(request)),
       id_(wire::new_id("resp_")),
       created_s_(created_s),
-      items_(
-          request_, seal_, [this](std::string_view type, const ResponsesItems::Members& members) {
-            if (request_.is_stream) {
-              exchange_->send(event(type, members));
-            }
-          }) {}
+      items_(request_,
+             seal_,
+             texts,
+             [this](std::string_view type, const ResponsesItems::Members& members) {
+               if (request_.is_stream) {
+                 exchange_->send(event(type, members));
+               }
+             }) {}
 
 void ResponsesWriter::begin() {
   if (!request_.is_stream) {

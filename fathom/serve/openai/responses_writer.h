@@ -19,10 +19,11 @@ namespace fathom::openai {
 class ResponsesWriter final : public wire::ReplyWriter,
                               public std::enable_shared_from_this<ResponsesWriter> {
  public:
-  // `created_s`: Unix time.
+  // `created_s`: Unix time. `texts`: as ResponsesItems takes them.
   ResponsesWriter(http::ExchangePtr exchange,
                   const wire::Service& service,
                   ResponsesRequest request,
+                  const std::shared_ptr<const TokenTexts>& texts,
                   std::int64_t created_s);
 
   void begin() override;

@@ -2,8 +2,6 @@
 
 #include <functional>
 #include <initializer_list>
-#include <map>
-#include <mutex>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -33,20 +31,13 @@ class Api {
 
   wire::Service& service() const { return *service_; }
 
-  // Made when a model is first asked for: models are published after the routes are there.
   std::shared_ptr<const TokenTexts> texts(const engine::Engine& engine) const {
-    const std::lock_guard lock(mutex_);
-    std::shared_ptr<const TokenTexts>& texts = texts_[&engine];
-    if (texts == nullptr) {
-      texts = std::make_shared<const TokenTexts>(engine.text().model().tokenizer);
-    }
-    return texts;
+    return texts_.of(engine);
   }
 
  private:
   const std::shared_ptr<wire::Service> service_;
-  mutable std::mutex mutex_;
-  mutable std::map<const engine::Engine*, std::shared_ptr<const TokenTexts>> texts_;
+  TokenTextsOfEngines texts_;
 };
 using ApiPtr = std::shared_ptr<const Api>;
 

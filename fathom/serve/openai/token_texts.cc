@@ -48,4 +48,13 @@ std::string TokenTexts::spelling(text::TokenId id) const {
   return formats::is_utf8(token) ? std::string(token) : hexadecimal(token);
 }
 
+std::shared_ptr<const TokenTexts> TokenTextsOfEngines::of(const engine::Engine& engine) const {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<const TokenTexts>& texts = texts_[&engine];
+  if (texts == nullptr) {
+    texts = std::make_shared<const TokenTexts>(engine.text().model().tokenizer);
+  }
+  return texts;
+}
+
 }  // namespace fathom::openai

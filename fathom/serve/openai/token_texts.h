@@ -1,12 +1,15 @@
 // How tokens are spelled in log-probabilities: every id another way.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fathom/model/text/tokenizer.h"
+#include "fathom/serve/engine/engine.h"
 
 namespace fathom::openai {
 
@@ -25,6 +28,17 @@ class TokenTexts {
  private:
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<bool> has_lower_twin_;  // [num_ids]
+};
+
+// The texts of each engine's tokens, made when they are first asked for. Safe to use from several
+// threads.
+class TokenTextsOfEngines {
+ public:
+  std::shared_ptr<const TokenTexts> of(const engine::Engine& engine) const;
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::map<const engine::Engine*, std::shared_ptr<const TokenTexts>> texts_;
 };
 
 }  // namespace fathom::openai

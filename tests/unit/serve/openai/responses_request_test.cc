@@ -133,10 +133,17 @@ TEST(ResponsesRequest, WhatIsWrongOrNotSupportedIsNamed) {
       fails(kUnsupported, "prompt: not supported", R"("input": "x", "prompt": {"id": "p"})"));
   EXPECT_TRUE(
       fails(kUnsupported, "truncation: not supported", R"("input": "x", "truncation": "auto")"));
-  EXPECT_TRUE(
-      fails(kUnsupported, "top_logprobs: not supported", R"("input": "x", "top_logprobs": 2)"));
+  EXPECT_TRUE(fails(kInvalid, "top_logprobs: expected", R"("input": "x", "top_logprobs": 21)"));
   EXPECT_TRUE(fails(kUnsupported, "context_management: not supported",
                     R"("input": "x", "context_management": [{"type": "compaction"}])"));
+}
+
+TEST(ResponsesRequest, LogprobsAreWantedByEitherField) {
+  EXPECT_FALSE(read(R"("input": "x")").has_logprobs);
+  EXPECT_TRUE(read(R"("input": "x", "include": ["message.output_text.logprobs"])").has_logprobs);
+  const ResponsesRequest request = read(R"("input": "x", "top_logprobs": 3)");
+  EXPECT_TRUE(request.has_logprobs);
+  EXPECT_EQ(request.generate.sampling.num_top_logprobs, 3);
 }
 
 TEST(ResponsesRequest, AnUnknownPreviousResponseAsksForTheFullInput) {

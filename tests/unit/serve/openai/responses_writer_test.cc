@@ -241,6 +241,54 @@ TEST(ResponsesWriter, WithoutAStreamTheSameComesAsOneObject) {
   EXPECT_EQ(whole.body["object"], "response");
 }
 
+// The text that log-probabilities are of, by their bytes.
+std::string text_of(const Json& entries) {
+  std::string text;
+  for (const Json& entry : entries) {
+    EXPECT_EQ(entry["logprob"], -0.25);
+    EXPECT_EQ(entry["top_logprobs"].size(), 1U);
+    for (const Json& byte : entry["bytes"]) {
+      text.push_back(static_cast<char>(byte.get<int>()));
+    }
+  }
+  return text;
+}
+
+TEST(ResponsesWriter, LogprobsGoWithTheTextThatTheyAreOf) {
+  const std::string reply = "Hm</think>Grüße 世界!\n" + v4_call("weather", {{"city", "Rome"}});
+  const Json body =
+      request({{"include", Json::array({"message.output_text.logprobs"})}, {"top_logprobs", 1}});
+  const WireAnswer answer = answer_to(body, reply);
+  expect_well_formed(answer);
+  std::string text;
+  std::string told;
+  Json entries = Json::array();
+  for (const WireEvent& event : answer.events) {
+    if (event.name == "response.output_text.delta") {
+      text += event.data["delta"];
+      told += text_of(event.data["logprobs"]);
+      EXPECT_TRUE(told.starts_with(text)) << "a text before its log-probabilities";
+      for (const Json& entry : event.data["logprobs"]) {
+        entries.push_back(entry);
+      }
+    }
+  }
+  EXPECT_TRUE(text.starts_with("Grüße 世界!")) << text;
+  const Json& done = answer.event("response.output_text.done");
+  EXPECT_EQ(done["logprobs"], entries);
+  for (const WireEvent& event : answer.events) {
+    if (event.name == "response.content_part.done" && event.data["part"]["type"] == "output_text") {
+      EXPECT_EQ(event.data["part"]["logprobs"], entries);
+    }
+  }
+  const Json& message = answer.events.back().data["response"]["output"][1];
+  EXPECT_EQ(message["content"][0]["logprobs"], entries);
+  EXPECT_EQ(answer.events.back().data["response"]["top_logprobs"], 1);
+  // Nobody asked: none.
+  EXPECT_EQ(answer_to(request(), reply).event("response.output_text.done")["logprobs"],
+            Json::array());
+}
+
 TEST(ResponsesWriter, CachedTokensAreCounted) {
   testing::WireOptions options;
   options.engine.num_cached = 5;
