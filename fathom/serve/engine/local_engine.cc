@@ -245,6 +245,9 @@ bool LocalEngine::take_inbox() {
       return is_stopping_ || !arrivals_.empty() || !cancels_.empty() || !loaded_.empty() ||
              !sequences_.empty();
     });
+    if (sequences_.empty()) {
+      step_begin_ = Clock::now();
+    }
     loaded.swap(loaded_);
     arrivals.swap(arrivals_);
     cancels.swap(cancels_);
@@ -504,7 +507,6 @@ void LocalEngine::save(Sequence& sequence) {
 }
 
 void LocalEngine::compute(const StepPlan& plan) {
-  const TimePoint start = Clock::now();
   segments_.clear();
   Index num_decoded = 0;
   Index num_prompt = 0;
@@ -538,7 +540,8 @@ void LocalEngine::compute(const StepPlan& plan) {
   for (ActiveRequest* request : gone) {
     drop(*request);
   }
-  const double seconds = seconds_between(start, Clock::now());
+  const TimePoint end = Clock::now();
+  const double seconds = seconds_between(std::exchange(step_begin_, end), end);
   scheduler_.record_step(num_decoded, num_prompt, seconds);
   if (num_prompt == 0) {
     judge_.record(num_decoded, num_picks, seconds);

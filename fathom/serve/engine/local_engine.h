@@ -165,6 +165,9 @@ class LocalEngine final : public Engine {
   std::set<RetainedId> promised_;                     // to sequences of the plan in the making
   std::vector<SequenceId> candidates_;                // that plan may let in
   std::vector<StepSegment> segments_;
+  // The end of the step before, or of having had nothing to do: what lies between is what clients
+  // wait for too.
+  TimePoint step_begin_;
   Index num_loading_ = 0;    // requests that wait for the disk
   Index loading_bytes_ = 0;  // memory promised to them
 
