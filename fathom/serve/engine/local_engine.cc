@@ -82,7 +82,8 @@ LocalEngine::LocalEngine(EngineModel model, text::TextModel text, const EngineOp
                   .pace = options.pace},
                  cost_of(cache_size_)),
       library_(options.max_retained),
-      runner_(*model_.lm, *model_.context) {
+      runner_(*model_.lm, *model_.context),
+      keeps_drafts_(draft_ != nullptr) {
   check_options(options, model_, cache_size_);
   stats_.cache_budget_bytes = options.cache_budget_bytes;
   open_snapshots();

@@ -16,10 +16,12 @@ namespace {
 // Engines that keep their snapshots in one folder, one after another.
 class SnapshotKeeperTest : public ::testing::Test {
  protected:
-  std::shared_ptr<LocalEngine> start(const std::string& numerics = "high") {
+  std::shared_ptr<LocalEngine> start(const std::string& numerics = "high",
+                                     Drafts drafts = Drafts::WhenFaster) {
     ModelOptions model = tiny_options();
     model.numerics = numerics;
     EngineOptions options = small_engine();
+    options.drafts = drafts;
     options.snapshots = {.folder = (folder_ / "snapshots").string(),
                          .budget_bytes = std::int64_t{1} << 28,
                          .on_note = [this](const std::string& note) {
@@ -81,6 +83,34 @@ TEST_F(SnapshotKeeperTest, TheNextTurnGoesOnFromTheEndOfTheReply) {
   const auto next = serve(*start(), second);
   EXPECT_EQ(next->choice(), oracle_.reply(second));
   EXPECT_GE(next->usage().num_cached, 150 + to_index(reply.size()) - 1);
+}
+
+TEST_F(SnapshotKeeperTest, WhatGoesOnFromASnapshotIsNotGuessedAheadAndSaysTheSame) {
+  GenerateRequest first = request(150);
+  first.max_tokens = 30;
+  const Heard expected = oracle_.reply(first);
+  {
+    const auto engine = start("high", Drafts::Always);
+    EXPECT_EQ(serve(*engine, first)->choice(), expected);
+    EXPECT_GT(engine->stats().drafted_tokens, 0U);
+  }
+  // Snapshots hold no rows of the draft block.
+  const auto engine = start("high", Drafts::Always);
+  EXPECT_EQ(serve(*engine, first)->choice(), expected);
+  EXPECT_GT(engine->stats().cached_tokens_disk, 0U);
+  EXPECT_EQ(engine->stats().drafted_tokens, 0U);
+  // The next turn, from what that one left in memory; and a request of its own beside it.
+  std::vector<TokenId> next = std::get<TokenPrompt>(first.prompt).ids;
+  next.insert(next.end(), expected.tokens.begin(), expected.tokens.end());
+  next.push_back(7);
+  const GenerateRequest second = request_of(next, 20, 3);
+  GenerateRequest other = request(140, 99);
+  other.max_tokens = 30;
+  const Submitted together = submit(*engine, second);
+  EXPECT_EQ(serve(*engine, other)->choice(), oracle_.reply(other));
+  together.client->wait();
+  EXPECT_EQ(together.client->choice(), oracle_.reply(second));
+  EXPECT_GT(engine->stats().drafted_tokens, 0U);
 }
 
 TEST_F(SnapshotKeeperTest, ADamagedSnapshotIsComputedAgain) {
