@@ -55,8 +55,8 @@ inline double weight_of(const data::Batch& batch) {
 class GradedModel {
  public:
   explicit GradedModel(const std::string& checkpoint,
-                          const std::string& backend = "reference:f64",
-                          ops::Numerics numerics = ops::Numerics::High)
+                       const std::string& backend = "reference:f64",
+                       ops::Numerics numerics = ops::Numerics::High)
       : runtime_({.num_threads = 1, .backend = backend, .numerics = numerics}),
         opened_(open_model(golden_folder(checkpoint))) {
     opened_.store->make_trainable();
