@@ -20,9 +20,7 @@ class LossFormulas : public TermsTest {
  protected:
   static std::string path() {
     const char* other = std::getenv("FATHOM_TRAINING_LOSSES");  // NOLINT(concurrency-mt-unsafe)
-    return other != nullptr
-               ? other
-               : std::string(FATHOM_SOURCE_DIR) + "/tests/data/training_losses.safetensors";
+    return other != nullptr ? other : FATHOM_SOURCE_DIR "/tests/data/training_losses.safetensors";
   }
   std::vector<double> read(const std::string& name) { return file_.read<double>(name); }
 
