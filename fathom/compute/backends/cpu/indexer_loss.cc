@@ -195,8 +195,9 @@ namespace fathom::cpu {
 
 HWY_EXPORT(indexer_loss);
 
-void fill_indexer_loss(ops::KernelTable<float>& table, const Isa& isa) {
-  table.training.indexer_loss = {select(HWY_DISPATCH_TABLE(indexer_loss), isa), isa.name};
+void fill_indexer_loss(ops::KernelTable<float>& kernels, const Isa& isa) {
+  ops::TrainingKernels<float>& table = kernels.training;
+  table.indexer_loss = {select(HWY_DISPATCH_TABLE(indexer_loss), isa), isa.name};
 }
 
 }  // namespace fathom::cpu
