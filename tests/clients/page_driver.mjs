@@ -20,7 +20,8 @@ export const {values: options} = parseArgs({
 });
 export const nodeRequire = createRequire(path.resolve(options['node-dir'], 'package.json'));
 const cannedServer = path.join(import.meta.dirname, '../support/canned_chat_server.py');
-export const WAIT_MS = 15000;
+// A real model takes its time.
+export const WAIT_MS = options.url ? 90000 : 15000;
 
 // A canned server, which may be stopped and started again at the same address.
 export class CannedServer {
