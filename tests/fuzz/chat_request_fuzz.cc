@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,10 +12,12 @@
 #include "fathom/model/text/json_value.h"
 #include "fathom/serve/openai/routes.h"
 
+#include "tests/fuzz/request_frame.h"
 #include "tests/support/test_api.h"
 
 namespace {
 
+using fathom::fuzz::require;
 using fathom::testing::ExchangePtr;
 using fathom::testing::ReplayOptions;
 using fathom::testing::TestApi;
@@ -24,12 +25,6 @@ namespace text = fathom::text;
 
 constexpr auto kPaths = std::to_array<const char*>(
     {"/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize", "/v1/render"});
-
-void require(bool condition) {
-  if (!condition) {
-    std::abort();
-  }
-}
 
 // A token for each byte, and the control tokens of V4's prompts.
 text::TextModel byte_model() {

@@ -1,68 +1,32 @@
-// The reader of Responses requests on any bytes: a conversation that can be rendered, or one of the
-// errors that a bad request may cause, on one line.
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <memory>
-#include <string>
-#include <string_view>
-#include <vector>
-
-#include "fathom/base/core/error.h"
-#include "fathom/base/formats/text.h"
-#include "fathom/model/text/chat_format.h"
+// The reader of Responses requests on any bytes.
 #include "fathom/serve/openai/responses_request.h"
-#include "fathom/serve/wire/json_body.h"
+
+#include "tests/fuzz/request_frame.h"
 
 namespace {
 
-using fathom::Error;
-using fathom::ErrorCode;
+namespace fuzz = fathom::fuzz;
 
-void require(bool condition) {
-  if (!condition) {
-    std::abort();
-  }
+std::unique_ptr<fathom::wire::Service> make_service(bool replaces_unsupported) {
+  return fuzz::make_service(replaces_unsupported, {"resp_1", "msg_1"},
+                            {.conversation = {.messages = {{.content = {{.text = "Hi"}}}}},
+                             .document = R"({"output": [{"id": "msg_1", "role": "assistant"}]})"});
 }
 
-fathom::wire::Service& service(bool replaces_unsupported) {
-  static const auto kMake = [](bool replaces) {
-    auto made = std::make_unique<fathom::wire::Service>(
-        std::vector<fathom::wire::ServedModel>{{.name = "m"}},
-        fathom::wire::ServiceOptions{.replaces_unsupported = replaces});
-    made->store()->put("", {"resp_1", "msg_1"},
-                       {.conversation = {.messages = {{.content = {{.text = "Hi"}}}}},
-                        .document = R"({"output": [{"id": "msg_1", "role": "assistant"}]})"});
-    return made;
-  };
-  static const auto kStrict = kMake(false);
-  static const auto kLenient = kMake(true);
-  return *(replaces_unsupported ? kLenient : kStrict);
-}
-
-void read(const std::string& body, bool replaces_unsupported) {
-  static const auto kFormat =
-      fathom::text::make_v4_format(fathom::text::dialect_from_name("preview"));
-  const fathom::http::Request http = {.body = body};
-  const fathom::openai::ResponsesRequest request = fathom::openai::read_responses_request(
-      http, fathom::wire::parse_body(http), service(replaces_unsupported));
-  const auto& prompt = std::get<fathom::engine::ChatPrompt>(request.generate.prompt);
-  require(!prompt.conversation.messages.empty());
-  require(prompt.conversation.tools.size() == request.tools.declared().size());
-  require(fathom::formats::is_utf8(text_of(kFormat->render(prompt.conversation, prompt.render))));
+void read_body(const fathom::http::Request& http,
+               const fathom::text::JsonValue& body,
+               fathom::wire::Service& service) {
+  const fathom::openai::ResponsesRequest request =
+      fathom::openai::read_responses_request(http, body, service);
+  fuzz::require(
+      std::get<fathom::engine::ChatPrompt>(request.generate.prompt).conversation.tools.size() ==
+      request.tools.declared().size());
+  fuzz::require_renderable(request.generate);
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const std::string body(reinterpret_cast<const char*>(data), size);
-  for (const bool replaces_unsupported : {false, true}) {
-    try {
-      read(body, replaces_unsupported);
-    } catch (const Error& error) {
-      require(error.code() == ErrorCode::InvalidArgument || error.code() == ErrorCode::Unsupported);
-      require(std::string_view(error.what()).find('\n') == std::string_view::npos);
-    }
-  }
+  fuzz::read_request(data, size, make_service, read_body);
   return 0;
 }
