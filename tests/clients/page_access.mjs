@@ -161,7 +161,7 @@ for (const colorScheme of ['light', 'dark']) {
           runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
         }),
       );
-      assert.ok(result.passes.length > 20, 'axe ran');
+      assert.ok(result.passes.length > 15, `axe ran: ${where}, ${result.passes.length} rules passed`);
       assert.deepEqual(
         result.violations.map(
           (one) =>
