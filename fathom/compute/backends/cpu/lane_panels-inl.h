@@ -13,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <cstring>
 
 #include "fathom/compute/backends/cpu/decode-inl.h"
 #include "fathom/compute/backends/cpu/matrix_tiles-inl.h"
@@ -78,7 +79,8 @@ HWY_INLINE void pack_four_rows(const LaneLayout& layout,
 #endif
   for (; k < count; ++k) {
     for (Index r = 0; r < 4; ++r) {
-      panel[layout.place(row + r, column + k)] = from[r][k];
+      // Weights in a file need not be aligned.
+      std::memcpy(panel + layout.place(row + r, column + k), from[r] + k, sizeof(float));
     }
   }
 }
