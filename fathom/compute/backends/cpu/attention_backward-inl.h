@@ -42,25 +42,32 @@ HWY_INLINE void multiply_pair(const HeadPair& head,
                               float* scores,
                               float* d_weights) {
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  // No function takes the sums by reference inside the loop: they would be stored in every turn.
   LaneSet sums[2 * kPairRows];
-  for (LaneSet& sum : sums) {
-    sum = zero_lanes();
+  for (Index r = 0; r < 2 * kPairRows; ++r) {
+    sums[r] = zero_lanes();
   }
-  const auto add = [&](const LaneSet& query, const LaneSet& d_out, const auto& load) {
-    for (Index r = 0; r < kPairRows; ++r) {
-      const LaneSet key = load(keys[r]);
-      multiply_add(query, key, sums[r]);
-      multiply_add(d_out, kIsShared ? key : load(values[r]), sums[kPairRows + r]);
-    }
-  };
   Index k = 0;
   for (; k + kLanes <= width; k += kLanes) {
-    add(load_lanes(head.query + k), load_lanes(head.d_out + k),
-        [k](const float* row) { return load_lanes(row + k); });
+    const V query = hn::LoadU(D(), head.query + k);
+    const V d_out = hn::LoadU(D(), head.d_out + k);
+    for (Index r = 0; r < kPairRows; ++r) {
+      const V key = hn::LoadU(D(), keys[r] + k);
+      const V value = kIsShared ? key : hn::LoadU(D(), values[r] + k);
+      sums[r].v[0] = hn::MulAdd(query, key, sums[r].v[0]);
+      sums[kPairRows + r].v[0] = hn::MulAdd(d_out, value, sums[kPairRows + r].v[0]);
+    }
   }
   if (k < width) {
-    add(load_tail(head.query + k, width - k), load_tail(head.d_out + k, width - k),
-        [k, width](const float* row) { return load_tail(row + k, width - k); });
+    const auto mask = hn::FirstN(D(), to_size(width - k));
+    const V query = hn::MaskedLoad(mask, D(), head.query + k);
+    const V d_out = hn::MaskedLoad(mask, D(), head.d_out + k);
+    for (Index r = 0; r < kPairRows; ++r) {
+      const V key = hn::MaskedLoad(mask, D(), keys[r] + k);
+      const V value = kIsShared ? key : hn::MaskedLoad(mask, D(), values[r] + k);
+      sums[r].v[0] = hn::MulAdd(query, key, sums[r].v[0]);
+      sums[kPairRows + r].v[0] = hn::MulAdd(d_out, value, sums[kPairRows + r].v[0]);
+    }
   }
   HWY_ALIGN float both[kLanes];
   hn::Store(sum_16_lane_sets(sums), D(), both);

@@ -38,7 +38,7 @@ Index rows_of(const ops::VisibleRows& visible) {
 // the end what each head takes from the sink's gradient.
 struct TokenWeights {
   float* d_scores;  // [H, stride]
-  float* weights;   // [H, stride]
+  float* weights;   // [H, stride], right behind
   float* d_sinks;   // [H]
   Index stride;
 };
@@ -195,23 +195,22 @@ void add_to_rows(
       continue;
     }
     const TokenWeights from = weights_of(args, token - chunk.first);
-    const auto add = [&](const float* heads, const float* weights) {
-      for (Index head = 0; head < num_heads; head += kRowBlock) {
-        const float* rows[to_size(kRowBlock)];
-        const Index block = std::min(kRowBlock, num_heads - head);
-        for (Index h = 0; h < block; ++h) {
-          rows[h] = heads + (head + h) * width;
-        }
-        add_weighted_rows({.rows = rows,
-                           .count = block,
-                           .weights = weights + head * from.stride + first_idx,
-                           .result_stride = 1,
-                           .row_stride = from.stride},
-                          results, count, column, end_column);
+    // Gradients of scores times queries, and behind them weights times gradients of results.
+    for (Index head = 0; head < 2 * num_heads; head += kRowBlock) {
+      const float* rows[to_size(kRowBlock)];
+      const Index block = std::min(kRowBlock, 2 * num_heads - head);
+      for (Index h = 0; h < block; ++h) {
+        const Index idx = head + h;
+        rows[h] = idx < num_heads ? args.forward.query.row(token) + idx * width
+                                  : args.d_out.row(token) + (idx - num_heads) * width;
       }
-    };
-    add(args.forward.query.row(token), from.d_scores);
-    add(args.d_out.row(token), from.weights);
+      add_weighted_rows({.rows = rows,
+                         .count = block,
+                         .weights = from.d_scores + head * from.stride + first_idx,
+                         .result_stride = 1,
+                         .row_stride = from.stride},
+                        results, count, column, end_column);
+    }
   }
 }
 
