@@ -18,7 +18,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "compute/numeric": set(),
     "compute/tensor": {"base/platform", "compute/numeric"},
     "compute/ops": {"compute/numeric", "compute/tensor"},
-    "compute/autograd": {"compute/tensor", "compute/ops"},
+    "compute/autograd": {"base/platform", "compute/tensor", "compute/ops"},
     "compute/backends/reference": {"compute/numeric", "compute/tensor", "compute/ops"},
     "compute/backends/cpu": {"base/platform", "compute/numeric", "compute/tensor", "compute/ops"},
     "compute/runtime": {"base/platform", "compute/tensor", "compute/ops", "compute/backends/reference",

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/reserved_memory.h"
+#include "fathom/compute/autograd/step_bytes.h"
 
 namespace fathom::autograd {
 namespace {
@@ -20,8 +21,12 @@ std::uint64_t bits_of(Index word, Index first, Index end) {
 
 }  // namespace
 
-GradientMemory::GradientMemory(const tensor::Arena& values)
-    : values_(values), memory_(values.reserved_bytes()) {}
+GradientMemory::GradientMemory(const tensor::Arena& values, platform::ThreadPool& pool)
+    : values_(values), pool_(pool), memory_(values.reserved_bytes()) {
+  // A training step goes through gigabytes.
+  platform::ask_for_huge_pages({values.base(), values.reserved_bytes()});
+  platform::ask_for_huge_pages({memory_.base(), memory_.reserved_bytes()});
+}
 
 bool GradientMemory::has(const void* value) const {
   const auto* byte = static_cast<const std::byte*>(value);
@@ -45,18 +50,23 @@ std::byte* GradientMemory::mark(const void* value, Index num_bytes) {
     marks_.resize(std::max(to_size(end_word), 2 * marks_.size()));
     touched_.resize(marks_.size());
   }
-  // Runs of lines that were not marked are zeroed at once.
+  // Runs of lines that were not marked are zeroed at once; `zeroed` is where the next one begins.
   Index zeroed = lines.first;
   const auto zero_to = [&](Index end) {
-    std::memset(memory_.base() + zeroed * kLine, 0, to_size((end - zeroed) * kLine));
+    if (end > zeroed) {
+      zero_bytes(pool_, (end - zeroed) * kLine, memory_.base() + zeroed * kLine);
+    }
   };
   for (Index word = lines.first / kLinesPerWord; word < end_word; ++word) {
     std::uint64_t& marks = marks_[to_size(word)];
     const std::uint64_t bits = bits_of(word, lines.first, lines.end);
-    for (std::uint64_t marked = marks & bits; marked != 0; marked &= marked - 1) {
-      const Index line = word * kLinesPerWord + std::countr_zero(marked);
-      zero_to(line);
-      zeroed = line + 1;
+    std::uint64_t marked = marks & bits;
+    while (marked != 0) {
+      const int first = std::countr_zero(marked);
+      const int count = std::countr_one(marked >> first);
+      zero_to(word * kLinesPerWord + first);
+      zeroed = word * kLinesPerWord + first + count;
+      marked &= count == kLinesPerWord ? 0 : ~(((std::uint64_t{1} << count) - 1) << first);
     }
     marks |= bits;
     touched_[to_size(word)] |= bits;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/tensor/arena.h"
 
 namespace fathom::autograd {
@@ -15,7 +16,7 @@ namespace fathom::autograd {
 class GradientMemory {
  public:
   // Throws OutOfMemory.
-  explicit GradientMemory(const tensor::Arena& values);
+  GradientMemory(const tensor::Arena& values, platform::ThreadPool& pool);
 
   bool has(const void* value) const;  // whether the address is the arena's
   const tensor::Arena& values() const { return values_; }
@@ -44,6 +45,7 @@ class GradientMemory {
   Lines lines_of(const void* value, Index num_bytes) const;
 
   const tensor::Arena& values_;
+  platform::ThreadPool& pool_;
   tensor::Arena memory_;
   std::vector<std::uint64_t> marks_;  // a bit per line
   std::vector<std::uint64_t> touched_;

@@ -37,9 +37,10 @@ void ParameterGradients::clear() {
   }
 }
 
-GradientMemory& ParameterGradients::of_step(const tensor::Arena& values) {
+GradientMemory& ParameterGradients::of_step(const tensor::Arena& values,
+                                            platform::ThreadPool& pool) {
   if (of_step_ == nullptr || &of_step_->values() != &values) {
-    of_step_ = std::make_unique<GradientMemory>(values);
+    of_step_ = std::make_unique<GradientMemory>(values, pool);
   }
   of_step_->clear_from(0);
   return *of_step_;

@@ -31,7 +31,7 @@ class ParameterGradients {
   void clear();
 
   // For what a step computes in `values`, nothing marked; of one tape at a time.
-  GradientMemory& of_step(const tensor::Arena& values);
+  GradientMemory& of_step(const tensor::Arena& values, platform::ThreadPool& pool);
 
  private:
   struct Entry {

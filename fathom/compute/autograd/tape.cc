@@ -1,16 +1,19 @@
 #include "fathom/compute/autograd/tape.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/compute/autograd/step_bytes.h"
 
 namespace fathom::autograd {
 namespace {
 
-void move_numbers(const tensor::Tensor& from, const tensor::Tensor& to) {
-  std::memcpy(to.raw(), from.raw(), to_size(from.num_bytes()));
+void move_numbers(platform::ThreadPool& pool,
+                  const tensor::Tensor& from,
+                  const tensor::Tensor& to) {
+  copy_bytes(pool, static_cast<const std::byte*>(from.raw()), from.num_bytes(),
+             static_cast<std::byte*>(to.raw()));
 }
 
 }  // namespace
@@ -19,7 +22,7 @@ Tape::Tape(ops::Context& context, ParameterGradients& parameters, Recomputation 
     : context_(context),
       parameters_(parameters),
       recomputation_(recomputation),
-      gradients_(parameters.of_step(context.arena)),
+      gradients_(parameters.of_step(context.arena, context.pool)),
       first_used_bytes_(context.arena.used_bytes()),
       first_kept_bytes_(context.arena.kept_bytes()) {
   FATHOM_CHECK(context.recorder == nullptr);
@@ -73,7 +76,7 @@ tensor::Tensor Tape::of(std::span<const float> numbers) {
 tensor::Tensor Tape::save(const tensor::Tensor& value) {
   const tensor::Tensor copy =
       tensor::Tensor::allocate(context_.arena, value.dtype(), value.shape());
-  move_numbers(value, copy);
+  move_numbers(context_.pool, value, copy);
   pending_.push_back({value, copy});
   return copy;
 }
@@ -132,14 +135,14 @@ void Tape::run_back_to(std::size_t num_entries) {
       }
     }
     for (const Saved& saved : entry.saved) {
-      move_numbers(saved.copy, saved.place);
+      move_numbers(context_.pool, saved.copy, saved.place);
     }
   }
 }
 
 void Tape::run_segment_back(const Entry& entry) {
   for (const Saved& saved : entry.saved) {
-    move_numbers(saved.copy, saved.place);
+    move_numbers(context_.pool, saved.copy, saved.place);
   }
   const Index kept = context_.arena.kept_bytes();
   const Index used = context_.arena.used_bytes();

@@ -13,7 +13,8 @@ namespace {
 
 TEST(GradientMemory, LiesAsFarBehindItsFrontAsTheNumberBehindTheArenas) {
   tensor::Arena arena(1 << 26);
-  GradientMemory gradients(arena);
+  platform::ThreadPool pool({.num_threads = 2});
+  GradientMemory gradients(arena, pool);
   std::byte* first = arena.allocate(1000);
   std::byte* second = arena.allocate(1000);
   EXPECT_EQ(gradients.mark(second + 8, 8) - gradients.mark(first, 8), second + 8 - first);
@@ -22,7 +23,8 @@ TEST(GradientMemory, LiesAsFarBehindItsFrontAsTheNumberBehindTheArenas) {
 
 TEST(GradientMemory, KnowsWhatWasMarked) {
   tensor::Arena arena(1 << 26);
-  GradientMemory gradients(arena);
+  platform::ThreadPool pool({.num_threads = 2});
+  GradientMemory gradients(arena, pool);
   std::byte* first = arena.allocate(1000);
   std::byte* second = arena.allocate(1000);
   EXPECT_FALSE(gradients.is_marked(first, 1000));
@@ -34,7 +36,8 @@ TEST(GradientMemory, KnowsWhatWasMarked) {
 
 TEST(GradientMemory, ClearingForgetsWhatLiesBehindAndNothingElse) {
   tensor::Arena arena(1 << 26);
-  GradientMemory gradients(arena);
+  platform::ThreadPool pool({.num_threads = 2});
+  GradientMemory gradients(arena, pool);
   std::byte* first = arena.allocate(64);
   const Index border = arena.used_bytes();
   std::byte* second = arena.allocate(64);
@@ -53,7 +56,8 @@ TEST(GradientMemory, MarkingZeroesWhatWasNotMarkedAndNothingElse) {
   constexpr Index kLines = 500;
   constexpr Index kLineNumbers = 8;
   tensor::Arena arena(1 << 26);
-  GradientMemory gradients(arena);
+  platform::ThreadPool pool({.num_threads = 2});
+  GradientMemory gradients(arena, pool);
   auto* values = reinterpret_cast<double*>(arena.allocate(kLines * 64));
   std::mt19937 random(5);
   const auto draw = [&](Index end) { return static_cast<Index>(random() % to_size(end)); };
@@ -83,7 +87,8 @@ TEST(GradientMemory, MarkingZeroesWhatWasNotMarkedAndNothingElse) {
 
 TEST(GradientMemory, RemembersWhatItEverTouched) {
   tensor::Arena arena(1 << 26);
-  GradientMemory gradients(arena);
+  platform::ThreadPool pool({.num_threads = 2});
+  GradientMemory gradients(arena, pool);
   std::byte* first = arena.allocate(128);
   const Index border = arena.used_bytes();
   std::byte* second = arena.allocate(256);
@@ -98,7 +103,8 @@ TEST(GradientMemory, RemembersWhatItEverTouched) {
 
 TEST(GradientMemory, AnAddressOutsideTheArenaIsABug) {
   tensor::Arena arena(1 << 26);
-  GradientMemory gradients(arena);
+  platform::ThreadPool pool({.num_threads = 2});
+  GradientMemory gradients(arena, pool);
   const double elsewhere = 0;
   EXPECT_FALSE(gradients.has(&elsewhere));
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "has(value)",

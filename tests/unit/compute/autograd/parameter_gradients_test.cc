@@ -45,15 +45,16 @@ TEST(ParameterGradients, MemoryOfStepsIsKeptAndComesWithoutMarks) {
   tensor::Arena arena(1 << 26);
   tensor::Arena other(1 << 26);
   const std::byte* value = arena.allocate(64);
+  platform::ThreadPool pool({.num_threads = 2});
   ParameterGradients gradients(tensor::DType::F32);
-  GradientMemory& memory = gradients.of_step(arena);
+  GradientMemory& memory = gradients.of_step(arena, pool);
   std::byte* place = memory.mark(value, 64);
   *place = std::byte{1};
-  EXPECT_EQ(&gradients.of_step(arena), &memory);
+  EXPECT_EQ(&gradients.of_step(arena, pool), &memory);
   EXPECT_FALSE(memory.is_marked(value, 64));
   EXPECT_EQ(memory.mark(value, 64), place);
   EXPECT_EQ(*place, std::byte{0});
-  EXPECT_EQ(&gradients.of_step(other).values(), &other);
+  EXPECT_EQ(&gradients.of_step(other, pool).values(), &other);
 }
 
 TEST(ParameterGradients, DeclaringAParameterTwiceIsFineUnlessItsExtentsDiffer) {
