@@ -11,8 +11,8 @@
 namespace fathom {
 
 struct GradientOptions {
-  int num_threads = 0;            // 0: one per available processor
-  std::string backend = "cpu";    // of the forward pass; backward halves are the reference's
+  int num_threads = 0;  // 0: one per available processor
+  std::string backend = "cpu";
   std::string numerics = "high";  // high | official; roundings are passed straight through
   bool recompute = true;          // layers on the way back; without, everything is kept
 };

@@ -110,9 +110,7 @@ Command add_grad(CLI::App& program) {
       ->required()
       ->type_name("G.safetensors");
   add_threads_option(*command, options->run.num_threads);
-  command
-      ->add_option("--backend", options->run.backend,
-                   "What computes forward; the way back is the reference's")
+  command->add_option("--backend", options->run.backend, "What computes")
       ->capture_default_str()
       ->type_name("reference[:f64]|cpu[:ISA]");
   command
