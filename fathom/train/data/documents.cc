@@ -53,7 +53,12 @@ void refuse_parquet(const fs::path& path) {
 
 void add_folder(const fs::path& folder, std::vector<Input>& inputs) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+  for (auto place = fs::recursive_directory_iterator(folder); place != fs::end(place); ++place) {
+    const fs::directory_entry& entry = *place;
+    if (entry.path().filename().string().starts_with('.')) {
+      place.disable_recursion_pending();
+      continue;
+    }
     if (entry.is_regular_file() && !entry.is_symlink()) {
       refuse_parquet(entry.path());
       if (kind_of(entry.path())) {

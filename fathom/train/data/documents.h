@@ -25,8 +25,9 @@ struct Input {
 };
 
 // The files that paths name: each file itself, and in a folder, however deep, all that documents
-// can be read from, by name. Throws InvalidArgument for a path that is no such file, for a folder
-// without one, for one file twice; Unsupported for Parquet, with the command that converts it; Io.
+// can be read from, by name, but what is hidden (".x"). Throws InvalidArgument for a path that is
+// no such file, for a folder without one, for one file twice; Unsupported for Parquet, with the
+// command that converts it; Io.
 std::vector<Input> list_inputs(const std::vector<std::filesystem::path>& paths);
 
 // Where a text file's documents begin.

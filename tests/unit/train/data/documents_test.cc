@@ -122,7 +122,9 @@ TEST(Documents, LinesOfAnyLengthAreReadWhole) {
 TEST(Documents, FoldersAreSearchedInOrderAndForeignFilesRefused) {
   test::TempDir folder;
   std::filesystem::create_directories(folder / "b/c");
-  for (const char* const name : {"b/c/2.txt", "b/1.jsonl", "a.txt", "b/notes.md", "z.ndjson"}) {
+  std::filesystem::create_directories(folder / ".hidden");
+  for (const char* const name :
+       {".hidden/3.txt", "b/.4.txt", "b/c/2.txt", "b/1.jsonl", "a.txt", "b/notes.md", "z.ndjson"}) {
     test::write_file(folder / name, "{}");
   }
   Texts found;
