@@ -48,7 +48,7 @@ class BpeTrainer {
 
  private:
   struct TextHash {
-    using is_transparent = void;
+    using is_transparent = void;  // NOLINT(readability-identifier-naming): the library's name
     std::size_t operator()(std::string_view text) const;
   };
   void forget_rare();

@@ -155,10 +155,11 @@ class Build {
           {.vocabulary_size = *options_.trained_vocabulary,
            .special = v4_special_tokens(options_.has_chat_tokens)},
           [&](Index done, Index total) {
-            const Index bytes = stream.num_bytes_total();
+            const Index half = stream.num_bytes_total() / 2;
             const double share = static_cast<double>(done) / static_cast<double>(total);
             report(hooks_, BuildStage::TrainTokenizer,
-                   bytes / 2 + static_cast<Index>(share * static_cast<double>(bytes / 2)), bytes);
+                   half + static_cast<Index>(share * static_cast<double>(half)),
+                   stream.num_bytes_total());
           });
       write_whole(path, tokenizer_json(vocabulary));
       state_.has_tokenizer = true;
