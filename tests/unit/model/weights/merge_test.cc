@@ -21,8 +21,7 @@ using config::WeightRole;
 class Merge : public ::testing::Test {
  protected:
   void open(const std::string& checkpoint) {
-    files_ = Checkpoint::open(std::string(FATHOM_SOURCE_DIR) + "/tests/data/golden/checkpoints/" +
-                              checkpoint);
+    files_ = Checkpoint::open(FATHOM_SOURCE_DIR "/tests/data/golden/checkpoints/" + checkpoint);
     config_ = config::parse_config_json(files_->config_text(), files_->config_file()).model;
     store_ = std::make_unique<Store>(files_, config_, deepseek_v4::weight_names());
   }
