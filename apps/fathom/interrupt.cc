@@ -75,9 +75,10 @@ void InterruptWatch::watch() {
       on_hangup_();
       continue;
     }
-    is_interrupted_ = true;
+    const bool is_first = !is_interrupted_.exchange(true);
     is_interrupted_.notify_all();
     const bool is_flag_enough = answer_ == Answer::FlagBoth ||
+                                (answer_ == Answer::FlagFirst && is_first) ||
                                 (answer_ == Answer::FlagInterrupt && info.ssi_signo == SIGINT);
     if (!is_flag_enough) {
       end_process();

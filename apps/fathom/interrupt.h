@@ -23,6 +23,7 @@ class InterruptWatch {
     EndProcess,     // at once, with exit code 130
     FlagInterrupt,  // SIGINT sets the flag and SIGTERM ends the process: for a dialogue
     FlagBoth,       // only the flag is set: for work that asks often and tidies up itself
+    FlagFirst,      // the first sets the flag, the next one ends the process: for long steps
   };
   void set_answer(Answer answer);
   bool is_interrupted() const { return is_interrupted_; }

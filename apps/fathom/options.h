@@ -63,6 +63,7 @@ Command add_perplexity(CLI::App& program);
 Command add_bench(CLI::App& program);
 Command add_plan(CLI::App& program);
 Command add_probe(CLI::App& program);
+Command add_train(CLI::App& program);
 
 void add_json_option(CLI::App& command, bool& json);
 void add_threads_option(CLI::App& command, int& num_threads);

@@ -14,13 +14,13 @@ namespace {
 constexpr auto kTerminalInterval = std::chrono::milliseconds(200);
 constexpr auto kLogInterval = std::chrono::seconds(15);
 
+}  // namespace
+
 std::string duration_text(double seconds) {
   const auto total = Index{std::lround(seconds)};
   return total < 3600 ? fmt::format("{}:{:02}", total / 60, total % 60)
                       : fmt::format("{}:{:02}:{:02}", total / 3600, total / 60 % 60, total % 60);
 }
-
-}  // namespace
 
 Progress::Progress(std::string what, Index total, std::string unit, double unit_size)
     : what_(std::move(what)),

@@ -8,6 +8,9 @@
 
 namespace fathom::app {
 
+// "12:05" or "3:12:05".
+std::string duration_text(double seconds);
+
 // On a terminal the line is rewritten in place and wiped at the end; elsewhere a line is written
 // only every 15 seconds, so that short runs are silent.
 class Progress {
