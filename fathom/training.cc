@@ -98,20 +98,34 @@ optim::OptimizerOptions optimizer_options(const TrainSettings::Optimizer& optimi
       .weight_decay = optimizer.weight_decay};
 }
 
-// A new model's first checkpoint: numbers in F32, and the tables that are never trained.
-// config.json is the last of its files, so where it is all of them are.
+bool has_checkpoints(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder / "checkpoints", ignored)) {
+    if (entry.path().extension() == ".safetensors") {
+      return true;
+    }
+  }
+  return false;
+}
+
+// A new model's first checkpoint: numbers in F32, and the tables that are never trained. Made again
+// until there is a checkpoint of the run, which counts on it.
 fs::path make_initial(const TrainSettings& settings,
                       const fs::path& folder,
                       platform::ThreadPool& pool) {
   const fs::path path = folder / kInitialFolder;
-  std::error_code ignored;
-  if (fs::exists(path / "config.json", ignored)) {
-    return path;
-  }
+  const config::StoragePlan storage = config::storage_plan_from_name("f32");
   const config::ParsedConfig parsed =
       config::parse_config_json(read_text(settings.model.config), settings.model.config);
-  weights::write_synthetic(parsed.model, config::storage_plan_from_name("f32"),
-                           names_of(parsed.model.family), path,
+  if (has_checkpoints(folder)) {
+    if (read_text(path / "config.json") != config::make_config_json(parsed.model, storage)) {
+      fail(ErrorCode::InvalidArgument, "model.config: ", settings.model.config,
+           ": is not what the run in ", folder.string(),
+           " began with (put it back, or name another run.folder)");
+    }
+    return path;
+  }
+  weights::write_synthetic(parsed.model, storage, names_of(parsed.model.family), path,
                            {.values = weights::SynthValues::Initial,
                             .seed = static_cast<std::uint64_t>(settings.model.seed),
                             .overwrite = true},
@@ -347,7 +361,7 @@ class Training::Parts {
   train::TrainerParts trainer_parts() {
     return {
         .context = runtime_.context(),
-        .objective = objective_,
+        .objective = *objective_,
         .source = source_,
         .optimizer = *optimizer_,
         .model = model_,
@@ -423,7 +437,7 @@ class Training::Parts {
     facts_.num_threads = runtime_.pool().num_threads();
   }
 
-  Index memory_bytes() const {
+  Index memory_bytes() {
     const TrainSettings::Loss& loss = settings_.loss;
     const config::TrainingBytes step = config::training_bytes(
         model_.config(), {.num_tokens = batch_tokens(),

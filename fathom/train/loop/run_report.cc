@@ -168,7 +168,7 @@ std::vector<std::vector<double>> settled_shares(const MetricsHistory& history) {
 
 std::optional<Section> experts_section(const MetricsHistory& history) {
   const std::vector<std::vector<double>> shares = settled_shares(history);
-  if (shares.empty()) {
+  if (std::all_of(shares.begin(), shares.end(), [](const auto& row) { return row.empty(); })) {
     return std::nullopt;
   }
   chart::HeatMap map{.head = {.id = "experts",
