@@ -25,6 +25,7 @@ constexpr Command (*kCommands[])(CLI::App&) = {
     &add_run,      &add_chat,       &add_serve,    &add_inspect,    &add_synth,  &add_logits,
     &add_generate, &add_perplexity, &add_tokenize, &add_detokenize, &add_render, &add_parse_reply,
     &add_bench,    &add_plan,       &add_probe,    &add_grad,       &add_data,   &add_merge,
+    &add_tune,
 };
 
 constexpr const char* kExample =

@@ -52,6 +52,7 @@ Command add_generate(CLI::App& program);
 Command add_grad(CLI::App& program);
 Command add_data(CLI::App& program);
 Command add_merge(CLI::App& program);
+Command add_tune(CLI::App& program);
 Command add_parse_reply(CLI::App& program);
 Command add_tokenize(CLI::App& program);
 Command add_detokenize(CLI::App& program);
