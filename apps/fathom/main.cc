@@ -22,10 +22,10 @@ namespace {
 
 // The one list of commands, in the order of the help.
 constexpr Command (*kCommands[])(CLI::App&) = {
-    &add_run,      &add_chat,       &add_serve,    &add_inspect,    &add_synth,  &add_logits,
-    &add_generate, &add_perplexity, &add_tokenize, &add_detokenize, &add_render, &add_parse_reply,
-    &add_bench,    &add_plan,       &add_probe,    &add_grad,       &add_data,   &add_merge,
-    &add_tune,
+    &add_run,    &add_chat,        &add_serve,      &add_inspect,  &add_synth,
+    &add_logits, &add_generate,    &add_perplexity, &add_tokenize, &add_detokenize,
+    &add_render, &add_parse_reply, &add_bench,      &add_plan,     &add_probe,
+    &add_grad,   &add_data,        &add_merge,      &add_tune,     &add_train,
 };
 
 constexpr const char* kExample =
