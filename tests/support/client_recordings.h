@@ -22,7 +22,7 @@ struct RecordedRequest {
 // The requests of a file, in order, to paths that begin with `path`.
 inline std::vector<RecordedRequest> read_recordings(const std::string& file,
                                                     const std::string& path) {
-  std::ifstream lines(std::string(FATHOM_SOURCE_DIR) + "/tests/data/clients/" + file + ".jsonl");
+  std::ifstream lines(std::string(FATHOM_SOURCE_DIR "/tests/data/clients/") + file + ".jsonl");
   std::vector<RecordedRequest> recordings;
   for (std::string line; std::getline(lines, line);) {
     const auto record = nlohmann::ordered_json::parse(line);

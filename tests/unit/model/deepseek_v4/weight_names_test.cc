@@ -16,7 +16,7 @@ using config::WeightRole;
 using weights::Dialect;
 using weights::TensorName;
 
-const std::string kData = std::string(FATHOM_SOURCE_DIR) + "/tests/data/";
+const std::string kData = std::string(FATHOM_SOURCE_DIR "/tests/data/");
 
 // Every role, in a layer and in an MTP block that has it all.
 std::vector<WeightKey> every_key() {

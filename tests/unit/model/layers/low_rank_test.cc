@@ -19,8 +19,8 @@ using weights::Adapter;
 class LowRanks : public ::testing::Test {
  protected:
   LowRanks() {
-    const auto files = weights::Checkpoint::open(std::string(FATHOM_SOURCE_DIR) +
-                                                 "/tests/data/golden/checkpoints/flash-tiny");
+    const auto files = weights::Checkpoint::open(
+        std::string(FATHOM_SOURCE_DIR "/tests/data/golden/checkpoints/flash-tiny"));
     config_ = config::parse_config_json(files->config_text(), files->config_file()).model;
     store_ = std::make_shared<weights::Store>(files, config_, deepseek_v4::weight_names());
   }

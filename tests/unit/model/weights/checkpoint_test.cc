@@ -18,7 +18,7 @@ using formats::SafetensorsDType;
 using test::TempDir;
 using test::write_file;
 
-const std::string kGolden = std::string(FATHOM_SOURCE_DIR) + "/tests/data/golden/checkpoints/";
+const std::string kGolden = std::string(FATHOM_SOURCE_DIR "/tests/data/golden/checkpoints/");
 
 std::string error_of(const std::filesystem::path& path, ErrorCode code) {
   try {

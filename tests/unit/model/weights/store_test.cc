@@ -26,7 +26,7 @@ using formats::SafetensorsEntry;
 using numeric::ScaleFormat;
 using numeric::WeightFormat;
 
-const std::string kData = std::string(FATHOM_SOURCE_DIR) + "/tests/data/";
+const std::string kData = std::string(FATHOM_SOURCE_DIR "/tests/data/");
 
 config::ModelConfig config_of(const Checkpoint& checkpoint) {
   return config::parse_config_json(checkpoint.config_text(), checkpoint.config_file()).model;

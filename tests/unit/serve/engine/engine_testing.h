@@ -36,7 +36,7 @@ inline text::TextModel tiny_text() {
 }
 
 inline std::string tiny_checkpoint() {
-  return std::string(FATHOM_SOURCE_DIR) + "/tests/data/golden/checkpoints/flash-tiny";
+  return std::string(FATHOM_SOURCE_DIR "/tests/data/golden/checkpoints/flash-tiny");
 }
 
 // Forgets soon, so that going back means computing again.

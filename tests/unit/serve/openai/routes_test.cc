@@ -27,7 +27,7 @@ struct Recorded {
 };
 
 std::vector<Recorded> recorded_requests(const std::string& client) {
-  std::ifstream file(std::string(FATHOM_SOURCE_DIR) + "/tests/data/clients/" + client + ".jsonl");
+  std::ifstream file(std::string(FATHOM_SOURCE_DIR "/tests/data/clients/") + client + ".jsonl");
   EXPECT_TRUE(file.good()) << client;
   std::vector<Recorded> requests;
   std::string line;

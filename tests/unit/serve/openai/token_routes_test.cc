@@ -28,7 +28,7 @@ http::Response post(const std::string& path, const Json& body) {
 }
 
 Json golden(const std::string& name) {
-  return Json::parse(std::ifstream(std::string(FATHOM_SOURCE_DIR) + "/tests/data/golden/" + name));
+  return Json::parse(std::ifstream(std::string(FATHOM_SOURCE_DIR "/tests/data/golden/") + name));
 }
 
 TEST(Tokenize, FirstTextThenIdsWithOrWithoutBos) {
