@@ -148,9 +148,15 @@ void add_steps(CLI::App& command, TuneSettings& settings) {
       ->group(kHow);
 }
 
+void add_error(Report& report, const std::string& name, const tune::MeanLoss& loss) {
+  if (loss.standard_error) {
+    report.add(name, *loss.standard_error);
+  }
+}
+
 void add_evaluation(Report& report, const std::string& when, const TuneEvaluation& evaluation) {
   report.add("held_out_loss_" + when, evaluation.loss.mean);
-  report.add("held_out_loss_" + when + "_error", evaluation.loss.standard_error);
+  add_error(report, "held_out_loss_" + when + "_error", evaluation.loss);
   if (evaluation.preferred_share) {
     report.add("preferred_" + when, *evaluation.preferred_share);
   }
@@ -174,7 +180,7 @@ void print_report(const TuneCommand& options, const TuneFacts& facts, const Tune
     add_evaluation(report, "before", *result.before);
     add_evaluation(report, "after", *result.after);
     report.add("held_out_change", result.difference.mean);
-    report.add("held_out_change_error", result.difference.standard_error);
+    add_error(report, "held_out_change_error", result.difference);
   }
   report.add("out", result.path);
   add_run_facts(report, result.outcome.seconds);

@@ -1,6 +1,7 @@
 // The mean loss of examples that were held out, before and after.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "fathom/train/loop/objective.h"
@@ -18,10 +19,10 @@ ExampleLosses losses_of(const std::vector<Example>& examples,
                         ops::Context& context);
 
 // A mean over targets, and what it may be off by: examples are drawn, not tokens, so the error
-// comes from the spread between examples. 0 with one of them.
+// comes from the spread between examples. One example does not say what that is.
 struct MeanLoss {
   double mean = 0;
-  double standard_error = 0;
+  std::optional<double> standard_error;
 };
 MeanLoss mean_of(const ExampleLosses& losses);
 // After less before, example by example: the same examples differ much less than two sets.
