@@ -182,7 +182,8 @@ train::LossSums DpoObjective::accumulate(ops::Context& context,
 }
 
 train::LossSums DpoObjective::evaluate(ops::Context& context, const data::Batch& batch) {
-  return sums_of(margins(context, batch), pair_weights(batch));
+  const std::vector<double> found = margins(context, batch);  // which checks the batch
+  return sums_of(found, pair_weights(batch));
 }
 
 }  // namespace fathom::tune
