@@ -444,7 +444,8 @@ class Training::Parts {
                           .recomputes_layers = loss.recompute,
                           .has_mtp = loss.mtp > 0,
                           .teaches_indexers = loss.indexer > 0,
-                          .is_official = runtime_.context().numerics == ops::Numerics::Official});
+                          .is_official = runtime_.context().numerics == ops::Numerics::Official,
+                          .is_quantised = true});  // if it is not, this is too much
     Index bytes = step.total() + model_.master_bytes();
     bytes += average_ ? facts_.trained_parameters * to_index(sizeof(float)) : 0;
     bytes += teacher_.checkpoint ? teacher_.checkpoint->total_file_bytes() : 0;

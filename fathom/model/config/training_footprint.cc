@@ -15,6 +15,9 @@ constexpr Index kFp32Bytes = 4;
 constexpr Index kIndexBytes = 8;
 constexpr Index kIdBytes = 4;
 constexpr Index kVisibleRowsBytes = 32;
+// What attention's way back keeps at a time (ops/sink_attention.h, ops/grouped_attention.h).
+constexpr Index kScratchNumbers = Index{1} << 18;
+constexpr Index kScratchTokens = 32;
 
 // Allocations of step memory in their order, and which of them have gradients.
 class Plan {
@@ -87,9 +90,16 @@ class StepPlanner {
         add_readout(base);
       }
     }
+    // Behind what is kept: logits, or a layer that runs again with what its way back needs.
     Index most = kLossRows * config_.vocab_size * step_.bytes_per_number;
-    for (const Plan& layer : layers) {
-      most = std::max(most, layer.size());
+    Index layer_idx = 0;
+    for (const auto* part : {&config_.layers, &config_.mtp_layers}) {
+      for (const LayerConfig& layer : *part) {
+        const bool runs_again = layer_idx < to_index(layers.size());
+        most = std::max(most, attention_scratch_bytes(layer) +
+                                  (runs_again ? layers[to_size(layer_idx)].size() : 0));
+        ++layer_idx;
+      }
     }
     TrainingBytes bytes;
     bytes.activations = base.size() + most;
@@ -98,6 +108,26 @@ class StepPlanner {
   }
 
  private:
+  Index attention_scratch_bytes(const LayerConfig& layer) const {
+    constexpr Index kLanes = 16;
+    const auto whole = [](Index count) { return ceil_div(count, kLanes) * kLanes; };
+    Index most_rows = tokens_;
+    Index token_numbers = 0;
+    if (layer.attention != AttentionKind::Grouped) {
+      most_rows = std::min(tokens_, config_.window);
+      if (layer.compress_ratio > 0) {
+        const Index blocks = tokens_ / layer.compress_ratio;
+        most_rows += layer.attention == AttentionKind::CompressedSparse
+                         ? std::min(blocks, config_.index_top_k)
+                         : blocks;
+      }
+      token_numbers = whole(config_.num_heads);
+    }
+    token_numbers += config_.num_heads * 2 * whole(most_rows);
+    const Index fitting = std::max(kScratchTokens, kScratchNumbers / token_numbers);
+    return std::min(fitting, tokens_) * token_numbers * step_.bytes_per_number;
+  }
+
   Plan plan() const { return Plan(step_.bytes_per_number); }
   bool has_streams() const { return config_.num_streams > 0; }
   Index state() const { return has_streams() ? config_.num_streams * hidden_ : hidden_; }
@@ -134,6 +164,8 @@ class StepPlanner {
       base.value(hidden_);
     }
     base.value(state());  // normed
+    add_rounded(hidden_, base);
+    add_rounded(state(), base);
     base.value(state());  // projected
     base.copy(state());
   }
@@ -161,6 +193,13 @@ class StepPlanner {
     }
     plan.value(hidden_);
     plan.value(tokens_);
+  }
+
+  // The input of a product of official numerics, rounded, and what that keeps.
+  void add_rounded(Index count, Plan& plan) const {
+    const bool is_rounded = step_.is_official && step_.is_quantised;
+    plan.value(is_rounded ? count : 0);
+    plan.copy(is_rounded ? count : 0);
   }
 
   void add_mix(Plan& plan) const {
@@ -207,7 +246,10 @@ class StepPlanner {
   void add_attention(const LayerConfig& layer, Plan& plan) const {
     const Index queries = tokens_ * config_.num_heads * config_.head_dim;
     const Index rows = tokens_ * config_.head_dim;
-    plan.value(queries);  // attended
+    plan.value(queries);                             // attended
+    for (int product = 0; product < 2; ++product) {  // query down, key and value
+      add_rounded(hidden_, plan);
+    }
     plan.value(tokens_ * config_.query_rank);
     plan.value(tokens_ * config_.query_rank);
     plan.value(rows);
@@ -223,6 +265,7 @@ class StepPlanner {
       add_compressor(layer, config_.index_head_dim, step_.is_official ? 2 : 0,
                      step_.teaches_indexers, plan);
     }
+    add_rounded(tokens_ * config_.query_rank, plan);
     plan.value(queries);
     plan.copy(queries);
     plan.copy(queries);
@@ -236,6 +279,7 @@ class StepPlanner {
     plan.bytes(tokens_ * kVisibleRowsBytes);
     plan.copy(queries);
     plan.value(tokens_ * config_.num_output_groups * config_.output_rank);
+    add_rounded(tokens_ * config_.num_output_groups * config_.output_rank, plan);
     plan.value(hidden_);
   }
 
@@ -265,6 +309,7 @@ class StepPlanner {
     if (is_taught || blocks > config_.index_top_k) {
       const Index queries = tokens_ * config_.num_index_heads * config_.index_head_dim;
       plan.value(is_taught ? tokens_ * config_.query_rank : 0);
+      add_rounded(tokens_ * config_.query_rank, plan);
       plan.value(queries, is_taught);
       for (int copy = 0; copy < (step_.is_official ? 3 : 1); ++copy) {
         plan.copy(queries);
@@ -288,9 +333,11 @@ class StepPlanner {
     plan.bytes((config_.num_experts + 1) * kIdBytes);
     plan.bytes(routed * kIdBytes);
     plan.bytes(3 * slots * kIdBytes);
+    add_rounded(hidden_, plan);
     plan.value(2 * slots * config_.expert_hidden);
     plan.value(slots);
     plan.copy(slots * config_.expert_hidden);
+    add_rounded(slots * config_.expert_hidden, plan);
     plan.value(slots * config_.hidden_size);
     if (!is_shared_joined) {
       const Index shared = tokens_ * config_.num_shared_experts * config_.expert_hidden;

@@ -17,6 +17,8 @@ struct TrainingStep {
   bool has_mtp = true;            // the loss of the MTP block, where there is one
   bool teaches_indexers = true;
   bool is_official = false;  // numerics: roundings keep what they round
+  // In them, dense matrices and experts are of FP8 or FP4, whose products round their input.
+  bool is_quantised = false;
 };
 
 struct TrainingBytes {

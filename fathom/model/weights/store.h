@@ -30,7 +30,7 @@ struct NamedView {
   numeric::WeightView view;
   // What the numbers are numbers of: the file's format, also when the view has them decoded. The
   // official numerics round the inputs of products by it.
-  numeric::WeightFormat format = numeric::WeightFormat::F32;
+  numeric::WeightFormat format = view.format;
 
   // Reads the scales; throws InvalidCheckpoint naming the tensor if one of them is not a number.
   void check_scales() const;

@@ -149,6 +149,7 @@ void compare(const std::string& checkpoint,
   step.has_mtp = options.mtp_coefficient > 0;
   step.teaches_indexers = options.indexer_coefficient > 0;
   step.is_official = numerics == ops::Numerics::Official;
+  step.is_quantised = true;  // as these checkpoints are stored
   const config::TrainingBytes predicted = config::training_bytes(config, step);
   const std::string what = checkpoint + " of " + std::to_string(batch.num_tokens()) + " tokens";
   expect_near((what + ", activations").c_str(), model.context().arena.peak_bytes(),
@@ -177,6 +178,7 @@ TEST(StepMemory, FollowsTheTokensAndTheLossesThatAreSwitchedOn) {
   compare("flash-tiny", {100, 3, 60}, {});
   compare("flash-tiny", {200}, {.mtp_coefficient = 0, .indexer_coefficient = 0});
   compare("flash-tiny", {200}, {}, ops::Numerics::Official);
+  compare("trained-bytes", {200}, {}, ops::Numerics::Official);
 }
 
 TEST(StepMemory, OfOptimizersIsAsPredicted) {
