@@ -407,7 +407,7 @@ class Synth(CliTest):
 
     def test_bad_requests_are_refused(self):
         out = self.out.parent / "x"
-        self.refuse(2, "expected tiny|small", "synth", "--preset", "huge", "--out", out)
+        self.refuse(2, "expected tiny|mini|small", "synth", "--preset", "huge", "--out", out)
         self.refuse(2, "--preset", "synth", "--out", out)
         self.refuse(3, "/proc/x", "synth", "--preset", "tiny", "--out", "/proc/x/y.gguf")
 
@@ -483,7 +483,7 @@ class BadInput(CliTest):
         if SANITISED:
             self.skipTest("sanitisers need far more address space than the limit")
         ids = self.tokens(numpy.zeros(1024))
-        for limit in (20_000_000, 80_000_000):
+        for limit in (40_000_000, 80_000_000):
             result = run("logits", MODEL, "--tokens", ids, "--out", self.out,
                          preexec_fn=lambda size=limit: resource.setrlimit(resource.RLIMIT_AS,
                                                                           (size, size)))
