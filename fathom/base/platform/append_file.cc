@@ -6,22 +6,17 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include <sys/stat.h>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/io_error.h"
 
 namespace fathom::platform {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 18;
-
-[[noreturn]] void fail_io(const char* verb, const std::filesystem::path& path, int number) {
-  fail(ErrorCode::Io, verb, " ", path.string(), ": ",
-       std::error_code(number, std::generic_category()).message());
-}
 
 }  // namespace
 

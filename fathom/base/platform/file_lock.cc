@@ -4,23 +4,18 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include <sys/file.h>
 
-#include "fathom/base/core/error.h"
+#include "fathom/base/platform/io_error.h"
 
 namespace fathom::platform {
 
 std::optional<FileLock> FileLock::try_lock(const std::filesystem::path& path) {
-  const auto refuse = [&](int number) {
-    fail(ErrorCode::Io, "lock ", path.string(), ": ",
-         std::error_code(number, std::generic_category()).message());
-  };
   const int descriptor = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (descriptor < 0) {
-    refuse(errno);
+    fail_io("lock", path, errno);
   }
   FileLock lock(descriptor);
   int result = 0;
@@ -31,7 +26,7 @@ std::optional<FileLock> FileLock::try_lock(const std::filesystem::path& path) {
     return lock;
   }
   if (errno != EWOULDBLOCK) {
-    refuse(errno);
+    fail_io("lock", path, errno);
   }
   return std::nullopt;
 }

@@ -4,23 +4,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include <sys/stat.h>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/io_error.h"
 
 namespace fathom::platform {
-namespace {
-
-[[noreturn]] void fail_io(const char* verb, const std::filesystem::path& path, int number) {
-  fail(ErrorCode::Io, verb, " ", path.string(), ": ",
-       std::error_code(number, std::generic_category()).message());
-}
-
-}  // namespace
-
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   // Without O_NONBLOCK, opening a named pipe waits for somebody to write to it.
   descriptor_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

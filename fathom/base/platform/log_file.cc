@@ -5,23 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include <sys/stat.h>
 
-#include "fathom/base/core/error.h"
+#include "fathom/base/platform/io_error.h"
 
 namespace fathom::platform {
-namespace {
-
-[[noreturn]] void fail_io(const char* verb, const std::filesystem::path& path, int number) {
-  fail(ErrorCode::Io, verb, " ", path.string(), ": ",
-       std::error_code(number, std::generic_category()).message());
-}
-
-}  // namespace
-
 LogFile::LogFile(std::filesystem::path path, Index num_bytes)
     : path_(std::move(path)), num_bytes_(num_bytes) {
   descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);

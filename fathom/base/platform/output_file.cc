@@ -9,16 +9,12 @@
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/io_error.h"
 
 namespace fathom::platform {
 namespace {
 
 constexpr const char* kUnfinished = ".partial-";  // and the number of the process
-
-[[noreturn]] void fail_io(const char* verb, const std::filesystem::path& path, int number) {
-  fail(ErrorCode::Io, verb, " ", path.string(), ": ",
-       std::error_code(number, std::generic_category()).message());
-}
 
 // A reservation that the file system cannot make is no error: the writes will tell.
 int reserve(int descriptor, Index num_bytes) {
