@@ -25,14 +25,8 @@ void record_distillation(Context& context,
              .temperature = part.temperature,
              .d_losses = gradients.of(losses.slice(first, count)).data<Real>()},
             back.pool);
-        kernels.training.linear_backward.run(
-            {.weight = head,
-             .x = x.slice(first, count).matrix<Real>(),
-             .d_out = logits.matrix<Real>(),
-             .d_x = gradients.of(x.slice(first, count)).matrix<Real>(),
-             .d_weight = matrix_or_none<Real>(gradients.of(head))},
-            back.pool);
       });
+      go_back_through_head(back, gradients, head, x.slice(first, count), logits);
     });
   });
 }

@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-#include "fathom/compute/ops/linear.h"
+#include "fathom/compute/ops/kernel_table.h"
+#include "fathom/compute/ops/recorder.h"
 
 namespace fathom::ops {
 
@@ -21,6 +22,25 @@ void for_each_head_block(Context& context,
     const Index count = std::min(kLossRows, x.dim(0) - first);
     use(first, count, linear(context, head, x.slice(first, count), Rounding::None));
   }
+}
+
+// From the gradient of the logits [count, V] of some rows to those of the rows and of the head.
+//
+//   x  [count, D]
+inline void go_back_through_head(Context& context,
+                                 Gradients& gradients,
+                                 const numeric::WeightView& head,
+                                 const tensor::Tensor& x,
+                                 const tensor::Tensor& d_logits) {
+  with_kernels(context, [&](auto real, const auto& kernels) {
+    using Real = decltype(real);
+    kernels.training.linear_backward.run({.weight = head,
+                                          .x = x.matrix<Real>(),
+                                          .d_out = d_logits.matrix<Real>(),
+                                          .d_x = gradients.of(x).matrix<Real>(),
+                                          .d_weight = matrix_or_none<Real>(gradients.of(head))},
+                                         context.pool);
+  });
 }
 
 }  // namespace fathom::ops

@@ -5,6 +5,7 @@
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
+#include "fathom/compute/ops/sink_attention_operands.h"
 
 namespace fathom::ops {
 namespace {
@@ -34,18 +35,7 @@ IndexerLossArgs<Real> operands_of(Context& context, const Lesson& lesson) {
   const SinkAttention& attention = lesson.attention;
   const tensor::Tensor scratch = context.allocate(
       {context.num_threads, IndexerLossArgs<Real>::scratch_columns(most_rows(attention).rows)});
-  return {.attention = {.query = attention.query.matrix<Real>(),
-                        .window = attention.window.table<Real>(),
-                        .compressed = attention.compressed.table<Real>(),
-                        .selected = attention.selected.is_empty()
-                                        ? tensor::MatrixView<const std::int32_t>{}
-                                        : attention.selected.matrix<const std::int32_t>(),
-                        .visible = attention.visible,
-                        .sink = attention.sink,
-                        .scale = attention.scale,
-                        .rounding = Rounding::None,
-                        .scratch = {},
-                        .out = {}},
+  return {.attention = sink_attention_operands<Real>(attention, Rounding::None),
           .query = lesson.scores.query.matrix<Real>(),
           .weight = lesson.scores.weight.matrix<Real>(),
           .keys = lesson.scores.keys.table<Real>(),

@@ -5,27 +5,11 @@
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
+#include "fathom/compute/ops/sink_attention_operands.h"
 
 namespace fathom::ops {
 
 namespace {
-
-// What a kernel reads; its scratch and out are the caller's.
-template <typename Real>
-SinkAttentionArgs<Real> operands_of(const SinkAttention& attention, Rounding rounding) {
-  return {.query = attention.query.matrix<Real>(),
-          .window = attention.window.table<Real>(),
-          .compressed = attention.compressed.table<Real>(),
-          .selected = attention.selected.is_empty()
-                          ? tensor::MatrixView<const std::int32_t>{}
-                          : attention.selected.matrix<const std::int32_t>(),
-          .visible = attention.visible,
-          .sink = attention.sink,
-          .scale = attention.scale,
-          .rounding = rounding,
-          .scratch = {},
-          .out = {}};
-}
 
 void record_sink_attention(Context& context, const SinkAttention& attention, Index most_rows) {
   context.recorder->record(
@@ -37,7 +21,7 @@ void record_sink_attention(Context& context, const SinkAttention& attention, Ind
                                     to_index(attention.sink.size()), most_rows,
                                     to_index(attention.visible.size()))});
           kernels.training.sink_attention_backward.run(
-              {.forward = operands_of<Real>(attention, Rounding::None),
+              {.forward = sink_attention_operands<Real>(attention, Rounding::None),
                .most_rows = most_rows,
                .d_out = gradients.of(attention.out).matrix<Real>(),
                .scratch = scratch.matrix<Real>(),
@@ -73,7 +57,7 @@ void sink_attention(Context& context, const SinkAttention& attention) {
       const tensor::Tensor scratch = context.allocate(
           {Args::scratch_rows(context.num_threads, to_index(attention.sink.size())),
            Args::scratch_columns(attention.window.width, most_rows)});
-      Args args = operands_of<Real>(attention, context.rounding());
+      Args args = sink_attention_operands<Real>(attention, context.rounding());
       args.scratch = scratch.matrix<Real>();
       args.out = attention.out.matrix<Real>();
       kernels.sink_attention.run(args, context.pool);
