@@ -168,7 +168,8 @@ void run_forward(benchmark::State& state, const Machine& machine, const Shape& s
 void run_backward(benchmark::State& state,
                   const Machine& machine,
                   const Shape& shape,
-                  bool is_trained) {
+                  bool is_trained,
+                  ops::Rounding rounding = ops::Rounding::None) {
   Operands operands(shape);
   if (!is_trained) {
     std::fill(operands.d_views.begin(), operands.d_views.end(), tensor::MatrixView<float>{});
@@ -188,7 +189,8 @@ void run_backward(benchmark::State& state,
          .offsets = operands.offsets,
          .d_out = d_out,
          .d_x = d_x,
-         .d_weights = operands.d_views},
+         .d_weights = operands.d_views,
+         .operands = rounding},
         machine.runtime.pool());
   });
 }
@@ -202,6 +204,9 @@ void register_all(const Machine& machine) {
         [machine, shape](auto& state) { run_forward(state, machine, shape); });
     add(std::string("backward/") + shape.name,
         [machine, shape](auto& state) { run_backward(state, machine, shape, true); });
+    add(std::string("backward_bf16/") + shape.name, [machine, shape](auto& state) {
+      run_backward(state, machine, shape, true, ops::Rounding::Bf16);
+    });
     add(std::string("backward_frozen/") + shape.name,
         [machine, shape](auto& state) { run_backward(state, machine, shape, false); });
   }

@@ -22,6 +22,7 @@ struct BackwardProblem {
   std::vector<float> d_x;                     // as they are before
   std::vector<std::vector<float>> d_weights;  // empty ones are frozen
   bool is_linear = false;                     // computed by linear_backward
+  Rounding operands = Rounding::None;
 
   Index columns() const { return weights.front().columns; }
   Index outputs() const { return weights.front().rows; }
@@ -47,7 +48,8 @@ struct BackwardProblem {
                                             .x = input.view(),
                                             .d_out = gradient.view(),
                                             .d_x = d_input.view(),
-                                            .d_weight = d_views.front()},
+                                            .d_weight = d_views.front(),
+                                            .operands = operands},
                                            pool);
     } else {
       kernels.training.expert_linear_backward.run({.weights = weights,
@@ -56,7 +58,8 @@ struct BackwardProblem {
                                                    .offsets = offsets,
                                                    .d_out = gradient.view(),
                                                    .d_x = d_input.view(),
-                                                   .d_weights = d_views},
+                                                   .d_weights = d_views,
+                                                   .operands = operands},
                                                   pool);
     }
     Result<Real> result;
@@ -118,7 +121,15 @@ struct BackwardProblem {
   }
 };
 
+// With fp32 numbers and rounded to BF16. What is decoded with fp32 scales the reference rounds from
+// a double: other numbers now and then.
 void expect_backward(const BackwardProblem& problem, const std::string& backend) {
+  if (problem.operands == Rounding::None &&
+      problem.weights.front().scale_format != ScaleFormat::F32) {
+    BackwardProblem rounded = problem;
+    rounded.operands = Rounding::Bf16;
+    expect_backward(rounded, backend);
+  }
   const auto run = [&](int num_threads) {
     runtime::Runtime& runtime = runtime_of(backend, num_threads);
     return problem.run<float>(runtime.context().f32, runtime.pool());
@@ -238,7 +249,8 @@ TEST_P(TrainedLinearBackward, KeepsTheContractAtOddSizes) {
                                                {129, 97, 65},
                                                {300, 31, 140},
                                                {257, 385, 8},
-                                               {7, 400, 260}}) {
+                                               {7, 400, 260},
+                                               {530, 20, 18}}) {
     SCOPED_TRACE(std::to_string(tokens) + " x " + std::to_string(width) + " to " +
                  std::to_string(outputs));
     const RandomMatrix matrix(random, WeightFormat::F32, outputs, width, ScaleFormat::None);
@@ -291,7 +303,9 @@ TEST_P(TrainedLinearBackward, InfinityAndNanReachWhatTheyMeetAndNothingElse) {
   problem.d_out[5 * 35 + 1] = -kInfinity;
   problem.d_x[7] = kNan;
   problem.d_weights[0][11] = kNan;
-  for (const int num_threads : {1, 2}) {
+  for (const auto& [num_threads, operands] :
+       {std::pair{1, Rounding::None}, {2, Rounding::None}, {2, Rounding::Bf16}}) {
+    problem.operands = operands;
     runtime::Runtime& runtime = runtime_of(GetParam(), num_threads);
     const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
     const auto expected =
@@ -321,6 +335,23 @@ TEST(LinearBackwardMutation, OneForgottenTermIsNoticed) {
     auto wrong = args;
     wrong.d_x.rows = wrong.x.rows -= 1;
     wrong.d_out.rows -= 1;
+    reference::linear_backward(wrong, threads);
+  };
+  EXPECT_FALSE(is_within_limits(problem, problem.run<float>(table, pool)));
+}
+
+TEST(LinearBackwardMutation, OperandsThatAreNotRoundedAreNoticed) {
+  Random random(199);
+  const RandomMatrix matrix(random, WeightFormat::F32, 12, 33, ScaleFormat::None);
+  BackwardProblem problem = linear_problem(random, matrix.view(), 6, true);
+  problem.operands = Rounding::Bf16;
+  ops::KernelTable<float> table = reference::kernels<float>();
+  auto& pool = runtime_of("reference", 1).pool();
+  EXPECT_TRUE(is_within_limits(problem, problem.run<float>(table, pool)));
+  table.training.linear_backward.run = [](const ops::LinearBackwardArgs<float>& args,
+                                          platform::ThreadPool& threads) {
+    auto wrong = args;
+    wrong.operands = Rounding::None;
     reference::linear_backward(wrong, threads);
   };
   EXPECT_FALSE(is_within_limits(problem, problem.run<float>(table, pool)));

@@ -30,6 +30,8 @@ struct Context {
   tensor::Arena& arena;
   tensor::DType real = tensor::DType::F32;  // F32 or F64: what activations are computed in
   Numerics numerics = Numerics::High;
+  // Bf16: products on the way back multiply BF16 numbers (docs/training.md).
+  Rounding gradient_operands = Rounding::None;
   int num_threads = 1;
   Probe probe;
   Recorder* recorder = nullptr;  // told of every op (ops/recorder.h); none: nothing is recorded

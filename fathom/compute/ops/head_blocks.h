@@ -38,7 +38,8 @@ inline void go_back_through_head(Context& context,
                                           .x = x.matrix<Real>(),
                                           .d_out = d_logits.matrix<Real>(),
                                           .d_x = gradients.of(x).matrix<Real>(),
-                                          .d_weight = matrix_or_none<Real>(gradients.of(head))},
+                                          .d_weight = matrix_or_none<Real>(gradients.of(head)),
+                                          .operands = context.gradient_operands},
                                          context.pool);
   });
 }

@@ -79,7 +79,8 @@ void record_linear(Context& context,
                                             .x = x.matrix<Real>(),
                                             .d_out = d_out.slice_columns(first_column, weight.rows),
                                             .d_x = gradients.of(x).matrix<Real>(),
-                                            .d_weight = matrix_or_none<Real>(gradients.of(weight))},
+                                            .d_weight = matrix_or_none<Real>(gradients.of(weight)),
+                                            .operands = back.gradient_operands},
                                            back.pool);
     });
   });
@@ -103,8 +104,8 @@ void record_grouped_linear(Context& context,
              .x = x.matrix<Real>().slice_columns(column, weight.columns),
              .d_out = gradients.of(out).matrix<Real>().slice_columns(row, group_rows),
              .d_x = gradients.of(x).matrix<Real>().slice_columns(column, weight.columns),
-             .d_weight =
-                 d_weight.data == nullptr ? d_weight : d_weight.slice_rows(row, group_rows)},
+             .d_weight = d_weight.data == nullptr ? d_weight : d_weight.slice_rows(row, group_rows),
+             .operands = back.gradient_operands},
             back.pool);
       }
     });
@@ -132,7 +133,8 @@ void record_expert_linear(Context& context,
                                                    .offsets = offsets,
                                                    .d_out = gradients.of(out).matrix<Real>(),
                                                    .d_x = gradients.of(x).matrix<Real>(),
-                                                   .d_weights = d_weights},
+                                                   .d_weights = d_weights,
+                                                   .operands = back.gradient_operands},
                                                   back.pool);
     });
   });

@@ -48,7 +48,8 @@ struct LinearArgs {
 // d_x[t] += weight^T d_out[t],  d_weight[o] += sum_t d_out[t, o] x[t], where the weight is the
 // matrix that its format decodes to.
 //
-//   x, d_x  [T, K]   d_out  [T, O]; rows of all may be strided   d_weight  [O, K], or none
+//   x, d_x    [T, K]   d_out  [T, O]; rows of all may be strided   d_weight  [O, K], or none
+//   operands  Bf16: weight, x and d_out are rounded to BF16 where they are multiplied; sums are not
 template <typename Real>
 struct LinearBackwardArgs {
   numeric::WeightView weight;
@@ -56,6 +57,7 @@ struct LinearBackwardArgs {
   tensor::MatrixView<const Real> d_out;
   tensor::MatrixView<Real> d_x;
   tensor::MatrixView<Real> d_weight;
+  Rounding operands = Rounding::None;
 };
 
 // Slots of tokens that a kernel rearranges at a time, each matrix's own filled up to whole groups.
@@ -127,6 +129,7 @@ struct ExpertLinearBackwardArgs {
   tensor::MatrixView<const Real> d_out;
   tensor::MatrixView<Real> d_x;
   std::span<const tensor::MatrixView<Real>> d_weights;
+  Rounding operands = Rounding::None;
 };
 
 // Whether matrices may stand in one list of experts: of one shape, and multiplied alike in every

@@ -75,6 +75,32 @@ HWY_INLINE bool split(V low, V high, std::uint16_t* out, Index stride) {
   return is_finite(first);
 }
 
+// 16 rows of 16 numbers of 32 bits, transposed.
+HWY_INLINE void transpose(__m512i* rows) {
+  __m512i pairs[16];
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  __m512i quads[16];  // of rows 4 i to 4 i + 3: column c of every block of four
+  for (int i = 0; i < 16; i += 4) {
+    quads[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+    quads[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+    quads[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+    quads[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+  }
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low_even = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0x88);
+    const __m512i low_odd = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0xdd);
+    const __m512i high_even = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0x88);
+    const __m512i high_odd = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0xdd);
+    rows[c] = _mm512_shuffle_i32x4(low_even, high_even, 0x88);
+    rows[8 + c] = _mm512_shuffle_i32x4(low_even, high_even, 0xdd);
+    rows[4 + c] = _mm512_shuffle_i32x4(low_odd, high_odd, 0x88);
+    rows[12 + c] = _mm512_shuffle_i32x4(low_odd, high_odd, 0xdd);
+  }
+}
+
 // Bits that multiply a BF16 number by 2^(code - 127) when added to it as an integer, twice.
 HWY_INLINE __m512i exponent_step(int code) {
   const auto step = static_cast<std::uint32_t>(code - 127) << 7 & 0xffffU;

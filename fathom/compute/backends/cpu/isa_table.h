@@ -29,7 +29,9 @@ void fill_linear(ops::KernelTable<float>& table, const Isa& isa);
 void fill_cross_entropy(ops::TrainingKernels<float>& table, const Isa& isa);
 void fill_embed_backward(ops::TrainingKernels<float>& table, const Isa& isa);
 void fill_linear_backward(ops::TrainingKernels<float>& table, const Isa& isa);
-void fill_amx_linear(ops::KernelTable<float>& table);  // of an Isa that has_amx
+// Of an Isa that has_amx.
+void fill_amx_linear(ops::KernelTable<float>& table);
+void fill_amx_linear_backward(ops::TrainingKernels<float>& table);
 void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa);
 void fill_sink_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_grouped_attention(ops::KernelTable<float>& table, const Isa& isa);

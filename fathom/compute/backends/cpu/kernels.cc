@@ -56,6 +56,9 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_indexer_loss(table, candidate);
       fill_rows(table, candidate);
       fill_linear_backward(table.training, candidate);
+      if (candidate.has_amx) {
+        fill_amx_linear_backward(table.training);
+      }
       fill_cross_entropy(table.training, candidate);
       fill_embed_backward(table.training, candidate);
       fill_hyper_control(table, candidate);

@@ -2,9 +2,7 @@
 //
 // Both are sums of products of a row of numbers and a panel (matrix_tiles-inl.h). The panels of d_x
 // are rows of weights, decoded once for all slots of a tile; those of d_W are rows of x. Whatever
-// the format, W exists decoded only as one such piece at a time. A tile owns what it adds to: some
-// columns of d_x for a range of slots, or for all slots where several may belong to one row of x;
-// and some rows and columns of one d_W for all slots of its expert.
+// the format, W exists decoded only as one such piece at a time. backward_tiles.h has the tiles.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/linear_backward.cc"
 #include <algorithm>
@@ -13,6 +11,7 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 
 #include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/backends/cpu/backward_tiles.h"
 #include "fathom/compute/backends/cpu/decode-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/matrix_tiles-inl.h"
@@ -41,82 +40,64 @@ constexpr Index kGradientPanels = 2;
 constexpr Index kPanelNumbers =
     std::max(kSteps * kTilePanels * kPanelColumns, kDecodedSteps*(kDecodedColumns + kPanelColumns));
 
-Index source_of(const Args& args, Index slot) {
-  return args.source.empty() ? slot : Index{args.source[to_size(slot)]};
+// Columns as panels that are alike but for a register: none is much narrower.
+Index num_panels(Index count) {
+  return ceil_div(ceil_div(count, kWidth), kPanelVectors);
+}
+ColumnRange panel_at(Index count, Index idx) {
+  const Index vectors = ceil_div(count, kWidth);
+  const Index panels = num_panels(count);
+  const Index first = vectors * idx / panels * kWidth;
+  return {first, std::min(vectors * (idx + 1) / panels * kWidth, count) - first};
+}
+Index vectors_of(const ColumnRange& columns) {
+  return ceil_div(columns.count, kWidth);
 }
 
-struct SlotRange {
-  Index expert;
-  Index first;
-  Index end;
-};
-
-SlotRange slots_of(const Args& args, Index expert) {
-  return {expert, args.offsets[to_size(expert)], args.offsets[to_size(expert) + 1]};
+// Rounds what was packed, up to whole registers, where products take BF16 numbers.
+void round_operands(const Args& args, Index count, float* numbers) {
+  for (Index i = 0; args.operands == ops::Rounding::Bf16 && i < count; i += kWidth) {
+    hn::StoreU(round_bf16(hn::LoadU(D(), numbers + i)), D(), numbers + i);
+  }
 }
 
-// Columns of d_x that one tile computes.
-class ColumnBlocks {
- public:
-  explicit ColumnBlocks(const Args& args)
-      : columns_(args.weights.front().columns),
-        width_((args.source.empty() ? kTilePanels : kGatheredTilePanels) * kPanelColumns) {
-    const bool is_decoded =
-        std::any_of(args.weights.begin(), args.weights.end(),
-                    [](const auto& weight) { return weight.format != numeric::WeightFormat::F32; });
-    if (is_decoded) {
-      width_ = kDecodedColumns;
-      steps_ = kDecodedSteps;
-    }
-  }
-
-  Index count() const { return ceil_div(columns_, width_); }
-  ColumnRange at(Index idx) const {
-    return {idx * width_, std::min(width_, columns_ - idx * width_)};
-  }
-  Index steps() const { return steps_; }
-
- private:
-  Index columns_;
-  Index width_;
-  Index steps_ = kSteps;
-};
-
-// The panels of a block for rows [first_row, first_row + num_rows) of the weight, one after
-// another.
-void pack_weights(const numeric::WeightView& weight,
-                  Index first_row,
-                  Index num_rows,
+// The panels of a block for some rows of the weight, one after another.
+void pack_weights(const Args& args,
+                  const numeric::WeightView& weight,
+                  const RowRange& rows,
                   const ColumnRange& block,
                   float* panels) {
   const Index count = num_panels(block.count);
   HWY_ALIGN float decoded[kDecodedColumns];
-  for (Index row = 0; row < num_rows; ++row) {
+  for (Index row = 0; row < rows.count; ++row) {
     const float* numbers = decoded;
     if (weight.format == numeric::WeightFormat::F32) {
-      numbers = reinterpret_cast<const float*>(bytes_at(weight, first_row + row, 4 * block.first));
+      numbers = reinterpret_cast<const float*>(bytes_at(weight, rows.first + row, 4 * block.first));
     } else {
-      decode_chunk(weight, first_row + row, block.first, block.count, decoded);
+      decode_chunk(weight, rows.first + row, block.first, block.count, decoded);
     }
     float* panel = panels;
     for (Index idx = 0; idx < count; ++idx) {
       const ColumnRange range = panel_at(block.count, idx);
-      const Index width = range.vectors() * kWidth;
+      const Index width = vectors_of(range) * kWidth;
       pack_panel_row(numbers + range.first, range.count, panel + row * width);
-      panel += num_rows * width;
+      round_operands(args, width, panel + row * width);
+      panel += rows.count * width;
     }
   }
 }
 
 // Numbers of d_out for some slots, columns [first, first + count): where they lie if rows are so
-// short that they follow each other, else a copy of at most kTileSlots rows.
+// short that they follow each other and nothing is rounded, else a copy of at most kTileSlots rows.
 tensor::MatrixView<const float> d_out_of(
     const Args& args, const SlotRange& slots, Index first, Index count, float* copy) {
-  if (args.d_out.columns <= kSteps) {
+  if (args.d_out.columns <= kSteps && args.operands == ops::Rounding::None) {
     return args.d_out.slice_rows(slots.first, slots.end - slots.first).slice_columns(first, count);
   }
   for (Index slot = slots.first; slot < slots.end; ++slot) {
-    std::copy_n(args.d_out.row(slot) + first, count, copy + (slot - slots.first) * kSteps);
+    float* row = copy + (slot - slots.first) * kSteps;
+    pack_panel_row(args.d_out.row(slot) + first, count, row);
+    round_operands(args, count, row);
   }
   return {copy, slots.end - slots.first, count, kSteps};
 }
@@ -127,7 +108,7 @@ void add_panel_to_x(const Args& args,
                     const tensor::MatrixView<const float>& d_out,
                     const ColumnRange& columns,
                     const float* panel) {
-  with_vectors(columns.vectors(), [&](auto vectors) {
+  with_vectors(vectors_of(columns), [&](auto vectors) {
     for (Index first = 0; first < d_out.rows; first += kGroupRows) {
       const Index num_rows = std::min(kGroupRows, d_out.rows - first);
       const float* rows[kGroupRows];
@@ -156,7 +137,7 @@ void add_to_x(const Args& args, const SlotRange& slots, const ColumnRange& block
   alignas(64) float copy[kTileSlots * kSteps];
   for (Index row = 0; row < weight.rows && slots.first < slots.end; row += steps) {
     const Index count = std::min(steps, weight.rows - row);
-    pack_weights(weight, row, count, block, panels);
+    pack_weights(args, weight, {row, count}, block, panels);
     for (Index first = slots.first; first < slots.end; first += kTileSlots) {
       const SlotRange part = {slots.expert, first, std::min(first + kTileSlots, slots.end)};
       const auto d_out = d_out_of(args, part, row, count, copy);
@@ -164,19 +145,11 @@ void add_to_x(const Args& args, const SlotRange& slots, const ColumnRange& block
       for (Index idx = 0; idx < num_panels(block.count); ++idx) {
         const ColumnRange range = panel_at(block.count, idx);
         add_panel_to_x(args, part, d_out, {block.first + range.first, range.count}, panel);
-        panel += count * range.vectors() * kWidth;
+        panel += count * vectors_of(range) * kWidth;
       }
     }
   }
 }
-
-// Some rows and columns of one d_W.
-struct GradientTile {
-  Index expert;
-  Index first_row;
-  Index num_rows;
-  ColumnRange columns;
-};
 
 // Columns of d_out that are copied together, a line each; their copies do not begin at multiples of
 // 4096 bytes from each other, which would share a place in the cache.
@@ -191,19 +164,22 @@ void pack_d_out(const Args& args, const GradientTile& tile, Index slot, Index co
     Index row = 0;
     for (; row + kLine <= tile.num_rows; row += kLine, to += kLineStride) {
       pack_panel_row(from + row, kLine, to);
+      round_operands(args, kLine, to);
     }
     if (row < tile.num_rows) {
       std::fill(std::copy(from + row, from + tile.num_rows, to), to + kLine, 0.0F);
+      round_operands(args, kLine, to);
     }
   }
 }
 
 // Rows of x for `count` slots from `slot` on, in some columns, as a panel.
 void pack_x(const Args& args, Index slot, Index count, const ColumnRange& columns, float* panel) {
-  const Index width = columns.vectors() * kWidth;
+  const Index width = vectors_of(columns) * kWidth;
   for (Index step = 0; step < count; ++step) {
     pack_panel_row(args.x.row(source_of(args, slot + step)) + columns.first, columns.count,
                    panel + step * width);
+    round_operands(args, width, panel + step * width);
   }
 }
 
@@ -215,7 +191,7 @@ void add_panel_to_weight(const Args& args,
                          const float* lines,
                          const float* panel) {
   const tensor::MatrixView<float>& d_weight = args.d_weights[to_size(tile.expert)];
-  with_vectors(columns.vectors(), [&](auto vectors) {
+  with_vectors(vectors_of(columns), [&](auto vectors) {
     for (Index row = 0; row < tile.num_rows; row += kGroupRows) {
       const Index num_rows = std::min(kGroupRows, tile.num_rows - row);
       const float* rows[kGroupRows];
@@ -236,8 +212,7 @@ void add_panel_to_weight(const Args& args,
   });
 }
 
-void add_to_weight(const Args& args, const GradientTile& tile) {
-  const SlotRange slots = slots_of(args, tile.expert);
+void add_to_weight(const Args& args, const GradientTile& tile, const SlotRange& slots) {
   alignas(64) float lines[kGradientRows / kLine * kLineStride];
   alignas(64) float panel[kSteps * kPanelColumns];
   for (Index slot = slots.first; slot < slots.end; slot += kSteps) {
@@ -252,94 +227,27 @@ void add_to_weight(const Args& args, const GradientTile& tile) {
   }
 }
 
-// Tiles of d_x: where every slot has a row of x of its own, kTileSlots of one expert each.
-class InputTiles {
- public:
-  explicit InputTiles(const Args& args) : args_(args), blocks_(args) {
-    if (args.source.empty()) {
-      num_ranges_ = 0;
-      for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
-        num_ranges_ += ceil_div(args.offsets[expert + 1] - args.offsets[expert], kTileSlots);
-      }
-    }
-  }
-
-  Index count() const { return num_ranges_ * blocks_.count(); }
-  void run(Index tile) const {
-    const ColumnRange block = blocks_.at(tile % blocks_.count());
-    if (args_.source.empty()) {
-      add_to_x(args_, range_at(tile / blocks_.count()), block, blocks_.steps());
-      return;
-    }
-    for (Index expert = 0; expert < to_index(args_.weights.size()); ++expert) {
-      add_to_x(args_, slots_of(args_, expert), block, blocks_.steps());
-    }
-  }
-
- private:
-  SlotRange range_at(Index idx) const {
-    Index expert = 0;
-    SlotRange slots = slots_of(args_, expert);
-    while (idx >= ceil_div(slots.end - slots.first, kTileSlots)) {
-      idx -= ceil_div(slots.end - slots.first, kTileSlots);
-      slots = slots_of(args_, ++expert);
-    }
-    const Index first = slots.first + idx * kTileSlots;
-    return {expert, first, std::min(first + kTileSlots, slots.end)};
-  }
-
-  const Args& args_;
-  ColumnBlocks blocks_;
-  Index num_ranges_ = 1;
-};
-
-// Tiles of every d_W.
-class GradientTiles {
- public:
-  explicit GradientTiles(const Args& args) : args_(args) {
-    const numeric::WeightView& weight = args.weights.front();
-    num_row_blocks_ = ceil_div(weight.rows, kGradientRows);
-    num_column_blocks_ = ceil_div(weight.columns, kColumns);
-  }
-
-  Index count() const { return to_index(args_.weights.size()) * per_expert(); }
-  void run(Index tile) const {
-    const Index expert = tile / per_expert();
-    const Index block = tile % per_expert();
-    const numeric::WeightView& weight = args_.weights[to_size(expert)];
-    if (args_.d_weights[to_size(expert)].data == nullptr) {
-      return;
-    }
-    const Index row = block / num_column_blocks_ * kGradientRows;
-    const Index column = block % num_column_blocks_ * kColumns;
-    add_to_weight(args_, {expert,
-                          row,
-                          std::min(kGradientRows, weight.rows - row),
-                          {column, std::min(kColumns, weight.columns - column)}});
-  }
-
- private:
-  static constexpr Index kColumns = kGradientPanels * kPanelColumns;
-  Index per_expert() const { return num_row_blocks_ * num_column_blocks_; }
-
-  const Args& args_;
-  Index num_row_blocks_;
-  Index num_column_blocks_;
-};
-
 }  // namespace
 
 void expert_linear_backward(const ops::ExpertLinearBackwardArgs<float>& args,
                             platform::ThreadPool& pool) {
-  const InputTiles inputs(args);
-  const GradientTiles gradients(args);
-  pool.parallel_for(inputs.count() + gradients.count(), [&](Index tile, int /*thread*/) {
-    if (tile < inputs.count()) {
-      inputs.run(tile);
-    } else {
-      gradients.run(tile - inputs.count());
-    }
-  });
+  const bool decodes = has_decoded_weights(args);
+  const Index steps = decodes ? kDecodedSteps : kSteps;
+  const BackwardTiling tiling = {
+      .x_slots = kTileSlots,
+      .x_columns = decodes ? kDecodedColumns : kTilePanels * kPanelColumns,
+      .gathered_x_columns = decodes ? kDecodedColumns : kGatheredTilePanels * kPanelColumns,
+      .weight_rows = kGradientRows,
+      .weight_columns = kGradientPanels * kPanelColumns};
+  BackwardTiles(args, tiling)
+      .run(
+          pool,
+          [&](const SlotRange& slots, const ColumnRange& columns) {
+            add_to_x(args, slots, columns, steps);
+          },
+          [&](const GradientTile& tile, const SlotRange& slots) {
+            add_to_weight(args, tile, slots);
+          });
 }
 
 void linear_backward(const ops::LinearBackwardArgs<float>& args, platform::ThreadPool& pool) {
@@ -350,7 +258,8 @@ void linear_backward(const ops::LinearBackwardArgs<float>& args, platform::Threa
                           .offsets = offsets,
                           .d_out = args.d_out,
                           .d_x = args.d_x,
-                          .d_weights = {&args.d_weight, 1}},
+                          .d_weights = {&args.d_weight, 1},
+                          .operands = args.operands},
                          pool);
 }
 

@@ -29,24 +29,6 @@ inline constexpr Index kGroupRows = 4;
 inline constexpr Index kPanelVectors = 3;
 inline constexpr Index kPanelColumns = kPanelVectors * kWidth;
 
-struct ColumnRange {
-  Index first;
-  Index count;
-
-  Index vectors() const { return ceil_div(count, kWidth); }
-};
-
-// `count` columns as panels that are alike but for a register: none is much narrower.
-HWY_INLINE Index num_panels(Index count) {
-  return ceil_div(ceil_div(count, kWidth), kPanelVectors);
-}
-HWY_INLINE ColumnRange panel_at(Index count, Index idx) {
-  const Index vectors = ceil_div(count, kWidth);
-  const Index panels = num_panels(count);
-  const Index first = vectors * idx / panels * kWidth;
-  return {first, std::min(vectors * (idx + 1) / panels * kWidth, count) - first};
-}
-
 // Calls body with the number of a panel's registers as a constant.
 template <typename Body>
 HWY_INLINE void with_vectors(Index vectors, const Body& body) {

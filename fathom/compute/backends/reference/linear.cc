@@ -85,13 +85,15 @@ template <typename Real, typename Source>
 void products_backward(const ops::LinearBackwardArgs<Real>& args,
                        Index num_tokens,
                        const Source& source) {
+  const auto operand = [&](Real value) { return rounded(value, args.operands); };
   Real chunk[kChunk];
   for (Index row = 0; row < args.weight.rows; ++row) {
     for (Index first = 0; first < args.weight.columns; first += kChunk) {
       const Index count = std::min(kChunk, args.weight.columns - first);
       numeric::decode_row(args.weight, row, first, count, chunk);
+      std::transform(chunk, chunk + count, chunk, operand);
       for (Index token = 0; token < num_tokens; ++token) {
-        const Real d_out = args.d_out.row(token)[row];
+        const Real d_out = operand(args.d_out.row(token)[row]);
         Real* d_x = args.d_x.row(source(token)) + first;
         for (Index k = 0; k < count; ++k) {
           d_x[k] += d_out * chunk[k];
@@ -99,11 +101,11 @@ void products_backward(const ops::LinearBackwardArgs<Real>& args,
       }
     }
     for (Index token = 0; args.d_weight.data != nullptr && token < num_tokens; ++token) {
-      const Real d_out = args.d_out.row(token)[row];
+      const Real d_out = operand(args.d_out.row(token)[row]);
       const Real* x = args.x.row(source(token));
       Real* d_weight = args.d_weight.row(row);
       for (Index k = 0; k < args.weight.columns; ++k) {
-        d_weight[k] += d_out * x[k];
+        d_weight[k] += d_out * operand(x[k]);
       }
     }
   }
@@ -128,7 +130,8 @@ void expert_linear_backward(const ops::ExpertLinearBackwardArgs<Real>& args,
          .x = args.x,
          .d_out = args.d_out.slice_rows(first, count),
          .d_x = args.d_x,
-         .d_weight = args.d_weights[expert]},
+         .d_weight = args.d_weights[expert],
+         .operands = args.operands},
         count, [&](Index slot) {
           return args.source.empty() ? first + slot : Index{args.source[to_size(first + slot)]};
         });
