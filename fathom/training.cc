@@ -69,10 +69,14 @@ runtime::RuntimeOptions runtime_options(const TrainSettings::Run& run) {
   const auto numerics = ops::numerics_from_name(run.numerics);
   require(numerics && *numerics != ops::Numerics::Fast, "run.numerics",
           "expected high or official");
+  require(run.gradient_products == "fp32" || run.gradient_products == "bf16",
+          "run.gradient_products", "expected fp32 or bf16");
   return {.num_threads = static_cast<int>(run.threads),
           .pin_to_cores = false,
           .backend = run.backend,
-          .numerics = *numerics};
+          .numerics = *numerics,
+          .gradient_operands =
+              run.gradient_products == "bf16" ? ops::Rounding::Bf16 : ops::Rounding::None};
 }
 
 optim::ScheduleOptions schedule_options(const TrainSettings::Schedule& schedule) {

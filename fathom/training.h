@@ -87,6 +87,7 @@ struct TrainSettings {
     Index threads = 0;
     std::string backend = "cpu";
     std::string numerics = "high";
+    std::string gradient_products = "fp32";
   };
   Run run;
   Model model;

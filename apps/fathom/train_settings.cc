@@ -41,6 +41,13 @@ Rows run_rows(TrainSettings::Run& run) {
                "(docs/numerics.md).",
        .choices = {"high", "official"}},
       {.section = "run",
+       .key = "gradient_products",
+       .value = &run.gradient_products,
+       .help = "What matrix products on the way back multiply: fp32 numbers, or numbers rounded to "
+               "BF16 and added up in fp32, which is several times as fast where the processor has "
+               "matrix tiles (Intel AMX) and no faster elsewhere.",
+       .choices = {"fp32", "bf16"}},
+      {.section = "run",
        .key = "expert_shares_every",
        .value = &run.expert_shares_every,
        .help = "Steps between two lists of the experts' loads in metrics.jsonl; 0: never.",

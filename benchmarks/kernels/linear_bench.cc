@@ -105,7 +105,7 @@ void run_linear(benchmark::State& state,
   for (auto _ : state) {
     runtime.context().f32.linear.run({.weight = matrices.next(),
                                       .x = {x.data(), num_tokens, shape.columns, shape.columns},
-                                      .rounding = ops::Rounding::None,
+                                      .products = ops::Products::Fp32,
                                       .out = {out.data(), num_tokens, shape.rows, shape.rows},
                                       .scratch = scratch},
                                      runtime.pool());

@@ -149,14 +149,14 @@ void run_forward(benchmark::State& state, const Machine& machine, const Shape& s
                                  .x = x,
                                  .source = operands.source,
                                  .offsets = operands.offsets,
-                                 .rounding = ops::Rounding::None,
+                                 .products = ops::Products::Fp32,
                                  .out = out,
                                  .scratch = operands.scratch},
                                 machine.runtime.pool());
     } else {
       kernels.linear.run({.weight = operands.views.front(),
                           .x = x,
-                          .rounding = ops::Rounding::None,
+                          .products = ops::Products::Fp32,
                           .out = out,
                           .scratch = operands.scratch},
                          machine.runtime.pool());

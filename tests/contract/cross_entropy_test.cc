@@ -31,7 +31,7 @@ TEST(CrossEntropy, IsTheLogOfTheProbabilityOfTheTarget) {
   const std::vector<std::int32_t> targets = {4, 0, 2};
   const numeric::WeightView view = testing::GradientCheck::view(head);
   const tensor::Tensor losses = head_cross_entropy(context, view, x, targets);
-  const tensor::Tensor logits = linear(context, view, x, Rounding::None);
+  const tensor::Tensor logits = linear(context, view, x, Products::Fp32);
   for (Index row = 0; row < 3; ++row) {
     const double* row_logits = logits.data<double>() + row * 5;
     const double target = row_logits[targets[to_size(row)]];

@@ -46,7 +46,7 @@ TEST(TopLogProbs, AreTheLikeliestTokensAndTheRestAtATemperature) {
     x.data<double>()[i] = check.normal(2);
   }
   const TopTokens top = teacher_of(context, GradientCheck::view(head), x, 3, 1.7);
-  const tensor::Tensor logits = linear(context, GradientCheck::view(head), x, Rounding::None);
+  const tensor::Tensor logits = linear(context, GradientCheck::view(head), x, Products::Fp32);
   for (Index row = 0; row < x.dim(0); ++row) {
     const auto p = softmax(logits.data<double>() + 7 * row, 7, 1.7);
     auto sorted = p;
@@ -87,7 +87,7 @@ TEST(Distillation, IsTheDivergenceOfTheListedTokensAndTheRest) {
   for (const double temperature : {1.0, 2.5}) {
     const TopTokens top = teacher_of(context, GradientCheck::view(teacher_head), x, 2, temperature);
     const tensor::Tensor losses = head_distillation(context, GradientCheck::view(head), x, top);
-    const tensor::Tensor logits = linear(context, GradientCheck::view(head), x, Rounding::None);
+    const tensor::Tensor logits = linear(context, GradientCheck::view(head), x, Products::Fp32);
     for (Index row = 0; row < 4; ++row) {
       const auto q = softmax(logits.data<double>() + 6 * row, 6, temperature);
       double expected = 0;

@@ -44,14 +44,24 @@ class Scratch {
   std::unique_ptr<std::byte, Delete> bytes_;
 };
 
+using ops::Products;
+
+constexpr Products kEveryProducts[] = {Products::Fp32, Products::Bf16Operands, Products::Bf16};
+
+// How x is rounded for such products.
+Rounding operands_of(Products products) {
+  return products == Products::Fp32 ? Rounding::None : Rounding::Bf16;
+}
+
 struct LinearProblem {
   numeric::WeightView weight;
   Index rows;
-  Rounding rounding;
+  Products products;
   std::vector<float> x;
+  Rounding rounding = ops::rounding_of(products);
 
   LinearProblem row(Index idx) const {
-    return {weight, 1, rounding, rows_of(x, weight.columns, idx)};
+    return {weight, 1, products, rows_of(x, weight.columns, idx)};
   }
   template <typename Real>
   Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
@@ -60,7 +70,7 @@ struct LinearProblem {
     const Scratch scratch(weight.columns, rows, 1);
     kernels.linear.run({.weight = weight,
                         .x = input.view(),
-                        .rounding = rounding,
+                        .products = products,
                         .out = out.view(),
                         .scratch = scratch.span()},
                        pool);
@@ -80,10 +90,11 @@ struct LinearProblem {
 
 struct ExpertProblem {
   std::vector<numeric::WeightView> weights;
-  Rounding rounding;
+  Products products;
   std::vector<float> x;
   std::vector<std::int32_t> source;  // may be empty
   std::vector<std::int32_t> offsets;
+  Rounding rounding = ops::rounding_of(products);
 
   Index columns() const { return weights.front().columns; }
   Index num_slots() const { return offsets.back(); }
@@ -92,7 +103,7 @@ struct ExpertProblem {
     return std::upper_bound(offsets.begin(), offsets.end(), slot) - offsets.begin() - 1;
   }
   ExpertProblem row(Index idx) const {
-    ExpertProblem one = {weights, rounding, rows_of(x, columns(), source_of(idx)), {}, {}};
+    ExpertProblem one = {weights, products, rows_of(x, columns(), source_of(idx)), {}, {}};
     for (Index expert = 0; expert <= to_index(weights.size()); ++expert) {
       one.offsets.push_back(expert > expert_of(idx) ? 1 : 0);
     }
@@ -107,7 +118,7 @@ struct ExpertProblem {
                                .x = input.view(),
                                .source = source,
                                .offsets = offsets,
-                               .rounding = rounding,
+                               .products = products,
                                .out = out.view(),
                                .scratch = scratch.span()},
                               pool);
@@ -146,13 +157,13 @@ TEST_P(Linear, KeepsTheContract) {
   for (const Index width : columns()) {
     for (const auto& [rows, outputs] :
          {std::pair<Index, Index>{1, 37}, {2, 1}, {5, 17}, {19, 8}, {45, 53}}) {
-      for (const Rounding rounding : {Rounding::None, Rounding::Bf16}) {
+      for (const Products products : kEveryProducts) {
         SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width) + " to " +
                      std::to_string(outputs));
         const RandomMatrix matrix(random, storage().format, outputs, width, storage().scales);
-        expect_contract(
-            LinearProblem{matrix.view(), rows, rounding, random.normals(rows * width, rounding)},
-            backend());
+        expect_contract(LinearProblem{matrix.view(), rows, products,
+                                      random.normals(rows * width, operands_of(products))},
+                        backend());
       }
     }
   }
@@ -162,8 +173,8 @@ TEST_P(Linear, RowsSlicedFromTheMiddleOfATileKeepTheirScales) {
   Random random(92);
   const Index width = columns().back();
   const RandomMatrix matrix(random, storage().format, 140, width, storage().scales);
-  const LinearProblem whole = {matrix.view(), 3, Rounding::None, random.normals(3 * width)};
-  const LinearProblem part = {matrix.view().slice_rows(101, 39), 3, Rounding::None, whole.x};
+  const LinearProblem whole = {matrix.view(), 3, Products::Fp32, random.normals(3 * width)};
+  const LinearProblem part = {matrix.view().slice_rows(101, 39), 3, Products::Fp32, whole.x};
   expect_contract(part, backend());
   runtime::Runtime& runtime = runtime_of(backend(), 2);
   const auto of_whole = whole.run<float>(runtime.context().f32, runtime.pool());
@@ -185,20 +196,23 @@ TEST_P(Linear, ExpertsKeepTheContractWithAndWithoutSlots) {
   for (const RandomMatrix& matrix : matrices) {
     views.push_back(matrix.view());
   }
-  for (const Rounding rounding : {Rounding::None, Rounding::Bf16}) {
+  for (const Products products : kEveryProducts) {
     // Expert 0 and 3 have no tokens, 1 has one, 2 many.
-    ExpertProblem problem = {
-        views, rounding, random.normals(9 * width, rounding), {}, {0, 0, 1, 20, 20, 23}};
+    ExpertProblem problem = {views,
+                             products,
+                             random.normals(9 * width, operands_of(products)),
+                             {},
+                             {0, 0, 1, 20, 20, 23}};
     for (Index slot = 0; slot < 23; ++slot) {
       problem.source.push_back(static_cast<std::int32_t>(random.index(0, 8)));
     }
     expect_contract(problem, backend());
     const ExpertProblem direct = {
-        views, rounding, random.normals(6 * width, rounding), {}, {0, 2, 2, 2, 5, 6}};
+        views, products, random.normals(6 * width, operands_of(products)), {}, {0, 2, 2, 2, 5, 6}};
     expect_contract(direct, backend());
   }
   expect_contract(
-      ExpertProblem{views, Rounding::None, random.normals(width), {}, {0, 0, 0, 0, 0, 0}},
+      ExpertProblem{views, Products::Fp32, random.normals(width), {}, {0, 0, 0, 0, 0, 0}},
       backend());
 }
 
@@ -214,8 +228,9 @@ TEST_P(Linear, InfinityAndNanReachWhatTheyMeetAndNothingElse) {
     matrix.put_byte(7, width / 3, 0x7f);
     matrix.put_byte(30, 0, 0xff);
   }
-  for (const Rounding rounding : {Rounding::None, Rounding::Bf16}) {
-    LinearProblem problem = {matrix.view(), 21, rounding, random.normals(21 * width, rounding)};
+  for (const Products products : kEveryProducts) {
+    LinearProblem problem = {matrix.view(), 21, products,
+                             random.normals(21 * width, operands_of(products))};
     problem.x[to_size(1 * width + width / 2)] = kInfinity;
     problem.x[to_size(3 * width)] = -kInfinity;
     problem.x[to_size(20 * width - 1)] = std::numeric_limits<float>::quiet_NaN();
@@ -239,7 +254,7 @@ TEST_P(Linear, InfinityAndNanOfManyRowsToo) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const Index width = columns().back();
   const RandomMatrix matrix(random, storage().format, 35, width, storage().scales);
-  LinearProblem problem = {matrix.view(), 37, Rounding::None, random.normals(37 * width)};
+  LinearProblem problem = {matrix.view(), 37, Products::Fp32, random.normals(37 * width)};
   problem.x[to_size(1 * width + width / 2)] = kInfinity;
   problem.x[to_size(36 * width)] = -kInfinity;
   problem.x[to_size(36 * width - 1)] = std::numeric_limits<float>::quiet_NaN();
@@ -257,7 +272,7 @@ TEST_P(Linear, NoTokensAreNoWork) {
   Random random(94);
   const Index width = columns().front();
   const RandomMatrix matrix(random, storage().format, 4, width, storage().scales);
-  expect_contract(LinearProblem{matrix.view(), 0, Rounding::None, {}}, backend());
+  expect_contract(LinearProblem{matrix.view(), 0, Products::Fp32, {}}, backend());
 }
 
 INSTANTIATE_TEST_SUITE_P(Contract,
@@ -288,7 +303,7 @@ TEST_P(ManyRows, KeepTheContract) {
                  std::to_string(outputs));
     const RandomMatrix matrix(random, WeightFormat::F32, outputs, width, ScaleFormat::None);
     expect_contract(
-        LinearProblem{matrix.view(), rows, Rounding::None, random.normals(rows * width)},
+        LinearProblem{matrix.view(), rows, Products::Fp32, random.normals(rows * width)},
         GetParam());
   }
 }
@@ -304,7 +319,7 @@ TEST_P(ManyRows, OfExpertsKeepTheContract) {
     views.push_back(matrix.view());
   }
   ExpertProblem problem = {
-      views, Rounding::None, random.normals(90 * 70), {}, {0, 90, 90, 93, 700}};
+      views, Products::Fp32, random.normals(90 * 70), {}, {0, 90, 90, 93, 700}};
   for (Index slot = 0; slot < 700; ++slot) {
     problem.source.push_back(static_cast<std::int32_t>(random.index(0, 89)));
   }
@@ -320,7 +335,7 @@ TEST_P(ManyRows, KeepTheSignOfZero) {
                                         .columns = width,
                                         .data = reinterpret_cast<const std::byte*>(tiny.data()),
                                         .row_stride_bytes = 4 * width};
-    const LinearProblem problem = {weight, 40, Rounding::None,
+    const LinearProblem problem = {weight, 40, Products::Fp32,
                                    std::vector<float>(to_size(40 * width), -1e-30F)};
     runtime::Runtime& runtime = runtime_of(GetParam(), 1);
     const auto many = problem.run<float>(runtime.context().f32, runtime.pool());
@@ -363,7 +378,7 @@ TEST(LinearOnTiles, SumsInTheOrderOfTheInstruction) {
       for (const double deviation : {1.0, 0x1p-124}) {
         const Index width = format == WeightFormat::BF16 ? 2331 : 2336;
         const RandomMatrix matrix(random, format, 35, width, scales);
-        const LinearProblem problem = {matrix.view(), tokens, Rounding::Bf16,
+        const LinearProblem problem = {matrix.view(), tokens, Products::Bf16,
                                        random.normals(tokens * width, Rounding::Bf16, deviation)};
         const auto actual = problem.run<float>(runtime.context().f32, runtime.pool());
         std::vector<float> weights(to_size(width));
@@ -380,13 +395,39 @@ TEST(LinearOnTiles, SumsInTheOrderOfTheInstruction) {
   }
 }
 
+// What holds fewer parts than its format may need is the same sum.
+TEST(LinearOnTiles, Fp32WeightsThatAreBf16NumbersGiveTheBitsOfBf16) {
+  Random random(99);
+  const Index width = 90;
+  const RandomMatrix matrix(random, WeightFormat::BF16, 35, width, ScaleFormat::None);
+  std::vector<float> decoded(to_size(35 * width));
+  for (Index row = 0; row < 35; ++row) {
+    numeric::decode_row(matrix.view(), row, 0, width, decoded.data() + row * width);
+  }
+  for (const std::string& backend : contract_backends()) {
+    runtime::Runtime& runtime = runtime_of(backend, 2);
+    for (const Index tokens : {1, 17, 70}) {
+      LinearProblem problem = {matrix.view(), tokens, Products::Bf16Operands,
+                               random.normals(tokens * width, Rounding::Bf16)};
+      const auto expected = problem.run<float>(runtime.context().f32, runtime.pool());
+      problem.weight = {};
+      problem.weight.rows = 35;
+      problem.weight.columns = width;
+      problem.weight.data = reinterpret_cast<const std::byte*>(decoded.data());
+      problem.weight.row_stride_bytes = width * to_index(sizeof(float));
+      const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
+      EXPECT_TRUE(is_same(found.values, expected.values)) << backend << " " << tokens;
+    }
+  }
+}
+
 TEST(LinearMutation, OneForgottenTermIsNoticedInEveryFormat) {
   Random random(95);
   for (const Storage& storage : every_storage()) {
     SCOPED_TRACE(name_of(storage));
     const Index width = std::max<Index>(64, numeric::info(storage.format).block_columns);
     const RandomMatrix matrix(random, storage.format, 6, width, storage.scales);
-    const LinearProblem problem = {matrix.view(), 2, Rounding::None, random.normals(2 * width)};
+    const LinearProblem problem = {matrix.view(), 2, Products::Fp32, random.normals(2 * width)};
     expect_notices(problem, &ops::KernelTable<float>::linear,
                    [](const ops::LinearArgs<float>& args, platform::ThreadPool& pool) noexcept {
                      std::vector<float> x(args.x.row(1), args.x.row(1) + args.x.columns);
@@ -405,7 +446,7 @@ TEST(LinearMutation, ASlotOfTheNextExpertIsNoticed) {
   const RandomMatrix first(random, WeightFormat::BF16, 4, 32, ScaleFormat::None);
   const RandomMatrix second(random, WeightFormat::BF16, 4, 32, ScaleFormat::None);
   const ExpertProblem problem = {
-      {first.view(), second.view()}, Rounding::Bf16, random.normals(4 * 32), {}, {0, 2, 4}};
+      {first.view(), second.view()}, Products::Bf16, random.normals(4 * 32), {}, {0, 2, 4}};
   expect_notices(problem, &ops::KernelTable<float>::expert_linear,
                  [](const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) noexcept {
                    const std::int32_t shifted[] = {0, 1, 4};

@@ -39,6 +39,13 @@ struct Context {
       nullptr;  // losses inside layers (ops/training_terms.h); none: inference
 
   Rounding rounding() const { return bf16_if_official(numerics); }
+  // Of layers whose sums the numerics round, and of those whose sums stay fp32 in all of them.
+  Products products() const {
+    return numerics == Numerics::Official ? Products::Bf16 : Products::Fp32;
+  }
+  Products unrounded_products() const {
+    return numerics == Numerics::Official ? Products::Bf16Operands : Products::Fp32;
+  }
   tensor::Tensor allocate(const tensor::Shape& shape) {
     return tensor::Tensor::allocate(arena, real, shape);
   }

@@ -20,7 +20,7 @@ void for_each_head_block(Context& context,
   for (Index first = 0; first < x.dim(0); first += kLossRows) {
     const tensor::Arena::Scope scope(context.arena);
     const Index count = std::min(kLossRows, x.dim(0) - first);
-    use(first, count, linear(context, head, x.slice(first, count), Rounding::None));
+    use(first, count, linear(context, head, x.slice(first, count), context.unrounded_products()));
   }
 }
 

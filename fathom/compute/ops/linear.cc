@@ -33,7 +33,7 @@ void multiply_each(Context& context,
                    std::span<const numeric::WeightView> weights,
                    const LinearInput& input,
                    std::span<const std::int32_t> source,
-                   Rounding rounding,
+                   Products products,
                    const tensor::Tensor& out) {
   const Index columns = weights.front().columns;
   std::array<std::int32_t, to_size(kMostWeights) + 1> offsets;
@@ -58,7 +58,7 @@ void multiply_each(Context& context,
                                  .x = input.x().matrix<Real>(columns),
                                  .source = source,
                                  .offsets = slots,
-                                 .rounding = rounding,
+                                 .products = products,
                                  .out = results,
                                  .scratch = scratch},
                                 context.pool);
@@ -144,7 +144,7 @@ void record_expert_linear(Context& context,
 void multiply(Context& context,
               const numeric::WeightView& weight,
               const LinearInput& input,
-              Rounding rounding,
+              Products products,
               const tensor::Tensor& out,
               Index first_column) {
   const tensor::Arena::Scope scope(context.arena);
@@ -164,7 +164,7 @@ void multiply(Context& context,
     using Real = decltype(real);
     kernels.linear.run({.weight = weight,
                         .x = input.x().matrix<Real>(),
-                        .rounding = rounding,
+                        .products = products,
                         .out = out.matrix<Real>().slice_columns(first_column, weight.rows),
                         .scratch = scratch},
                        context.pool);
@@ -176,7 +176,7 @@ void multiply_grouped(Context& context,
                       const numeric::WeightView& weight,
                       const tensor::Tensor& x,
                       Index num_groups,
-                      Rounding rounding,
+                      Products products,
                       const tensor::Tensor& out) {
   const Index group_rows = weight.rows / num_groups;
   const tensor::Arena::Scope scope(context.arena);
@@ -186,7 +186,7 @@ void multiply_grouped(Context& context,
       parts[to_size(group)] = weight.slice_rows(group * group_rows, group_rows);
     }
     multiply_each(context, {parts.data(), to_size(num_groups)},
-                  x.reshape({num_groups, weight.columns}), {}, rounding, out);
+                  x.reshape({num_groups, weight.columns}), {}, products, out);
     return;
   }
   const bool is_int8 = uses_int8(context, weight);
@@ -205,7 +205,7 @@ void multiply_grouped(Context& context,
       } else {
         kernels.linear.run({.weight = part,
                             .x = x.matrix<Real>().slice_columns(first, weight.columns),
-                            .rounding = rounding,
+                            .products = products,
                             .out = part_out,
                             .scratch = scratch},
                            context.pool);
@@ -215,8 +215,8 @@ void multiply_grouped(Context& context,
 }
 
 // Where the products of experts go, and how.
-struct ExpertProducts {
-  Rounding rounding;
+struct ExpertOutputs {
+  Products products;
   tensor::Tensor out;
 };
 
@@ -226,7 +226,7 @@ void multiply_experts(Context& context,
                       const LinearInput& input,
                       std::span<const std::int32_t> source,
                       std::span<const std::int32_t> offsets,
-                      const ExpertProducts& products) {
+                      const ExpertOutputs& outputs) {
   const tensor::Arena::Scope scope(context.arena);
   if (uses_int8(context, weights.front())) {
     const Int8Rows rows = rounded_rows(context, input, weights.front().columns);
@@ -236,7 +236,7 @@ void multiply_experts(Context& context,
                                       .x = rows,
                                       .source = source,
                                       .offsets = offsets,
-                                      .out = products.out.matrix<Real>()},
+                                      .out = outputs.out.matrix<Real>()},
                                      context.pool);
     });
     return;
@@ -249,8 +249,8 @@ void multiply_experts(Context& context,
                                .x = input.x().matrix<Real>(),
                                .source = source,
                                .offsets = offsets,
-                               .rounding = products.rounding,
-                               .out = products.out.matrix<Real>(),
+                               .products = outputs.products,
+                               .out = outputs.out.matrix<Real>(),
                                .scratch = scratch},
                               context.pool);
   });
@@ -276,23 +276,23 @@ Index linear_scratch_bytes(Index columns, Index num_slots, Index num_matrices) {
 tensor::Tensor linear(Context& context,
                       const numeric::WeightView& weight,
                       const LinearInput& input,
-                      Rounding rounding) {
+                      Products products) {
   tensor::Tensor out = context.allocate({input.x().num_elements() / weight.columns, weight.rows});
-  linear_into(context, weight, input, rounding, out, 0);
+  linear_into(context, weight, input, products, out, 0);
   return out;
 }
 
 void linear_into(Context& context,
                  const numeric::WeightView& weight,
                  const LinearInput& input,
-                 Rounding rounding,
+                 Products products,
                  const tensor::Tensor& out,
                  Index first_column) {
   const tensor::Tensor& x = input.x();
   require_equal("linear", "columns of x", x.shape().last(), weight.columns);
   require_equal("linear", "rows of out", out.dim(0), x.num_elements() / weight.columns);
   FATHOM_CHECK(first_column + weight.rows <= out.dim(1));
-  multiply(context, weight, input, rounding, out, first_column);
+  multiply(context, weight, input, products, out, first_column);
   if (context.recorder != nullptr) [[unlikely]] {
     record_linear(context, weight, x, out, first_column);
   }
@@ -301,7 +301,7 @@ void linear_into(Context& context,
 void linear_side_by_side(Context& context,
                          std::span<const numeric::WeightView> weights,
                          const LinearInput& input,
-                         Rounding rounding,
+                         Products products,
                          const tensor::Tensor& out) {
   const numeric::WeightView& first = weights.front();
   const Index num_weights = to_index(weights.size());
@@ -319,11 +319,11 @@ void linear_side_by_side(Context& context,
     const tensor::Arena::Scope scope(context.arena);
     const auto source = context.arena.allocate_array<std::int32_t>(num_weights);
     std::fill(source.begin(), source.end(), 0);
-    multiply_each(context, weights, input, source, rounding, out);
+    multiply_each(context, weights, input, source, products, out);
     return;
   }
   for (Index idx = 0; idx < num_weights; ++idx) {
-    linear_into(context, weights[to_size(idx)], input, rounding, out, idx * first.rows);
+    linear_into(context, weights[to_size(idx)], input, products, out, idx * first.rows);
   }
 }
 
@@ -331,11 +331,11 @@ tensor::Tensor grouped_linear(Context& context,
                               const numeric::WeightView& weight,
                               const tensor::Tensor& x,
                               Index num_groups,
-                              Rounding rounding) {
+                              Products products) {
   require_equal("grouped_linear", "columns of x", x.shape().last(), num_groups * weight.columns);
   require_equal("grouped_linear", "rows of the weight modulo groups", weight.rows % num_groups, 0);
   tensor::Tensor out = context.allocate({x.dim(0), weight.rows});
-  multiply_grouped(context, weight, x, num_groups, rounding, out);
+  multiply_grouped(context, weight, x, num_groups, products, out);
   if (context.recorder != nullptr) [[unlikely]] {
     record_grouped_linear(context, weight, x, num_groups, out);
   }
@@ -352,14 +352,14 @@ tensor::Tensor expert_linear(Context& context,
                              const LinearInput& input,
                              std::span<const std::int32_t> source,
                              std::span<const std::int32_t> offsets,
-                             Rounding rounding) {
+                             Products products) {
   const tensor::Tensor& x = input.x();
   require_equal("expert_linear", "offsets", to_index(offsets.size()), to_index(weights.size()) + 1);
   require_equal("expert_linear", "columns of x", x.shape().last(), weights.front().columns);
   FATHOM_CHECK(to_index(source.size()) == offsets.back() ||
                (source.empty() && x.dim(0) == offsets.back()));
   tensor::Tensor out = context.allocate({offsets.back(), weights.front().rows});
-  multiply_experts(context, weights, input, source, offsets, {rounding, out});
+  multiply_experts(context, weights, input, source, offsets, {products, out});
   if (context.recorder != nullptr) [[unlikely]] {
     record_expert_linear(context, weights, x, source, offsets, out);
   }

@@ -33,14 +33,14 @@ class LinearInput {
 
 //   weight    [O, K]
 //   x         [T, K]; rows may be strided (a slice of wider rows)
-//   rounding  Bf16: x holds BF16 numbers and out is rounded to such
+//   products  what x and out hold
 //   out       [T, O]; rows may be strided
 //   scratch   linear_scratch_bytes(K, T, 1), aligned to 64 bytes
 template <typename Real>
 struct LinearArgs {
   numeric::WeightView weight;
   tensor::MatrixView<const Real> x;
-  Rounding rounding;
+  Products products;
   tensor::MatrixView<Real> out;
   std::span<std::byte> scratch;
 };
@@ -72,13 +72,13 @@ Index linear_scratch_bytes(Index columns, Index num_slots, Index num_matrices);
 tensor::Tensor linear(Context& context,
                       const numeric::WeightView& weight,
                       const LinearInput& input,
-                      Rounding rounding);
+                      Products products);
 
 // The same into columns [first_column, first_column + O) of `out` [T, *].
 void linear_into(Context& context,
                  const numeric::WeightView& weight,
                  const LinearInput& input,
-                 Rounding rounding,
+                 Products products,
                  const tensor::Tensor& out,
                  Index first_column);
 
@@ -88,7 +88,7 @@ void linear_into(Context& context,
 void linear_side_by_side(Context& context,
                          std::span<const numeric::WeightView> weights,
                          const LinearInput& input,
-                         Rounding rounding,
+                         Products products,
                          const tensor::Tensor& out);
 
 // The grouped low-rank output projection: out[t, g] = weight[g] x[t, g] (specification 3.3.5).
@@ -98,21 +98,21 @@ tensor::Tensor grouped_linear(Context& context,
                               const numeric::WeightView& weight,
                               const tensor::Tensor& x,
                               Index num_groups,
-                              Rounding rounding);
+                              Products products);
 
 // Products of routed experts over token slots sorted by expert:
 // out[s] = weights[e] x[source[s]] for offsets[e] <= s < offsets[e + 1].
 //
 //   weights  E matrices [O, K]   x  [*, K]   offsets  [E + 1]   out  [S, O]
 //   source   [S], or empty: slot s is row s
-//   rounding and scratch  as above, scratch of linear_scratch_bytes(K, S, E)
+//   products and scratch  as above, scratch of linear_scratch_bytes(K, S, E)
 template <typename Real>
 struct ExpertLinearArgs {
   std::span<const numeric::WeightView> weights;
   tensor::MatrixView<const Real> x;
   std::span<const std::int32_t> source;
   std::span<const std::int32_t> offsets;
-  Rounding rounding;
+  Products products;
   tensor::MatrixView<Real> out;
   std::span<std::byte> scratch;
 };
@@ -141,6 +141,6 @@ tensor::Tensor expert_linear(Context& context,
                              const LinearInput& input,
                              std::span<const std::int32_t> source,
                              std::span<const std::int32_t> offsets,
-                             Rounding rounding);
+                             Products products);
 
 }  // namespace fathom::ops

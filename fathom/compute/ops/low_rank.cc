@@ -44,15 +44,15 @@ tensor::Tensor product(Context& context,
                        const tensor::Tensor& x,
                        Index num_groups = 1) {
   const RecorderScope silence(context, nullptr);
-  return num_groups == 1 ? linear(context, weight, x, Rounding::None)
-                         : grouped_linear(context, weight, x, num_groups, Rounding::None);
+  return num_groups == 1 ? linear(context, weight, x, Products::Fp32)
+                         : grouped_linear(context, weight, x, num_groups, Products::Fp32);
 }
 
 tensor::Tensor expert_product(Context& context,
                               std::span<const numeric::WeightView> weights,
                               const ExpertRows& rows) {
   const RecorderScope silence(context, nullptr);
-  return expert_linear(context, weights, rows.x, rows.source, rows.offsets, Rounding::None);
+  return expert_linear(context, weights, rows.x, rows.source, rows.offsets, Products::Fp32);
 }
 
 // The backward half of both products: from the gradient of y to those of b, a and x. `scaled`

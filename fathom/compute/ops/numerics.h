@@ -41,6 +41,17 @@ constexpr std::optional<Numerics> numerics_from_name(std::string_view text) {
 // What happens to a kernel's output before it is stored.
 enum class Rounding { None, Bf16 };
 
+// What a matrix product's activations hold, and whether its sums are rounded.
+enum class Products {
+  Fp32,          // fp32 numbers, and so do the sums
+  Bf16Operands,  // BF16 numbers; sums stay fp32
+  Bf16,          // BF16 numbers, and sums are rounded to such
+};
+
+constexpr Rounding rounding_of(Products products) {
+  return products == Products::Bf16 ? Rounding::Bf16 : Rounding::None;
+}
+
 constexpr Rounding bf16_if_official(Numerics numerics) {
   return numerics == Numerics::Official ? Rounding::Bf16 : Rounding::None;
 }

@@ -56,6 +56,7 @@ Runtime::Runtime(const RuntimeOptions& options)
   }
   context_.real = backend.real;
   context_.numerics = options.numerics;
+  context_.gradient_operands = options.gradient_operands;
   context_.num_threads = pool_.num_threads();
 }
 

@@ -17,6 +17,8 @@ struct RuntimeOptions {
   // reference | reference:f64 | cpu | cpu:ISA, ISA one of available_isas().
   std::string backend = "cpu";
   ops::Numerics numerics = ops::Numerics::High;
+  // Of products on the way back (ops/context.h).
+  ops::Rounding gradient_operands = ops::Rounding::None;
 };
 
 // Instruction sets of the cpu backend that this machine has, best first.

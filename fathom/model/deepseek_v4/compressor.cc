@@ -47,7 +47,7 @@ void Compressor::append(ops::Context& context,
   const tensor::Tensor rows = context.allocate({input.x().dim(0), 2 * width});
   // Kept in fp32 in both numerics until pooled.
   const numeric::WeightView weights[] = {value_.weight().view(), gate_.weight().view()};
-  ops::linear_side_by_side(context, weights, input, ops::Rounding::None, rows);
+  ops::linear_side_by_side(context, weights, input, context.unrounded_products(), rows);
   value_.low_rank().add(context, input.x(), {.y = rows});
   gate_.low_rank().add(context, input.x(), {.y = rows, .first_column = width});
   ops::add_position_bias(context, rows, step.batch.positions, position_bias_, block_tokens_);

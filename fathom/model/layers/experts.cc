@@ -206,7 +206,7 @@ tensor::Tensor Experts::down_products(ops::Context& context,
   const ops::LinearInput rounded = rounded_input(context, gate_up_.front(), input);
   const auto products = [&](const ExpertWeights& list, const SlotLists& lists) {
     return ops::expert_linear(context, list.views(lists.offsets), rounded, lists.source,
-                              lists.offsets, context.rounding());
+                              lists.offsets, context.products());
   };
   const tensor::Tensor both = products(gate_up_, up_ ? once : twice);
   const tensor::Tensor gate = both.slice(0, num_slots);
@@ -221,7 +221,7 @@ tensor::Tensor Experts::down_products(ops::Context& context,
               limit_);
   const tensor::Tensor out = ops::expert_linear(context, down_.views(once.offsets),
                                                 rounded_input(context, down_.front(), gate), {},
-                                                once.offsets, context.rounding());
+                                                once.offsets, context.products());
   down_adapter_.add(context, gate, {}, offsets, out);
   return out;
 }

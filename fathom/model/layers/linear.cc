@@ -22,14 +22,15 @@ ops::LinearInput rounded_input(ops::Context& context,
 
 tensor::Tensor Linear::forward(ops::Context& context, const ops::LinearInput& input) const {
   const tensor::Tensor out = ops::linear(
-      context, weight_.view(), rounded_input(context, weight_, input), context.rounding());
+      context, weight_.view(), rounded_input(context, weight_, input), context.products());
   low_rank_.add(context, input.x(), {.y = out, .rounding = context.rounding()});
   return out;
 }
 
 tensor::Tensor Linear::forward_unrounded(ops::Context& context,
                                          const ops::LinearInput& input) const {
-  const tensor::Tensor out = ops::linear(context, weight_.view(), input, ops::Rounding::None);
+  const tensor::Tensor out =
+      ops::linear(context, weight_.view(), input, context.unrounded_products());
   low_rank_.add(context, input.x(), {.y = out});
   return out;
 }
@@ -38,7 +39,7 @@ tensor::Tensor Linear::forward_grouped(ops::Context& context,
                                        const tensor::Tensor& x,
                                        Index num_groups) const {
   const tensor::Tensor out =
-      ops::grouped_linear(context, weight_.view(), x, num_groups, context.rounding());
+      ops::grouped_linear(context, weight_.view(), x, num_groups, context.products());
   low_rank_.add_grouped(context, x, num_groups, {.y = out, .rounding = context.rounding()});
   return out;
 }

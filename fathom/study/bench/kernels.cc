@@ -259,7 +259,7 @@ class KernelBench {
                            : 2.0 * static_cast<double>(tokens * key.rows * key.columns),
             .is_bytes = is_one,
             .run = [this, x, &weights](Index idx) {
-              ops::linear(context_, weights.set(idx).front(), x, ops::Rounding::None);
+              ops::linear(context_, weights.set(idx).front(), x, ops::Products::Fp32);
             }};
   }
 
@@ -281,7 +281,7 @@ class KernelBench {
       for (std::size_t expert = 0; expert < counts.size(); ++expert) {
         offsets[expert + 1] = offsets[expert] + static_cast<std::int32_t>(counts[expert]);
       }
-      ops::expert_linear(context_, weights.set(idx), x, source, offsets, ops::Rounding::None);
+      ops::expert_linear(context_, weights.set(idx), x, source, offsets, ops::Products::Fp32);
     };
     return {
         .result = {.op = ops::uses_int8(context_, first) ? "expert_int8_linear" : "expert_linear",

@@ -72,6 +72,7 @@ struct Segment {
 struct Slots {
   tensor::MatrixView<const float> x;
   std::span<const std::int32_t> source;  // empty: slot s is row s
+  ops::Rounding rounding;
   tensor::MatrixView<float> out;
   std::uint16_t* packed;
   // Whether a slot's numbers have infinite or NaN parts: [group][slot of the group].
@@ -248,6 +249,23 @@ HWY_INLINE void multiply_one_group(const Chunk& chunk,
   _tile_stored(1, sums + kTile * kTile, kRowBytes);
 }
 
+// Parts of `num_rows` rows that are not all zero: one of fp32 weights that are BF16 numbers.
+Index needed_parts(const Chunk& chunk, Index num_rows) {
+  Index part = chunk.row_parts - 1;
+  for (; part > 0; --part) {
+    const std::uint16_t* numbers = chunk.rows_at(0, part, 0);
+    for (Index row = 0; row < num_rows; ++row, numbers += chunk.row_stride) {
+      for (Index at = 0; at < chunk.num_blocks * kPartColumns; at += kPartColumns) {
+        const __m512i block = _mm512_loadu_si512(numbers + at);
+        if (_mm512_test_epi32_mask(block, block) != 0) {
+          return part + 1;
+        }
+      }
+    }
+  }
+  return part + 1;
+}
+
 // Rows [first_row, end_row) of a segment.
 struct Task {
   const Slots& slots;
@@ -335,7 +353,7 @@ void store_sums(const Task& task, const float* sums) {
       }
       transpose(rows);
       for (Index token = 0; token < num_tokens; ++token) {
-        const V values = round_bf16(V{_mm512_castsi512_ps(rows[token])});
+        const V values = rounded(V{_mm512_castsi512_ps(rows[token])}, task.slots.rounding);
         _mm512_mask_storeu_ps(
             task.slots.out.row(task.segment.first_slot + slot + token) + first_row, mask,
             values.raw);
@@ -353,7 +371,8 @@ void fill_gaps(const Task& task, const bool* row_has_gaps) {
       if (slot_has_gaps || row_has_gaps[row - task.first_row]) {
         const Index slot_idx = task.segment.first_slot + slot;
         const float sum = dot_row(*task.segment.weight, row, task.slots.row(slot_idx));
-        task.slots.out.row(slot_idx)[row] = numeric::round_bf16(sum);
+        task.slots.out.row(slot_idx)[row] =
+            task.slots.rounding == ops::Rounding::Bf16 ? numeric::round_bf16(sum) : sum;
       }
     }
   }
@@ -394,6 +413,8 @@ void run_task(const Task& task) {
       row_has_gaps[row] |= !decode_parts(weight, task.first_row + row, first, count,
                                          decoded + row * row_stride, chunk.part_stride);
     }
+    chunk.row_parts = row_parts;
+    chunk.row_parts = needed_parts(chunk, num_rows);
     const std::uint16_t* chunk_x = x + chunk.x_offset(first / kPartColumns);
     if (!is_one_group) {
       multiply(task, chunk, chunk_x, first + chunk_columns, sums);
@@ -479,19 +500,22 @@ std::uint16_t* room_of(std::span<std::byte> scratch) {
 }  // namespace
 
 void amx_linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) {
-  if (args.rounding != ops::Rounding::Bf16) {
+  if (args.products == ops::Products::Fp32) {
     return linear(args, pool);
   }
-  Batch batch({args.x, {}, args.out, room_of(args.scratch), nullptr}, pool);
+  Batch batch({args.x, {}, rounding_of(args.products), args.out, room_of(args.scratch), nullptr},
+              pool);
   batch.add(args.weight, 0, args.x.rows);
   batch.run();
 }
 
 void amx_expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
-  if (args.rounding != ops::Rounding::Bf16) {
+  if (args.products == ops::Products::Fp32) {
     return expert_linear(args, pool);
   }
-  Batch batch({args.x, args.source, args.out, room_of(args.scratch), nullptr}, pool);
+  Batch batch(
+      {args.x, args.source, rounding_of(args.products), args.out, room_of(args.scratch), nullptr},
+      pool);
   for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
     const Index first = args.offsets[expert];
     batch.add(args.weights[expert], first, args.offsets[expert + 1] - first);

@@ -298,7 +298,7 @@ void multiply(const Partition& partition,
 
 void linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) {
   const Partition partition(args.weight, args.x.rows);
-  const TokenRows rows = {args.x, {}, args.rounding, args.out};
+  const TokenRows rows = {args.x, {}, rounding_of(args.products), args.out};
   const Index num_row_tiles = ceil_div(args.weight.rows, partition.tile_rows);
   const Index num_token_tiles = ceil_div(args.x.rows, partition.tile_tokens);
   pool.parallel_for(num_row_tiles * num_token_tiles, [&](Index tile, int /*thread*/) {
@@ -312,7 +312,7 @@ void expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPoo
   // As many slots as the experts have on average decide for all of them.
   const Index num_experts = to_index(args.weights.size());
   const Partition partition(args.weights.front(), args.offsets.back() / num_experts);
-  const TokenRows rows = {args.x, args.source, args.rounding, args.out};
+  const TokenRows rows = {args.x, args.source, rounding_of(args.products), args.out};
   const auto compute = [&](const ExpertTile& tile) {
     multiply(partition, args.weights[to_size(tile.expert)], tile.first_row,
              {tile.first_slot, tile.first_slot + tile.num_slots}, rows);

@@ -59,7 +59,8 @@ void products(const numeric::WeightView& weight,
 template <typename Real>
 void linear(const ops::LinearArgs<Real>& args, platform::ThreadPool& /*pool*/) noexcept {
   products(
-      args.weight, args.x, args.x.rows, [](Index token) { return token; }, args.rounding, args.out);
+      args.weight, args.x, args.x.rows, [](Index token) { return token; },
+      rounding_of(args.products), args.out);
 }
 
 template <typename Real>
@@ -73,7 +74,7 @@ void expert_linear(const ops::ExpertLinearArgs<Real>& args,
         [&](Index slot) {
           return args.source.empty() ? first + slot : Index{args.source[to_size(first + slot)]};
         },
-        args.rounding, args.out.slice_rows(first, count));
+        rounding_of(args.products), args.out.slice_rows(first, count));
   }
 }
 

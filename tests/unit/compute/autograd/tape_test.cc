@@ -24,7 +24,7 @@ void residual_step(Context& context,
   const tensor::Arena::Scope scope(context.arena);
   const tensor::Tensor normed = ops::rms_norm(context, state, norm.numbers, 0.01);
   const tensor::Tensor added =
-      ops::linear(context, GradientCheck::view(weight), normed, ops::Rounding::None);
+      ops::linear(context, GradientCheck::view(weight), normed, ops::Products::Fp32);
   ops::add_to_streams(context, added, state.reshape({state.dim(0), 1, state.dim(1)}));
 }
 
@@ -122,8 +122,8 @@ TEST(Tape, AnOpThatNoGradientReachesGivesItsParametersNone) {
   parameters.add(unused.numbers.data(), 2, 4);
   Tape tape(context, parameters);
   const tensor::Tensor out =
-      ops::linear(context, GradientCheck::view(used), x, ops::Rounding::None);
-  ops::linear(context, GradientCheck::view(unused), x, ops::Rounding::None);
+      ops::linear(context, GradientCheck::view(used), x, ops::Products::Fp32);
+  ops::linear(context, GradientCheck::view(unused), x, ops::Products::Fp32);
   tape.of(out).data<double>()[0] = 1;
   tape.run_backward();
   EXPECT_FALSE(parameters.find(used.numbers.data()).is_empty());

@@ -40,20 +40,20 @@ class Linear : public OpTest {
 };
 
 TEST_F(Linear, MultipliesEveryRow) {
-  const auto out = linear(context(), view(weight_, 3), make({2, 2}, {1, 10, 2, 0}), Rounding::None);
+  const auto out = linear(context(), view(weight_, 3), make({2, 2}, {1, 10, 2, 0}), Products::Fp32);
   EXPECT_EQ(numbers(out), (std::vector<float>{21, 43, 65, 2, 6, 10}));
 }
 
 TEST_F(Linear, IntoWritesOnlyItsColumns) {
   const auto out = make({2, 5}, std::vector<float>(10, -1));
-  linear_into(context(), view(weight_, 3), make({2, 2}, {1, 10, 2, 0}), Rounding::None, out, 1);
+  linear_into(context(), view(weight_, 3), make({2, 2}, {1, 10, 2, 0}), Products::Fp32, out, 1);
   EXPECT_EQ(numbers(out), (std::vector<float>{-1, 21, 43, 65, -1, -1, 2, 6, 10, -1}));
 }
 
 TEST_F(Linear, GroupsSeeTheirOwnColumnsAndRows) {
   const std::vector<float> weight = {1, 2, 3, 4, 5, 6, 7, 8};  // two groups of [2, 2]
   const auto out =
-      grouped_linear(context(), view(weight, 4), make({1, 4}, {1, 0, 0, 1}), 2, Rounding::None);
+      grouped_linear(context(), view(weight, 4), make({1, 4}, {1, 0, 0, 1}), 2, Products::Fp32);
   EXPECT_EQ(numbers(out), (std::vector<float>{1, 3, 6, 8}));
 }
 
@@ -73,10 +73,10 @@ TEST_F(Linear, GroupsOfOneTokenAreThoseOfThatTokenAmongOthers) {
       weight.row_stride_bytes = kColumns / 32 * 34;
     }
     const auto x = make({4, kGroups * kColumns}, random(4 * kGroups * kColumns));
-    const auto together = grouped_linear(context(), weight, x, kGroups, Rounding::None);
+    const auto together = grouped_linear(context(), weight, x, kGroups, Products::Fp32);
     for (Index token = 0; token < 4; ++token) {
       const auto alone =
-          grouped_linear(context(), weight, x.slice(token, 1), kGroups, Rounding::None);
+          grouped_linear(context(), weight, x.slice(token, 1), kGroups, Products::Fp32);
       EXPECT_EQ(numbers(alone), numbers(together.slice(token, 1)));
     }
     EXPECT_NE(numbers(together)[0], 0);
@@ -98,11 +98,11 @@ TEST_F(Linear, WeightsSideBySideGiveWhatEachGives) {
     for (const Index num_tokens : {1, 3}) {
       const auto x = make({num_tokens, 64}, random(num_tokens * 64));
       const auto out = context().allocate({num_tokens, 32});
-      linear_side_by_side(context(), weights, x, Rounding::None, out);
+      linear_side_by_side(context(), weights, x, Products::Fp32, out);
       for (Index token = 0; token < num_tokens; ++token) {
-        auto expected = numbers(linear(context(), weights[0], x.slice(token, 1), Rounding::None));
+        auto expected = numbers(linear(context(), weights[0], x.slice(token, 1), Products::Fp32));
         const auto second =
-            numbers(linear(context(), weights[1], x.slice(token, 1), Rounding::None));
+            numbers(linear(context(), weights[1], x.slice(token, 1), Products::Fp32));
         expected.insert(expected.end(), second.begin(), second.end());
         EXPECT_EQ(numbers(out.slice(token, 1)), expected);
       }
@@ -114,7 +114,7 @@ TEST_F(Linear, SideBySideWantsOneShape) {
   const std::vector<float> other = {1, 2};
   const numeric::WeightView weights[] = {view(weight_, 3), view(other, 1)};
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "rows of a weight is 1, expected 3", [&] {
-    linear_side_by_side(context(), weights, make({1, 2}, {1, 2}), Rounding::None,
+    linear_side_by_side(context(), weights, make({1, 2}, {1, 2}), Products::Fp32,
                         make({1, 6}, std::vector<float>(6)));
   }));
 }
@@ -145,12 +145,12 @@ TEST_F(Linear, AnInputMadeOnceGivesWhatEveryProductGivesOnItsOwn) {
     use(numerics);
     const LinearInput input(context(), weight, x);
     EXPECT_EQ(input.is_rounded(), numerics == Numerics::Fast);
-    EXPECT_EQ(numbers(linear(context(), weight, input, Rounding::None)),
-              numbers(linear(context(), weight, x, Rounding::None)));
+    EXPECT_EQ(numbers(linear(context(), weight, input, Products::Fp32)),
+              numbers(linear(context(), weight, x, Products::Fp32)));
     // A weight that is not multiplied in int8 sees the numbers themselves.
     const numeric::WeightView other = view(values, 16);
-    EXPECT_EQ(numbers(linear(context(), other, input, Rounding::None)),
-              numbers(linear(context(), other, x, Rounding::None)));
+    EXPECT_EQ(numbers(linear(context(), other, input, Products::Fp32)),
+              numbers(linear(context(), other, x, Products::Fp32)));
   }
 }
 
@@ -160,18 +160,18 @@ TEST_F(Linear, ExpertsMultiplyTheRowsTheirSlotsName) {
   const std::vector<std::int32_t> source = {1, 0, 1};
   const std::vector<std::int32_t> offsets = {0, 1, 3};
   const auto out = expert_linear(context(), weights, make({2, 2}, {1, 2, 3, 4}), source, offsets,
-                                 Rounding::None);
+                                 Products::Fp32);
   EXPECT_EQ(numbers(out), (std::vector<float>{11, 25, 39, 10, 20, 3, 30, 40, 7}));
 }
 
 TEST_F(Linear, WidthsThatDoNotFitAreNamed) {
   EXPECT_TRUE(
       testing::fails_with(ErrorCode::Internal, "linear: columns of x is 3, expected 2", [&] {
-        linear_into(context(), view(weight_, 3), make({1, 3}, {1, 2, 3}), Rounding::None,
+        linear_into(context(), view(weight_, 3), make({1, 3}, {1, 2, 3}), Products::Fp32,
                     make({1, 3}, {0, 0, 0}), 0);
       }));
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "groups", [&] {
-    grouped_linear(context(), view(weight_, 3), make({1, 4}, {1, 2, 3, 4}), 2, Rounding::None);
+    grouped_linear(context(), view(weight_, 3), make({1, 4}, {1, 2, 3, 4}), 2, Products::Fp32);
   }));
 }
 
@@ -183,7 +183,7 @@ TEST(LinearGradient, MeetsCentralDifferences) {
     const auto& weight = check.add_parameter("weight", check.between(1, 7), columns);
     EXPECT_TRUE(check.check([&](Context& context) {
       return std::vector{
-          linear(context, testing::GradientCheck::view(weight), check.value(x), Rounding::None)};
+          linear(context, testing::GradientCheck::view(weight), check.value(x), Products::Fp32)};
     })) << "seed "
         << seed;
   }
@@ -198,7 +198,7 @@ TEST(LinearGradient, OfWeightsSideBySideMeetsCentralDifferences) {
         testing::GradientCheck::view(check.add_parameter("second", 4, 5))};
     EXPECT_TRUE(check.check([&](Context& context) {
       const tensor::Tensor out = context.allocate({tokens, 8});
-      linear_side_by_side(context, weights, check.value(x), Rounding::None, out);
+      linear_side_by_side(context, weights, check.value(x), Products::Fp32, out);
       return std::vector{out};
     })) << tokens;
   }
@@ -211,7 +211,7 @@ TEST(LinearGradient, OfGroupsMeetsCentralDifferences) {
     const auto& weight = check.add_parameter("weight", 3 * 2, 4);
     EXPECT_TRUE(check.check([&](Context& context) {
       return std::vector{grouped_linear(context, testing::GradientCheck::view(weight),
-                                        check.value(x), 3, Rounding::None)};
+                                        check.value(x), 3, Products::Fp32)};
     })) << tokens;
   }
 }
@@ -228,12 +228,12 @@ TEST(LinearGradient, OfExpertsMeetsCentralDifferencesWhereOneHasNoTokenAndOneHas
   const std::vector<std::int32_t> offsets = {0, 2, 2, 4, 5};
   EXPECT_TRUE(check.check([&](Context& context) {
     return std::vector{
-        expert_linear(context, weights, check.value(x), source, offsets, Rounding::None)};
+        expert_linear(context, weights, check.value(x), source, offsets, Products::Fp32)};
   }));
   const std::vector<std::int32_t> in_order = {0, 1, 1, 3, 3};
   EXPECT_TRUE(check.check([&](Context& context) {
     return std::vector{
-        expert_linear(context, weights, check.value(x), {}, in_order, Rounding::None)};
+        expert_linear(context, weights, check.value(x), {}, in_order, Products::Fp32)};
   }));
 }
 
@@ -263,7 +263,7 @@ TEST(LinearGradient, OfAQuantisedWeightIsThatOfItsDequantisedMatrix) {
       const tensor::Tensor input = context.allocate({2, columns});
       std::copy(check.numbers(x).begin(), check.numbers(x).end(), input.data<double>());
       autograd::Tape tape(context, parameters);
-      const tensor::Tensor out = linear(context, weight, input, Rounding::None);
+      const tensor::Tensor out = linear(context, weight, input, Products::Fp32);
       std::fill_n(tape.of(out).data<double>(), 6, 0.5);
       tape.run_backward();
       const tensor::Tensor d_weight = parameters.at(weight.data);
@@ -288,7 +288,7 @@ TEST(LinearGradient, ProductsOfInt8BlocksHaveNoneAndSaySo) {
   autograd::ParameterGradients parameters(tensor::DType::F64);
   autograd::Tape tape(context, parameters);
   EXPECT_TRUE(testing::fails_with(ErrorCode::Unsupported, "backward of int8_linear",
-                                  [&] { linear(context, weight.view(), x, Rounding::None); }));
+                                  [&] { linear(context, weight.view(), x, Products::Fp32); }));
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ TEST(LowRankGradient, MeetsCentralDifferencesBesideALinear) {
   const auto& a = check.add_parameter("a", 3, 6);
   const auto& b = check.add_parameter("b", 7, 3);
   EXPECT_TRUE(check.check([&](Context& context) -> std::vector<tensor::Tensor> {
-    const auto y = linear(context, check.view(weight), check.value(x), Rounding::None);
+    const auto y = linear(context, check.view(weight), check.value(x), Products::Fp32);
     add_low_rank(context, {check.view(a), check.view(b), 0.75}, check.value(x), {.y = y});
     return {y};
   }));
@@ -115,7 +115,7 @@ TEST(LowRankGradient, MeetsCentralDifferencesBesideColumns) {
   EXPECT_TRUE(check.check([&](Context& context) -> std::vector<tensor::Tensor> {
     const auto y = context.allocate({4, 6});
     const numeric::WeightView weights[] = {check.view(left), check.view(right)};
-    linear_side_by_side(context, weights, check.value(x), Rounding::None, y);
+    linear_side_by_side(context, weights, check.value(x), Products::Fp32, y);
     add_low_rank(context, {check.view(a), check.view(b), 2}, check.value(x),
                  {.y = y, .first_column = 3});
     return {y};
@@ -129,7 +129,7 @@ TEST(LowRankGradient, MeetsCentralDifferencesBesideAGroupedLinear) {
   const auto& a = check.add_parameter("a", 2, 4);
   const auto& b = check.add_parameter("b", 6, 2);
   EXPECT_TRUE(check.check([&](Context& context) -> std::vector<tensor::Tensor> {
-    const auto y = grouped_linear(context, check.view(weight), check.value(x), 2, Rounding::None);
+    const auto y = grouped_linear(context, check.view(weight), check.value(x), 2, Products::Fp32);
     add_low_rank_grouped(context, {check.view(a), check.view(b), 1.5}, check.value(x), 2, {.y = y});
     return {y};
   }));
@@ -149,7 +149,7 @@ TEST(LowRankGradient, MeetsCentralDifferencesBesideExperts) {
   const std::vector<std::int32_t> source = {0, 2, 0, 1, 2};
   const std::vector<std::int32_t> offsets = {0, 2, 2, 5};  // the second expert has no slot
   EXPECT_TRUE(check.check([&](Context& context) -> std::vector<tensor::Tensor> {
-    const auto y = expert_linear(context, weights, check.value(x), source, offsets, Rounding::None);
+    const auto y = expert_linear(context, weights, check.value(x), source, offsets, Products::Fp32);
     add_low_rank_experts(context, {a, b, 0.5}, {check.value(x), source, offsets}, {.y = y});
     return {y};
   }));
