@@ -46,7 +46,7 @@ TEST(CrossEntropy, IsTheLogOfTheProbabilityOfTheTarget) {
 }
 
 TEST(CrossEntropyGradient, MeetsCentralDifferencesAcrossBlocksOfRows) {
-  for (const Index tokens : {Index{1}, Index{5}, kLossRows + 2}) {
+  for (const Index tokens : {Index{1}, Index{5}, loss_rows(4) + 2}) {
     testing::GradientCheck check(to_size(tokens));
     const auto x = check.add_value("x", {tokens, 2});
     const auto& head = check.add_parameter("head", 4, 2);

@@ -41,7 +41,7 @@ TEST(TopLogProbs, AreTheLikeliestTokensAndTheRestAtATemperature) {
   GradientCheck check(3);
   Context& context = check.context();
   const auto& head = check.add_parameter("head", 7, 3);
-  const tensor::Tensor x = context.allocate({kLossRows + 2, 3});
+  const tensor::Tensor x = context.allocate({loss_rows(7) + 2, 3});
   for (Index i = 0; i < x.num_elements(); ++i) {
     x.data<double>()[i] = check.normal(2);
   }
@@ -117,7 +117,7 @@ TEST(Distillation, OfOneselfIsZero) {
 }
 
 TEST(DistillationGradient, MeetsCentralDifferencesAcrossBlocksOfRows) {
-  for (const Index tokens : {Index{1}, Index{5}, kLossRows + 2}) {
+  for (const Index tokens : {Index{1}, Index{5}, loss_rows(4) + 2}) {
     for (const Index k : {Index{1}, Index{2}, Index{4}}) {
       GradientCheck check(to_size(10 * tokens + k));
       const auto x = check.add_value("x", {tokens, 2});

@@ -8,18 +8,23 @@
 
 namespace fathom::ops {
 
-inline constexpr Index kLossRows = 128;
+// Rows whose logits are made together: 16 MiB of fp32 numbers, within limits.
+constexpr Index loss_rows(Index vocab_size) {
+  constexpr Index kNumbers = Index{4} << 20;
+  return std::clamp(kNumbers / vocab_size, Index{128}, Index{512});
+}
 
-// Calls use(first, count, logits) for rows [first, first + count) of x, kLossRows at a time, their
-// logits [count, V] in step memory until it returns.
+// Calls use(first, count, logits) for rows [first, first + count) of x, loss_rows(V) at a time,
+// their logits [count, V] in step memory until it returns.
 template <typename Use>
 void for_each_head_block(Context& context,
                          const numeric::WeightView& head,
                          const tensor::Tensor& x,
                          const Use& use) {
-  for (Index first = 0; first < x.dim(0); first += kLossRows) {
+  const Index most = loss_rows(head.rows);
+  for (Index first = 0; first < x.dim(0); first += most) {
     const tensor::Arena::Scope scope(context.arena);
-    const Index count = std::min(kLossRows, x.dim(0) - first);
+    const Index count = std::min(most, x.dim(0) - first);
     use(first, count, linear(context, head, x.slice(first, count), context.unrounded_products()));
   }
 }

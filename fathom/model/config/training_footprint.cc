@@ -10,11 +10,14 @@ namespace fathom::config {
 namespace {
 
 constexpr Index kAlignment_bytes = 64;  // tensor::Arena's
-constexpr Index kLossRows = 128;        // of logits at a time (ops/head_blocks.h)
 constexpr Index kFp32Bytes = 4;
 constexpr Index kIndexBytes = 8;
 constexpr Index kIdBytes = 4;
 constexpr Index kVisibleRowsBytes = 32;
+// Rows of logits at a time (ops/head_blocks.h).
+Index loss_rows(Index vocab_size) {
+  return std::clamp((Index{4} << 20) / vocab_size, Index{128}, Index{512});
+}
 // What attention's way back keeps at a time (ops/sink_attention.h, ops/grouped_attention.h).
 constexpr Index kScratchNumbers = Index{1} << 18;
 constexpr Index kScratchTokens = 32;
@@ -91,7 +94,7 @@ class StepPlanner {
       }
     }
     // Behind what is kept: logits, or a layer that runs again with what its way back needs.
-    Index most = kLossRows * config_.vocab_size * step_.bytes_per_number;
+    Index most = loss_rows(config_.vocab_size) * config_.vocab_size * step_.bytes_per_number;
     Index layer_idx = 0;
     for (const auto* part : {&config_.layers, &config_.mtp_layers}) {
       for (const LayerConfig& layer : *part) {

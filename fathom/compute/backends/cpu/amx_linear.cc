@@ -249,23 +249,6 @@ HWY_INLINE void multiply_one_group(const Chunk& chunk,
   _tile_stored(1, sums + kTile * kTile, kRowBytes);
 }
 
-// Parts of `num_rows` rows that are not all zero: one of fp32 weights that are BF16 numbers.
-Index needed_parts(const Chunk& chunk, Index num_rows) {
-  Index part = chunk.row_parts - 1;
-  for (; part > 0; --part) {
-    const std::uint16_t* numbers = chunk.rows_at(0, part, 0);
-    for (Index row = 0; row < num_rows; ++row, numbers += chunk.row_stride) {
-      for (Index at = 0; at < chunk.num_blocks * kPartColumns; at += kPartColumns) {
-        const __m512i block = _mm512_loadu_si512(numbers + at);
-        if (_mm512_test_epi32_mask(block, block) != 0) {
-          return part + 1;
-        }
-      }
-    }
-  }
-  return part + 1;
-}
-
 // Rows [first_row, end_row) of a segment.
 struct Task {
   const Slots& slots;
@@ -364,9 +347,14 @@ void store_sums(const Task& task, const float* sums) {
 
 // Computes again what has infinite or NaN parts.
 void fill_gaps(const Task& task, const bool* row_has_gaps) {
+  const bool* end = row_has_gaps + task.end_row - task.first_row;
+  const bool any_row_has_gaps = std::find(row_has_gaps, end, true) != end;
   for (Index slot = 0; slot < task.segment.num_slots; ++slot) {
     const bool slot_has_gaps =
         task.slots.has_gaps[task.segment.first_group + slot / kTile][slot % kTile];
+    if (!slot_has_gaps && !any_row_has_gaps) {
+      continue;
+    }
     for (Index row = task.first_row; row < task.end_row; ++row) {
       if (slot_has_gaps || row_has_gaps[row - task.first_row]) {
         const Index slot_idx = task.segment.first_slot + slot;
@@ -376,6 +364,32 @@ void fill_gaps(const Task& task, const bool* row_has_gaps) {
       }
     }
   }
+}
+
+// Columns [first, first + count) of the task's rows. Returns their parts: one of fp32 weights that
+// are BF16 numbers.
+Index decode(const Task& task,
+             Index first,
+             Index count,
+             std::uint16_t* decoded,
+             const Chunk& chunk,
+             bool* row_has_gaps) {
+  const numeric::WeightView& weight = *task.segment.weight;
+  const Index num_rows = task.end_row - task.first_row;
+  Index row = 0;
+  while (weight.format == numeric::WeightFormat::F32 && row < num_rows &&
+         decode_if_bf16(weight, task.first_row + row, first, count,
+                        decoded + row * chunk.row_stride)) {
+    ++row;
+  }
+  if (row == num_rows) {
+    return 1;
+  }
+  for (row = 0; row < num_rows; ++row) {
+    row_has_gaps[row] |= !decode_parts(weight, task.first_row + row, first, count,
+                                       decoded + row * chunk.row_stride, chunk.part_stride);
+  }
+  return parts_of(weight);
 }
 
 void run_task(const Task& task) {
@@ -409,12 +423,7 @@ void run_task(const Task& task) {
   for (Index first = 0; first < weight.columns; first += chunk_columns) {
     const Index count = std::min(chunk_columns, weight.columns - first);
     chunk.num_blocks = ceil_div(count, kPartColumns);
-    for (Index row = 0; row < num_rows; ++row) {
-      row_has_gaps[row] |= !decode_parts(weight, task.first_row + row, first, count,
-                                         decoded + row * row_stride, chunk.part_stride);
-    }
-    chunk.row_parts = row_parts;
-    chunk.row_parts = needed_parts(chunk, num_rows);
+    chunk.row_parts = decode(task, first, count, decoded, chunk, row_has_gaps);
     const std::uint16_t* chunk_x = x + chunk.x_offset(first / kPartColumns);
     if (!is_one_group) {
       multiply(task, chunk, chunk_x, first + chunk_columns, sums);

@@ -296,6 +296,26 @@ inline bool decode_parts(const numeric::WeightView& view,
   return is_all_finite;
 }
 
+// The first part of an fp32 row, as decode_parts() has it. Returns whether it is the whole number
+// everywhere; if not, out is not finished.
+inline bool decode_if_bf16(
+    const numeric::WeightView& view, Index row, Index first, Index count, std::uint16_t* out) {
+  const auto* numbers = reinterpret_cast<const float*>(bytes_at(view, row, 4 * first));
+  for (Index at = 0; at < count; at += kPartColumns) {
+    const __mmask32 mask = first_columns(count - at);
+    const V low{_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), numbers + at)};
+    const V high{_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), numbers + at + kWidth)};
+    const __m512i part = to_bf16(low, high);
+    _mm512_storeu_si512(out + at, part);
+    const __m512i rest = _mm512_or_si512(_mm512_castps_si512(hn::Sub(low, low_half(part)).raw),
+                                         _mm512_castps_si512(hn::Sub(high, high_half(part)).raw));
+    if (_mm512_test_epi32_mask(rest, rest) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace fathom::cpu::HWY_NAMESPACE
 HWY_POP_ATTRIBUTES
 #endif
