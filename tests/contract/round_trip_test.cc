@@ -1,6 +1,8 @@
 // The contract of ops/round_trip.h. Codes are discrete: every backend gives the same bits.
 #include "fathom/compute/ops/round_trip.h"
 
+#include <cfloat>
+
 #include "tests/contract/contract.h"
 
 namespace fathom::testing {
@@ -13,6 +15,7 @@ struct RoundTripProblem {
   Index group;
   ops::RoundTripFormat format;
   std::vector<float> x;
+  bool is_in_place = true;
   Rounding rounding = Rounding::None;
 
   RoundTripProblem row(Index idx) const {
@@ -23,10 +26,15 @@ struct RoundTripProblem {
   }
   template <typename Real>
   Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
-    Grid<Real> grid(rows, columns, 3, x);
-    kernels.round_trip.run(
-        {.x = grid.view(), .num_columns = num_columns, .group = group, .format = format}, pool);
-    return result_of<Real>(rows, grid);
+    Grid<Real> from(rows, columns, 3, x);
+    Grid<Real> to(rows, columns, 5, is_in_place ? x : std::vector<float>(x.size(), 7));
+    kernels.round_trip.run({.x = is_in_place ? to.view() : from.view(),
+                            .out = to.view(),
+                            .num_columns = num_columns,
+                            .group = group,
+                            .format = format},
+                           pool);
+    return result_of<Real>(rows, to);
   }
   std::vector<double> limits(const Result<double>& expected) const {
     return std::vector<double>(expected.values.size());
@@ -48,7 +56,69 @@ std::vector<float> awkward_numbers(Random& random, Index rows, Index columns) {
   return values;
 }
 
+float from_bits(std::uint32_t bits) {
+  float number = 0;
+  std::memcpy(&number, &bits, sizeof(number));
+  return number;
+}
+
+// Rows of `columns` numbers of about the same size, `first` in front: every exponent, every half
+// and quarter of a step of both formats and their neighbours, both signs, infinity and NaN. `first`
+// sets the scale of the smaller ones.
+std::vector<float> every_kind_of_number(Index columns, float first) {
+  std::vector<float> values;
+  const auto append = [&](std::uint32_t bits) {
+    if (to_index(values.size()) % columns == 0) {
+      values.push_back(first);
+    }
+    values.push_back(from_bits(bits));
+    values.push_back(from_bits(bits | 0x80000000U));
+  };
+  for (std::uint32_t exponent = 0; exponent < 256; ++exponent) {
+    for (std::uint32_t fraction = 0; fraction < 64; ++fraction) {
+      const std::uint32_t bits = exponent << 23 | fraction << 17;
+      append(bits);
+      append(bits + 1);
+      append(bits + 0x1ffffU);
+    }
+  }
+  values.resize(values.size() / to_size(columns) * to_size(columns));
+  return values;
+}
+
 class RoundTrip : public OnEveryBackend {};
+
+TEST_P(RoundTrip, EveryKindOfNumberHasTheReferencesBitsWhateverTheScale) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float firsts[] = {0,   1e-30F, 1e-4F,   3,         6,
+                          448, 1e30F,  FLT_MAX, kInfinity, from_bits(0xffc12345U)};
+  const auto kernels = reference::kernels<float>();
+  runtime::Runtime& runtime = runtime_of(GetParam(), 2);
+  for (const float first : firsts) {
+    for (const Index group : {33, 65, 129}) {
+      const std::vector<float> x = every_kind_of_number(group, first);
+      for (const auto format : {ops::RoundTripFormat::E4m3, ops::RoundTripFormat::E2m1}) {
+        const RoundTripProblem problem = {
+            to_index(x.size()) / group, group, group, group, format, x, false};
+        EXPECT_TRUE(is_same(problem.run(runtime.context().f32, runtime.pool()).values,
+                            problem.run(kernels, runtime.pool()).values))
+            << "groups of " << group << " beside " << first;
+      }
+    }
+  }
+}
+
+TEST_P(RoundTrip, EveryLengthOfALastGroup) {
+  Random random(23);
+  for (Index count = 1; count < 70; ++count) {
+    for (const auto format : {ops::RoundTripFormat::E4m3, ops::RoundTripFormat::E2m1}) {
+      SCOPED_TRACE(std::to_string(count) + " columns");
+      expect_contract(
+          RoundTripProblem{3, 72, count, 32, format, awkward_numbers(random, 3, 72), false},
+          GetParam());
+    }
+  }
+}
 
 TEST_P(RoundTrip, IsTheReferencesBitForBitWhateverTheGroup) {
   Random random(21);

@@ -15,7 +15,8 @@ void round_trip(Context& context,
   save_if_recording(context, x);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
-    kernels.round_trip.run({.x = x.matrix<Real>(row_width),
+    kernels.round_trip.run({.x = x.matrix<const Real>(row_width),
+                            .out = x.matrix<Real>(row_width),
                             .num_columns = num_columns,
                             .group = group,
                             .format = format},

@@ -15,10 +15,12 @@ enum class RoundTripFormat {
 
 // Columns [0, num_columns) of every row, in groups of `group` columns (the last may be shorter).
 //
-//   x  [T, D], in place
+//   x    [T, D]
+//   out  [T, D]  may be x; the other columns stay
 template <typename Real>
 struct RoundTripArgs {
-  tensor::MatrixView<Real> x;
+  tensor::MatrixView<const Real> x;
+  tensor::MatrixView<Real> out;
   Index num_columns;
   Index group;
   RoundTripFormat format;

@@ -151,7 +151,7 @@ void route_backward_row(const RouteBackwardArgs<Real>& args, Index token) {
 // One group: its scale from the largest magnitude, then encode and decode every number. In double
 // the numbers are rounded to fp32 first, which the 4- and 8-bit codes cannot tell.
 template <typename Real>
-void round_trip_group(Real* x, Index count, RoundTripFormat format) {
+void round_trip_group(const Real* x, Index count, RoundTripFormat format, Real* out) {
   float largest = 0;
   for (Index i = 0; i < count; ++i) {
     largest = std::max(largest, static_cast<float>(std::abs(x[i])));
@@ -163,7 +163,7 @@ void round_trip_group(Real* x, Index count, RoundTripFormat format) {
     const float scaled = static_cast<float>(x[i]) / scale;
     const float decoded = is_e4m3 ? numeric::e4m3_to_float(numeric::float_to_e4m3(scaled))
                                   : numeric::kE2m1Values[numeric::float_to_e2m1(scaled)];
-    x[i] = static_cast<Real>(numeric::round_bf16(decoded * scale));
+    out[i] = static_cast<Real>(numeric::round_bf16(decoded * scale));
   }
 }
 

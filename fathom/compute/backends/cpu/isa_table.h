@@ -39,6 +39,7 @@ void fill_index_select(ops::KernelTable<float>& table, const Isa& isa);
 void fill_compress_pool(ops::KernelTable<float>& table, const Isa& isa);
 void fill_indexer_loss(ops::KernelTable<float>& table, const Isa& isa);
 void fill_rows(ops::KernelTable<float>& table, const Isa& isa);
+void fill_round_trip(ops::KernelTable<float>& table, const Isa& isa);
 void fill_hyper_control(ops::KernelTable<float>& table, const Isa& isa);
 void fill_rows_backward(ops::TrainingKernels<float>& table, const Isa& isa);
 void fill_sink_attention_backward(ops::TrainingKernels<float>& table, const Isa& isa);

@@ -55,6 +55,7 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_compress_pool(table, candidate);
       fill_indexer_loss(table, candidate);
       fill_rows(table, candidate);
+      fill_round_trip(table, candidate);
       fill_linear_backward(table.training, candidate);
       if (candidate.has_amx) {
         fill_amx_linear_backward(table.training);

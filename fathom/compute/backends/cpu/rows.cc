@@ -366,15 +366,6 @@ void route(const ops::RouteArgs<float>& args, platform::ThreadPool& pool) noexce
                     [&](Index token, int /*thread*/) { ops::route_row(args, token); });
 }
 
-void round_trip(const ops::RoundTripArgs<float>& args, platform::ThreadPool& pool) noexcept {
-  pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
-    for (Index first = 0; first < args.num_columns; first += args.group) {
-      ops::round_trip_group(args.x.row(row) + first, std::min(args.group, args.num_columns - first),
-                            args.format);
-    }
-  });
-}
-
 void hadamard(const ops::HadamardArgs<float>& args, platform::ThreadPool& pool) noexcept {
   pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
     ops::hadamard_row(args.x.row(row), args.x.columns, args.rounding);
@@ -397,7 +388,6 @@ void fill_rows(ops::KernelTable<float>& table, const Isa& isa) {
   table.embed = {&embed, isa.name};
   table.rope_table = {&rope_table, isa.name};
   table.route = {&route, isa.name};
-  table.round_trip = {&round_trip, isa.name};
   table.hadamard = {&hadamard, isa.name};
 }
 

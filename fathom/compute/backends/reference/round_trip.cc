@@ -8,7 +8,7 @@ void round_trip(const ops::RoundTripArgs<Real>& args, platform::ThreadPool& /*po
   for (Index row = 0; row < args.x.rows; ++row) {
     for (Index first = 0; first < args.num_columns; first += args.group) {
       const Index count = std::min(args.group, args.num_columns - first);
-      ops::round_trip_group(args.x.row(row) + first, count, args.format);
+      ops::round_trip_group(args.x.row(row) + first, count, args.format, args.out.row(row) + first);
     }
   }
 }
