@@ -1,6 +1,5 @@
 #include "fathom/compute/ops/copy.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "fathom/compute/ops/kernel_table.h"
@@ -8,34 +7,23 @@
 #include "fathom/compute/ops/require.h"
 
 namespace fathom::ops {
-namespace {
-
-// d_from[t] += sum_j d_to[t, j], where `to` has several rows for each of `from`; a copy is one for
-// one.
-void add_rows(Context& context, const tensor::Tensor& d_to, const tensor::Tensor& d_from) {
-  with_kernels(context, [&](auto real, const auto& /*kernels*/) {
-    using Real = decltype(real);
-    const auto into = d_from.matrix<Real>();
-    const auto rows = d_to.matrix<const Real>(into.columns);
-    const Index copies = rows.rows / std::max<Index>(into.rows, 1);
-    for (Index row = 0; row < rows.rows; ++row) {
-      for (Index i = 0; i < rows.columns; ++i) {
-        into.row(row / copies)[i] += rows.row(row)[i];
-      }
-    }
-  });
-}
 
 void record_copy(Context& context,
                  std::string_view op,
                  const tensor::Tensor& from,
                  const tensor::Tensor& to) {
   context.recorder->record(op, {to}, [=](Context& back, Gradients& gradients) {
-    add_rows(back, gradients.of(to), gradients.of(from));
+    with_kernels(back, [&](auto real, const auto& kernels) {
+      using Real = decltype(real);
+      // What streams do that all have the same number added.
+      const auto d_from = gradients.of(from).template matrix<Real>();
+      kernels.training.add_to_streams_backward.run(
+          {.d_each = gradients.of(to).template matrix<const Real>(d_from.columns),
+           .d_shared = d_from},
+          back.pool);
+    });
   });
 }
-
-}  // namespace
 
 void copy(Context& context, const tensor::Tensor& from, const tensor::Tensor& to) {
   FATHOM_CHECK(from.dtype() == to.dtype() && from.num_elements() == to.num_elements());

@@ -25,11 +25,19 @@ struct RoundTripArgs {
   Index group;
   RoundTripFormat format;
 };
+// In place.
 void round_trip(Context& context,
                 const tensor::Tensor& x,
                 Index row_width,
                 Index num_columns,
                 Index group,
                 RoundTripFormat format);
+
+// All columns of x [..., D], which stays: it may be what other ops read, and a recorder needs no
+// copy of it.
+tensor::Tensor rounded_trip(Context& context,
+                            const tensor::Tensor& x,
+                            Index group,
+                            RoundTripFormat format);
 
 }  // namespace fathom::ops

@@ -1,6 +1,5 @@
 #include "fathom/model/layers/linear.h"
 
-#include "fathom/compute/ops/copy.h"
 #include "fathom/compute/ops/round_trip.h"
 
 namespace fathom::layers {
@@ -11,13 +10,8 @@ ops::LinearInput rounded_input(ops::Context& context,
   if (context.numerics != ops::Numerics::Official || !weight.rounds_its_input()) {
     return input;
   }
-  const tensor::Tensor& x = input.x();
   constexpr Index kGroup = 128;
-  const Index width = x.shape().last();
-  tensor::Tensor rounded = context.allocate(x.shape());
-  ops::copy(context, x, rounded);
-  ops::round_trip(context, rounded, width, width, kGroup, ops::RoundTripFormat::E4m3);
-  return rounded;
+  return ops::rounded_trip(context, input.x(), kGroup, ops::RoundTripFormat::E4m3);
 }
 
 tensor::Tensor Linear::forward(ops::Context& context, const ops::LinearInput& input) const {

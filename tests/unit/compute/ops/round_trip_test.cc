@@ -77,5 +77,32 @@ TEST(RoundTripGradient, PassesStraightThrough) {
   }
 }
 
+TEST_F(RoundTrip, IntoAnotherTensorGivesTheSameNumbersAndLeavesTheFirst) {
+  const auto values = random(4 * 40);
+  const auto x = make({4, 40}, values);
+  const auto out = rounded_trip(context(), x, 32, RoundTripFormat::E4m3);
+  EXPECT_EQ(out.shape(), x.shape());
+  EXPECT_EQ(numbers(out), round(values, 40, 32, RoundTripFormat::E4m3));
+  EXPECT_EQ(numbers(x), values);
+}
+
+TEST(RoundTripGradient, OfAnotherTensorIsAddedToThatOfTheFirst) {
+  testing::GradientCheck check(2);
+  Context& context = check.context();
+  const tensor::Tensor x = context.allocate({2, 8});
+  std::fill_n(x.data<double>(), 16, 0.37);
+  autograd::ParameterGradients parameters(tensor::DType::F64);
+  autograd::Tape tape(context, parameters);
+  const tensor::Tensor out = rounded_trip(context, x, 3, RoundTripFormat::E2m1);
+  for (Index i = 0; i < 16; ++i) {
+    tape.of(x).data<double>()[i] = 100;
+    tape.of(out).data<double>()[i] = static_cast<double>(i);
+  }
+  tape.run_backward();
+  for (Index i = 0; i < 16; ++i) {
+    EXPECT_EQ(tape.of(x).data<double>()[i], 100 + static_cast<double>(i));
+  }
+}
+
 }  // namespace
 }  // namespace fathom::ops
