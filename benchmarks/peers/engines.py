@@ -10,7 +10,6 @@ import tempfile
 from peers import quiet, tokens
 from peers.failure import BAD_INPUT, INTERNAL, Failure
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NODE_DRIVER = pathlib.Path(__file__).resolve().parent / "node_llama.mjs"
 NODE_PACKAGE = "node-llama-cpp@3.22.1"
 JAVASCRIPT_NOTE = "through npm node-llama-cpp, whose JavaScript adds time to every token"
@@ -88,6 +87,11 @@ class Fathom:
         machine = run_json(words)["machine"]
         return {key: machine[key] for key in ("read_gb_s", "int8_tops", "bf16_tflops", "fp32_tflops")}
 
+    def costs(self):
+        """What shares are counted with; known once a figure was measured."""
+        return {key: self.report[key] for key in ("bytes_per_token", "macs_per_token", "file_bytes", "family",
+                                                  "weights")}
+
     def measure(self, figure):
         is_prefill = figure.phase == "prefill"
         words = [self.binary, "bench", self.model, "--prompt", figure.tokens if is_prefill else 1,
@@ -114,37 +118,20 @@ class Fathom:
         pass
 
 
-class NodeLlama:
-    """llama.cpp in a Node process that stays: it is loaded once and sleeps while others are measured."""
+class Conversation:
+    """A process that stays, sleeps while others are measured, and answers lines of JSON with lines of JSON."""
 
-    name = "llama.cpp (npm)"
+    def __init__(self, name):
+        self.name, self.process, self.errors = name, None, None
 
-    def __init__(self, node, node_dir, model, threads, cache_type):
-        self.node, self.node_dir, self.model = node, pathlib.Path(node_dir), model
-        self.threads, self.cache_type = threads, cache_type
-        self.process, self.errors, self.shape, self.context_size = None, None, None, 0
-        if not (self.node_dir / "node_modules/node-llama-cpp/dist/index.js").is_file():
-            raise Failure(BAD_INPUT, f"no node_modules/node-llama-cpp in {self.node_dir}: run tools/install_oracles, "
-                          f"or `npm install --ignore-scripts {NODE_PACKAGE}` in a folder and give --node-dir FOLDER; "
-                          "--no-node leaves this engine out")
-        if shutil.which(str(node)) is None:
-            raise Failure(BAD_INPUT, f"no Node at {node}: run tools/install_oracles or give --node PATH (Node 20 or "
-                          "later); --no-node leaves this engine out")
-
-    def plan(self, shape, figures):
-        """Tells what will be asked, which decides how large a context is made."""
-        self.shape = shape
-        largest = max(figure.tokens + figure.tokens_before for figure in figures)
-        self.context_size = -(-(largest + 1) // 256) * 256
-
-    def prepare(self):
-        """Starts the process and waits until the model is loaded and warm."""
+    def start(self, words, **environment):
         self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            [str(self.node), str(NODE_DRIVER), str(self.model), str(self.threads), str(self.context_size),
-             self.cache_type.upper()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-            start_new_session=True, env={**os.environ, "FATHOM_NODE_DIR": str(self.node_dir)})
-        self.ask({"facts": True})
+        try:
+            self.process = subprocess.Popen([str(word) for word in words], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=self.errors, text=True,
+                                            start_new_session=True, env={**os.environ, **environment})
+        except OSError as error:
+            raise Failure(BAD_INPUT, f"{words[0]} does not start: {error.strerror}") from error
 
     def ask(self, request):
         try:
@@ -163,16 +150,6 @@ class NodeLlama:
         except ValueError:
             raise Failure(INTERNAL, f"{self.name}: expected JSON, found {last_words(line)!r}") from None
 
-    def measure(self, figure):
-        before, measured = tokens.draw(figure, self.shape["vocab_size"], self.shape["max_context_tokens"])
-        reply = self.ask({"before": before, "prompt" if figure.phase == "prefill" else "steps": measured})
-        return figure.tokens / reply["seconds"], None
-
-    def facts(self):
-        facts = self.ask({"facts": True})
-        return {"version": f"{facts['release']}, node-llama-cpp {facts['package']}", "commit": None, "backend": None,
-                "note": JAVASCRIPT_NOTE, "load_s": facts["load_s"], "peak_rss_bytes": facts["peak_rss_bytes"]}
-
     def cpu_s(self):
         if self.process is None or self.process.returncode is not None:
             return 0.0
@@ -182,6 +159,45 @@ class NodeLlama:
     def close(self):
         if self.process is not None:
             stop(self.process)
+
+
+class NodeLlama(Conversation):
+    """llama.cpp in a Node process that stays: it is loaded once."""
+
+    def __init__(self, node, node_dir, model, threads, cache_type):
+        super().__init__("llama.cpp (npm)")
+        self.node, self.node_dir, self.model = node, pathlib.Path(node_dir), model
+        self.threads, self.cache_type = threads, cache_type
+        self.shape, self.context_size = None, 0
+        if not (self.node_dir / "node_modules/node-llama-cpp/dist/index.js").is_file():
+            raise Failure(BAD_INPUT, f"no node_modules/node-llama-cpp in {self.node_dir}: run tools/install_oracles, "
+                          f"or `npm install --ignore-scripts {NODE_PACKAGE}` in a folder and give --node-dir FOLDER; "
+                          "--no-node leaves this engine out")
+        if shutil.which(str(node)) is None:
+            raise Failure(BAD_INPUT, f"no Node at {node}: run tools/install_oracles or give --node PATH (Node 20 or "
+                          "later); --no-node leaves this engine out")
+
+    def plan(self, shape, figures):
+        """Tells what will be asked, which decides how large a context is made."""
+        self.shape = shape
+        largest = max(figure.tokens + figure.tokens_before for figure in figures)
+        self.context_size = -(-(largest + 1) // 256) * 256
+
+    def prepare(self):
+        """Starts the process and waits until the model is loaded and warm."""
+        self.start([self.node, NODE_DRIVER, self.model, self.threads, self.context_size, self.cache_type.upper()],
+                   FATHOM_NODE_DIR=str(self.node_dir))
+        self.ask({"facts": True})
+
+    def measure(self, figure):
+        before, measured = tokens.draw(figure, self.shape["vocab_size"], self.shape["max_context_tokens"])
+        reply = self.ask({"before": before, "prompt" if figure.phase == "prefill" else "steps": measured})
+        return figure.tokens / reply["seconds"], None
+
+    def facts(self):
+        facts = self.ask({"facts": True})
+        return {"version": f"{facts['release']}, node-llama-cpp {facts['package']}", "commit": None, "backend": None,
+                "note": JAVASCRIPT_NOTE, "load_s": facts["load_s"], "peak_rss_bytes": facts["peak_rss_bytes"]}
 
 
 class LlamaBench:

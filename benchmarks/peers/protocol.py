@@ -13,18 +13,19 @@ LIMITS = {
     "int8": ("int8_tops", 1e12, lambda model: 2 * model["macs_per_token"]),
     "bf16": ("bf16_tflops", 1e12, lambda model: 2 * model["macs_per_token"]),
     "fp32": ("fp32_tflops", 1e12, lambda model: 2 * model["macs_per_token"]),
+    "fp32 peak": ("fp32_tflops", 1e12, lambda model: model["flop_per_token"]),  # of training
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    phase: str  # "prefill" or "decode"
+    phase: str  # "prefill", "decode" or "train"
     tokens: int
     context: int = 0
 
     @property
     def tokens_before(self):
-        return 0 if self.phase == "prefill" else self.context or tokens.SEED_TOKENS
+        return 0 if self.phase != "decode" else self.context or tokens.SEED_TOKENS
 
     def __str__(self):
         return f"{self.phase} {self.tokens}" + (f" at {self.context}" if self.phase == "decode" else "")
@@ -94,9 +95,7 @@ class Comparison:
             others, steal = watch.stop()
             if limit:
                 self.limit_names[figure] = limit
-                report = self.engines[0].report
-                self.costs = {key: report[key] for key in ("bytes_per_token", "macs_per_token", "file_bytes", "family",
-                                                           "weights")}
+                self.costs = self.engines[0].costs()
             allowed = quiet.TOTAL_FACTOR * self.waiter.share
             if not others > allowed:
                 break

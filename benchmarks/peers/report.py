@@ -29,16 +29,12 @@ def rows_of(figure):
                with_interval(ratio["ratio"], ratio["low"], ratio["high"]) if ratio else "")
 
 
-def table(record):
-    model, machine, settings = record["model"], record["machine"], record["settings"]
-    lines = [f"{machine['name']}, {record['started']}",
-             f"{model['label']}: {gigabytes(model['file_bytes'])}, {gigabytes(model['bytes_per_token'])} read and "
-             f"{model['macs_per_token'] / 1e9:.3f} GMAC per token, weights {model['weights']}; {settings['threads']} "
-             f"threads, numerics {settings['numerics']}, peers' cache {settings['cache_type']}"]
+def figures_and_engines(record):
+    """The lines that every comparison has: a row per figure and engine, then what each engine is."""
     header = ("figure", "engine", "tokens/s", "share of the limit", "fathom / it")
     rows = [header] + [row for figure in record["figures"] for row in rows_of(figure)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     for engine in record["engines"]:
         facts = [engine["version"]]
         if engine["commit"]:
@@ -48,4 +44,13 @@ def table(record):
         if engine["peak_rss_bytes"]:
             facts.append(f"{gigabytes(engine['peak_rss_bytes'])} of memory at most")
         lines.append(f"{engine['name']}: " + ", ".join(facts + ([engine["note"]] if engine["note"] else [])))
-    return "\n".join(lines + [INTERVAL_NOTE])
+    return lines
+
+
+def table(record):
+    model, machine, settings = record["model"], record["machine"], record["settings"]
+    lines = [f"{machine['name']}, {record['started']}",
+             f"{model['label']}: {gigabytes(model['file_bytes'])}, {gigabytes(model['bytes_per_token'])} read and "
+             f"{model['macs_per_token'] / 1e9:.3f} GMAC per token, weights {model['weights']}; {settings['threads']} "
+             f"threads, numerics {settings['numerics']}, peers' cache {settings['cache_type']}"]
+    return "\n".join(lines + figures_and_engines(record) + [INTERVAL_NOTE])
