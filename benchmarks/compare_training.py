@@ -8,7 +8,7 @@
 Both train the same weights (of `fathom synth`) on the same sequences in float32: forward and backward passes,
 clipping, AdamW. PyTorch runs DeepseekV4ForCausalLM eagerly; Fathom runs `fathom train` without what transformers has
 not (MTP, balance and indexer losses, moving router biases), and keeps all layers as PyTorch does. The program fails
-when the losses of the first steps differ. Sides take turns (A B A B ...). The first step of each process is not timed;
+when losses differ (on short sequences first). Sides take turns (A B A B ...). The first step of each process is not timed;
 Fathom's speed is that of its metrics.jsonl. Before and after each turn the processors' fp32 peak is measured, of which
 shares are taken. Operations are Fathom's count for both: every product of a matrix, or of attention with a row that it
 sees, forwards and twice that backwards; what is computed again counts for nothing.
@@ -103,8 +103,11 @@ def make_sides(options, folder):
              "batch_sequences": options.batch_sequences, "step_sequences": options.step_sequences,
              "steps": options.steps, "experts": options.experts, "spins": options.spin,
              "recompute": options.recompute}
-    return (training.FathomTraining(options.fathom, model, options.threads, setup),
-            training.TorchTraining(options.torch_python, model, options.threads, setup))
+    sides = (training.FathomTraining(options.fathom, model, options.threads, setup),
+             training.TorchTraining(options.torch_python, model, options.threads, setup))
+    say("preparing: do both compute the same?")
+    training.check_agreement(*sides, config)
+    return sides
 
 
 class Recorder:
