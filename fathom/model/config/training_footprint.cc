@@ -94,7 +94,8 @@ class StepPlanner {
       }
     }
     // Behind what is kept: logits, or a layer that runs again with what its way back needs.
-    Index most = loss_rows(config_.vocab_size) * config_.vocab_size * step_.bytes_per_number;
+    const Index rows = std::min(tokens_, loss_rows(config_.vocab_size));
+    Index most = rows * config_.vocab_size * step_.bytes_per_number;
     Index layer_idx = 0;
     for (const auto* part : {&config_.layers, &config_.mtp_layers}) {
       for (const LayerConfig& layer : *part) {
@@ -198,11 +199,9 @@ class StepPlanner {
     plan.value(tokens_);
   }
 
-  // The input of a product of official numerics, rounded, and what that keeps.
+  // The input of a product of official numerics, rounded.
   void add_rounded(Index count, Plan& plan) const {
-    const bool is_rounded = step_.is_official && step_.is_quantised;
-    plan.value(is_rounded ? count : 0);
-    plan.copy(is_rounded ? count : 0);
+    plan.value(step_.is_official && step_.is_quantised ? count : 0);
   }
 
   void add_mix(Plan& plan) const {
