@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <memory>
+#include <numbers>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -41,6 +42,7 @@ void run_perplexity(const PerplexityCommand& options) {
       eval::plan_perplexity(static_cast<Index>(tokens.size()), options.chunk);
 
   eval::RunningMean mean;
+  eval::RatioOfSums bits_per_byte;
   const Index vocab = model->facts().vocab_size;
   Progress progress("perplexity", plan.num_chunks * plan.chunk_tokens, "tokens");
   for (Index idx = 0; idx < plan.num_chunks; ++idx) {
@@ -52,12 +54,19 @@ void run_perplexity(const PerplexityCommand& options) {
     const std::span<const TokenId> scored =
         std::span(chunk).subspan(context.size(), to_size(plan.scored_per_chunk()));
     session.append(context);
+    double bits = 0;
+    double bytes = 0;
     session.append(scored, [&](Index first_row, Index num_rows, const float* logits) {
       for (Index row = 0; row < num_rows; ++row) {
         const TokenId target = chunk[context.size() + to_size(first_row + row + 1)];
-        mean.add(eval::negative_log_likelihood({logits + row * vocab, to_size(vocab)}, target));
+        const double nats =
+            eval::negative_log_likelihood({logits + row * vocab, to_size(vocab)}, target);
+        mean.add(nats);
+        bits += nats / std::numbers::ln2;
+        bytes += static_cast<double>(text_model.tokenizer->bytes_of(target).size());
       }
     });
+    bits_per_byte.add(bits, bytes);
     progress.update((idx + 1) * plan.chunk_tokens);
   }
   progress.finish();
@@ -67,6 +76,8 @@ void run_perplexity(const PerplexityCommand& options) {
   report.add("perplexity", std::exp(mean.mean()));
   report.add("mean_nll", mean.mean());
   report.add("standard_error", mean.standard_error());
+  report.add("bits_per_byte", bits_per_byte.ratio());
+  report.add("bits_per_byte_standard_error", bits_per_byte.standard_error());
   report.add("scored_tokens", mean.count());
   report.add("chunks", plan.num_chunks);
   report.add("chunk_tokens", plan.chunk_tokens);
@@ -84,7 +95,8 @@ Command add_perplexity(CLI::App& program) {
   CLI::App* command = program.add_subcommand(
       "perplexity",
       "Score a text: mean negative log-likelihood per token, in nats, and its standard error.\n"
-      "Chunks do not overlap; the second half of each is scored, as llama-perplexity does.");
+      "Chunks do not overlap; the second half of each is scored, as llama-perplexity does.\n"
+      "Bits per byte compare models whose tokens differ; their standard error is of chunks.");
   add_model_options(*command, options->run);
   add_adapter_option(*command, options->run);
   command->add_option("file", options->file, "Text; - : standard input")

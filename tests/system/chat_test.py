@@ -152,6 +152,9 @@ class PerplexityTest(ModelTest):
         self.assertAlmostEqual(report["perplexity"], math.exp(report["mean_nll"]), places=6)
         self.assertAlmostEqual(report["mean_nll"], reports[1]["mean_nll"], places=5)
         self.assertGreater(report["standard_error"], 0)
+        bytes_per_token = 44 * 40 / (report["chunks"] * 64 + report["unscored_tail_tokens"])
+        self.assertAlmostEqual(report["bits_per_byte"] * bytes_per_token * math.log(2) / report["mean_nll"], 1, delta=0.05)
+        self.assertGreater(report["bits_per_byte_standard_error"], 0)
 
     def test_a_text_shorter_than_a_chunk_is_refused(self):
         self.refused(2, "--chunk", arguments=("perplexity", self.model, "-"), input="short")
