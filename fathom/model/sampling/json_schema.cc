@@ -1,20 +1,13 @@
-// JSON schema to grammar. What a schema leaves open is decided in favour of short and closed texts:
-// properties come in the order of the schema, and names it does not list are not invented unless
-// additionalProperties asks for them (docs/structured-output.md).
+// The JSON schema front end: values but objects, which are in schema_objects.cc.
 #include <algorithm>
 #include <array>
-#include <deque>
-#include <map>
-#include <optional>
-#include <string>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/formats/text.h"
 #include "fathom/model/sampling/front_ends.h"
-#include "fathom/model/sampling/json_text.h"
-#include "fathom/model/sampling/schema_merge.h"
+#include "fathom/model/sampling/schema_compiler.h"
 
 namespace fathom::sampling {
 namespace {
@@ -50,18 +43,69 @@ constexpr std::array<Format, 9> kFormats = {{
 #undef FATHOM_DATE
 #undef FATHOM_TIME
 
-class SchemaCompiler {
- public:
-  explicit SchemaCompiler(SchemaJson document)
-      : root_(std::move(document)),
-        document_{.root = root_},
-        text_(grammar_),
-        value_(grammar_.add_rule("value")) {
-    grammar_.define(value_, any_value());
-  }
+double schema_minimum(const SchemaJson& schema) {
+  return std::max(schema.value("minimum", -1e308), schema.value("exclusiveMinimum", -1e308));
+}
 
-  Grammar compile() {
-    grammar_.root = rule_for("#");
+double schema_maximum(const SchemaJson& schema) {
+  return std::min(schema.value("maximum", 1e308), schema.value("exclusiveMaximum", 1e308));
+}
+
+}  // namespace
+
+ValueRules::ValueRules(Grammar& grammar)
+    : grammar_(grammar), text_(grammar), value_(grammar.add_rule("value")) {
+  const ExprId comma_value = grammar_.sequence({text_.comma(), any_value()});
+  const ExprId elements =
+      grammar_.sequence({any_value(), grammar_.repeat(comma_value, 0, Grammar::kNoLimit)});
+  const ExprId any_object =
+      wrapped("{", members(pair(text_.any_string(), any_value()), 0, -1), false, "}");
+  grammar_.define(
+      value_, grammar_.choice({grammar_.literal("null"), grammar_.literal("true"),
+                               grammar_.literal("false"), text_.number({}, JsonText::kMaxDecimals),
+                               text_.any_string(), wrapped("[", elements, true, "]"), any_object}));
+}
+
+ExprId ValueRules::wrapped(std::string_view open,
+                           ExprId content,
+                           bool is_optional,
+                           std::string_view close) {
+  const ExprId inner = grammar_.sequence({content, text_.space()});
+  return grammar_.sequence({grammar_.literal(open), text_.space(),
+                            is_optional ? grammar_.optional(inner) : inner,
+                            grammar_.literal(close)});
+}
+
+ExprId ValueRules::pair(ExprId name, ExprId value) {
+  return grammar_.sequence({name, grammar_.literal(":"), text_.space(), value});
+}
+
+ExprId ValueRules::members(ExprId part, Index min, Index max) {
+  if (max == 0) {
+    return grammar_.empty();
+  }
+  const ExprId next = grammar_.sequence({text_.comma(), part});
+  const ExprId list = grammar_.sequence(
+      {part, grammar_.repeat(next, std::max<Index>(min - 1, 0), max < 0 ? max : max - 1)});
+  return min > 0 ? list : grammar_.optional(list);
+}
+
+SchemaCompiler::SchemaCompiler(ValueRules& rules, std::string_view schema)
+    : rules_(rules),
+      grammar_(rules.grammar()),
+      text_(rules.text()),
+      root_(std::make_unique<const SchemaJson>(parse_schema_document(schema))),
+      document_{.root = *root_} {
+  if (!root_->is_boolean() && !root_->is_object()) {
+    fail(ErrorCode::InvalidArgument, "schema: expected an object, true or false");
+  }
+}
+
+SchemaCompiler::~SchemaCompiler() = default;
+
+RuleId SchemaCompiler::compile() {
+  try {
+    const RuleId root = rule_for("#");
     // References are compiled one after another, not inside each other: chains of them are no
     // recursion here.
     while (!pending_.empty()) {
@@ -69,626 +113,375 @@ class SchemaCompiler {
       pending_.pop_front();
       grammar_.define(rule, schema_expr(resolve(document_, ref, "#"), ref));
     }
-    if (!prune(grammar_)) {
-      fail_schema(
-          ErrorCode::InvalidArgument, problem_.empty() ? "#" : problem_where_,
-          "nothing satisfies the schema: " +
-              (problem_.empty() ? "a value would have to contain itself without end" : problem_));
-    }
-    return std::move(grammar_);
-  }
-
- private:
-  RuleId rule_for(const std::string& ref) {
-    const auto [found, is_first] = rules_.try_emplace(ref, 0);
-    if (is_first) {
-      found->second = grammar_.add_rule(ref);
-      pending_.emplace_back(ref, found->second);
-    }
-    return found->second;
-  }
-
-  // No text at all; the first reason is told should it turn out to be the schema's end.
-  ExprId impossible(const std::string& where, const std::string& problem) {
-    if (problem_.empty()) {
-      problem_where_ = where;
-      problem_ = problem;
-    }
-    return grammar_.nothing();
-  }
-
-  ExprId schema_expr(const SchemaJson& schema, const std::string& where) {
-    if (schema.is_boolean()) {
-      return schema.get<bool>() ? grammar_.reference(value_) : impossible(where, "it is false");
-    }
-    check_keywords(schema, where);
-    if (schema.contains("$ref") && is_alone(schema, "$ref")) {
-      const auto& ref = schema.at("$ref").get_ref<const std::string&>();
-      resolve(document_, ref, where);
-      return grammar_.reference(rule_for(ref));
-    }
-    if (schema.contains("$ref") || schema.contains("allOf")) {
-      const SchemaJson flat = flattened(document_, schema, where);
-      return schema_expr(flat, where);
-    }
-    for (const char* name : {"anyOf", "oneOf"}) {
-      if (schema.contains(name)) {
-        return branches(schema, name, where);
-      }
-    }
-    if (schema.contains("const") || schema.contains("enum")) {
-      return enumeration(schema, where);
-    }
-    return typed(schema, where);
-  }
-
-  // Whether a keyword has only companions that restrict nothing.
-  bool is_alone(const SchemaJson& schema, const std::string& keyword) {
-    SchemaJson rest = schema;
-    rest.erase(keyword);
-    return merged(document_, rest, SchemaJson::object(), "#").empty();
-  }
-
-  ExprId branches(const SchemaJson& schema, const std::string& keyword, const std::string& where) {
-    const std::string here = where + "/" + keyword;
-    SchemaJson rest = schema;
-    rest.erase(keyword);
-    const bool has_rest = !is_alone(schema, keyword);
-    std::vector<ExprId> choices;
-    std::vector<SchemaJson> flat_branches;
-    Index branch_idx = 0;
-    for (const SchemaJson& branch : schema.at(keyword)) {
-      const std::string branch_where = here + "/" + std::to_string(branch_idx++);
-      if (has_rest || keyword == "oneOf") {
-        const SchemaJson flat = flattened(document_, branch, branch_where);
-        flat_branches.push_back(has_rest ? merged(document_, rest, flat, branch_where) : flat);
-        // A reference alone keeps its rule, so that recursion through oneOf stays finite.
-        choices.push_back(schema_expr(has_rest ? flat_branches.back() : branch, branch_where));
-      } else {
-        choices.push_back(schema_expr(branch, branch_where));
-      }
-    }
-    if (keyword == "oneOf") {
-      require_disjoint(document_, flat_branches, here);
-    }
-    return grammar_.choice(std::move(choices));
-  }
-
-  ExprId enumeration(const SchemaJson& schema, const std::string& where) {
-    for (const auto& [name, value] : schema.items()) {
-      const bool is_checked = name == "const" || name == "enum" || name == "type";
-      SchemaJson only = {{name, value}};
-      if (!is_checked && !merged(document_, only, SchemaJson::object(), where).empty()) {
-        fail_schema(ErrorCode::Unsupported, where,
-                    "keyword " + formats::quote(name) + " beside enum or const is not supported");
-      }
-    }
-    SchemaJson values = schema.contains("enum") ? schema.at("enum") : SchemaJson::array();
-    if (schema.contains("const")) {
-      const SchemaJson& constant = schema.at("const");
-      const bool fits = !schema.contains("enum") ||
-                        std::find(values.begin(), values.end(), constant) != values.end();
-      values = fits ? SchemaJson::array({constant}) : SchemaJson::array();
-    }
-    const unsigned types = schema.contains("type") ? types_of(schema, where) : unsigned{kAnyType};
-    std::vector<std::string> texts;
-    for (const SchemaJson& value : values) {
-      const bool is_integral_float = value.is_number_float() &&
-                                     value.dump().find_first_of("eE") == std::string::npos &&
-                                     value.dump().ends_with(".0") && (types & kInteger) != 0;
-      if ((types & type_of_value(value)) != 0 || is_integral_float) {
-        texts.push_back(value.dump());
-      }
-    }
-    if (texts.empty()) {
-      return impossible(where, "no value of enum or const is allowed");
-    }
-    std::sort(texts.begin(), texts.end());
-    texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
-    return any_of(texts, 0, texts.size(), 0);
-  }
-
-  // One of sorted distinct texts from `place` on: common beginnings are shared.
-  ExprId any_of(const std::vector<std::string>& texts,
-                std::size_t begin,
-                std::size_t end,
-                std::size_t place) {
-    const std::string& first = texts[begin];
-    const std::string& last = texts[end - 1];
-    std::size_t shared = place;
-    while (shared < first.size() && shared < last.size() && first[shared] == last[shared]) {
-      ++shared;
-    }
-    std::vector<ExprId> choices;
-    if (first.size() == shared) {
-      choices.push_back(grammar_.empty());
-      ++begin;
-    }
-    while (begin < end) {
-      std::size_t group_end = begin;
-      while (group_end < end && texts[group_end][shared] == texts[begin][shared]) {
-        ++group_end;
-      }
-      choices.push_back(any_of(texts, begin, group_end, shared));
-      begin = group_end;
-      if (choices.size() == 1 && begin == end) {
-        break;
-      }
-    }
-    return grammar_.sequence({grammar_.literal(first.substr(place, shared - place)),
-                              grammar_.choice(std::move(choices))});
-  }
-
-  ExprId typed(const SchemaJson& schema, const std::string& where) {
-    const unsigned types = types_of(schema, where);
-    if (types == kAnyType) {
-      return grammar_.reference(value_);
-    }
-    if (types == 0) {
-      return impossible(where, "it allows no type");
-    }
-    std::vector<ExprId> choices;
-    if ((types & kNull) != 0) {
-      choices.push_back(grammar_.literal("null"));
-    }
-    if ((types & kBoolean) != 0) {
-      choices.push_back(grammar_.choice({grammar_.literal("true"), grammar_.literal("false")}));
-    }
-    if ((types & (kInteger | kNumber)) != 0) {
-      choices.push_back(number(schema, (types & kNumber) == 0, where));
-    }
-    if ((types & kString) != 0) {
-      choices.push_back(string(schema, where));
-    }
-    if ((types & kArray) != 0) {
-      choices.push_back(array(schema, where));
-    }
-    if ((types & kObject) != 0) {
-      choices.push_back(object(schema, where));
-    }
-    return grammar_.choice(std::move(choices));
-  }
-
-  ExprId any_value() {
-    const ExprId comma_value = grammar_.sequence({text_.comma(), grammar_.reference(value_)});
-    const ExprId elements = grammar_.sequence(
-        {grammar_.reference(value_), grammar_.repeat(comma_value, 0, Grammar::kNoLimit)});
-    return grammar_.choice({grammar_.literal("null"), grammar_.literal("true"),
-                            grammar_.literal("false"), text_.number({}, JsonText::kMaxDecimals),
-                            text_.any_string(), wrapped("[", elements, true, "]"), any_object()});
-  }
-
-  ExprId any_object() {
-    return wrapped("{", members(pair(text_.any_string(), grammar_.reference(value_)), 0, -1), false,
-                   "}");
-  }
-
-  // Brackets with space inside; `content` may be left out when `is_optional`.
-  ExprId wrapped(std::string_view open, ExprId content, bool is_optional, std::string_view close) {
-    const ExprId inner = grammar_.sequence({content, text_.space()});
-    return grammar_.sequence({grammar_.literal(open), text_.space(),
-                              is_optional ? grammar_.optional(inner) : inner,
-                              grammar_.literal(close)});
-  }
-
-  ExprId pair(ExprId name, ExprId value) {
-    return grammar_.sequence({name, grammar_.literal(":"), text_.space(), value});
-  }
-
-  // min to max of the same part, with commas between.
-  ExprId members(ExprId part, Index min, Index max) {
-    if (max == 0) {
-      return grammar_.empty();
-    }
-    const ExprId next = grammar_.sequence({text_.comma(), part});
-    const ExprId list = grammar_.sequence(
-        {part, grammar_.repeat(next, std::max<Index>(min - 1, 0), max < 0 ? max : max - 1)});
-    return min > 0 ? list : grammar_.optional(list);
-  }
-
-  // ---- numbers
-
-  // Bounds so far out that no number of 18 digits reaches them are none.
-  std::optional<Bound> bound(const SchemaJson& schema,
-                             const std::string& keyword,
-                             bool is_exclusive,
-                             bool is_low,
-                             const std::string& where) {
-    const SchemaJson& value = schema.at(keyword);
-    const double number = value.get<double>();
-    constexpr double kFar = 1e18;
-    if (is_low ? number <= -kFar : number >= kFar) {
-      return std::nullopt;
-    }
-    const auto decimal = decimal_of(value.dump());
-    if (!decimal.has_value()) {
-      fail_schema(ErrorCode::Unsupported, where + "/" + keyword,
-                  "expected at most 18 digits before the point and 16 after it");
-    }
-    return Bound{*decimal, is_exclusive};
-  }
-
-  ExprId number(const SchemaJson& schema, bool is_integer, const std::string& where) {
-    NumberRange range;
-    const auto tighter = [&](const char* plain, const char* exclusive, bool is_low) {
-      const bool has_plain = schema.contains(plain);
-      const bool has_exclusive = schema.contains(exclusive);
-      if (!has_plain && !has_exclusive) {
-        return std::optional<Bound>();
-      }
-      const bool takes_plain =
-          has_plain && (!has_exclusive || (is_low ? schema.at(plain) > schema.at(exclusive)
-                                                  : schema.at(plain) < schema.at(exclusive)));
-      return bound(schema, takes_plain ? plain : exclusive, !takes_plain, is_low, where);
-    };
-    range.low = tighter("minimum", "exclusiveMinimum", true);
-    range.high = tighter("maximum", "exclusiveMaximum", false);
-    ExprId result = -1;
-    if (schema.contains("multipleOf")) {
-      result = multiple(schema, is_integer, range, where);
-    } else {
-      result = is_integer ? text_.integer(range) : text_.number(range, JsonText::kMaxDecimals);
-    }
-    if (range.low.has_value() && range.high.has_value() &&
-        schema_minimum(schema) > schema_maximum(schema)) {
-      return impossible(where, "minimum is greater than maximum");
-    }
-    if (range.low.has_value() || range.high.has_value()) {
-      note_problem(where, "no number lies within its bounds");
-    }
-    return result;
-  }
-
-  static double schema_minimum(const SchemaJson& schema) {
-    return std::max(schema.value("minimum", -1e308), schema.value("exclusiveMinimum", -1e308));
-  }
-  static double schema_maximum(const SchemaJson& schema) {
-    return std::min(schema.value("maximum", 1e308), schema.value("exclusiveMaximum", 1e308));
-  }
-
-  ExprId multiple(const SchemaJson& schema,
-                  bool is_integer,
-                  const NumberRange& range,
-                  const std::string& where) {
-    const SchemaJson& divisor = schema.at("multipleOf");
-    const std::string here = where + "/multipleOf";
-    if (!(divisor > 0)) {
-      fail_schema(ErrorCode::InvalidArgument, here, "expected a number above 0");
-    }
-    const bool is_one = divisor == 1;
-    const bool has_bounds = range.low.has_value() || range.high.has_value();
-    if (is_one) {
-      return text_.integer(range);
-    }
-    if (divisor.is_number_integer() && divisor <= 1000 && !has_bounds) {
-      return text_.integer_multiple_of(divisor.get<Index>());
-    }
-    const auto decimal = decimal_of(divisor.dump());
-    const bool is_power_of_tenth =
-        decimal.has_value() && decimal->whole == "0" &&
-        decimal->fraction == std::string(decimal->fraction.size() - 1, '0') + "1";
-    if (is_power_of_tenth) {
-      return is_integer ? text_.integer(range)
-                        : text_.number(range, to_index(decimal->fraction.size()));
-    }
-    fail_schema(ErrorCode::Unsupported, here,
-                "supported are 1, 0.1, 0.01 ..., and whole numbers to 1000 without bounds");
-  }
-
-  // ---- strings
-
-  ExprId regex(std::string_view pattern, const std::string& where) {
-    const auto spell = [&](const std::vector<CodePointRange>& ranges) {
-      return text_.spell(ranges);
-    };
-    return add_regex(grammar_, pattern, RegexMatch::Search, spell, "schema: " + where);
-  }
-
-  ExprId string(const SchemaJson& schema, const std::string& where) {
-    const Index min = schema.value("minLength", Index{0});
-    const Index max = schema.contains("maxLength") ? schema.at("maxLength").get<Index>() : -1;
-    require_count(min, where + "/minLength");
-    require_count(max, where + "/maxLength");
-    const bool has_length = min > 0 || max >= 0;
-    const bool has_pattern = schema.contains("pattern");
-    const bool has_format = schema.contains("format");
-    if (int{has_length} + int{has_pattern} + int{has_format} > 1) {
-      fail_schema(ErrorCode::Unsupported, where,
-                  "of length, pattern and format only one is supported");
-    }
-    if (has_pattern) {
-      note_problem(where + "/pattern", "no text matches the pattern");
-      return text_.quoted(regex(schema.at("pattern").get<std::string>(), where + "/pattern"));
-    }
-    if (has_format) {
-      const auto name = schema.at("format").get<std::string>();
-      const auto format = std::find_if(kFormats.begin(), kFormats.end(),
-                                       [&](const Format& entry) { return entry.name == name; });
-      if (format == kFormats.end()) {
-        fail_schema(ErrorCode::Unsupported, where + "/format",
-                    "format " + formats::quote(name) + " is not supported");
-      }
-      return text_.quoted(regex(format->pattern, where + "/format"));
-    }
-    if (max >= 0 && min > max) {
-      return impossible(where, "minLength " + std::to_string(min) + " is greater than maxLength " +
-                                   std::to_string(max));
-    }
-    return has_length ? text_.quoted(grammar_.repeat(text_.string_character(), min, max))
-                      : text_.any_string();
-  }
-
-  static void require_count(Index count, const std::string& where) {
-    if (count > kMaxRepetition) {
-      fail_schema(ErrorCode::Unsupported, where,
-                  "expected at most " + std::to_string(kMaxRepetition));
-    }
-  }
-
-  // A reason to name if nothing else turns out to be one.
-  void note_problem(const std::string& where, const std::string& problem) {
-    if (problem_.empty()) {
-      problem_where_ = where;
-      problem_ = problem;
-    }
-  }
-
-  // ---- arrays
-
-  ExprId array(const SchemaJson& schema, const std::string& where) {
-    if (schema.value("uniqueItems", false)) {
-      fail_schema(ErrorCode::Unsupported, where + "/uniqueItems", "true is not supported");
-    }
-    const Index min = schema.value("minItems", Index{0});
-    Index max = schema.contains("maxItems") ? schema.at("maxItems").get<Index>() : -1;
-    require_count(min, where + "/minItems");
-    require_count(max, where + "/maxItems");
-    std::vector<ExprId> first;
-    if (schema.contains("prefixItems")) {
-      for (const SchemaJson& item : schema.at("prefixItems")) {
-        first.push_back(schema_expr(item, where + "/prefixItems/" + std::to_string(first.size())));
-      }
-    }
-    const bool has_rest = schema.contains("items") || first.empty();
-    const auto num_first = to_index(first.size());
-    max = has_rest ? max : max < 0 ? num_first : std::min(max, num_first);
-    if (max >= 0 && min > max) {
-      return impossible(where, "minItems " + std::to_string(min) + " is greater than the " +
-                                   std::to_string(max) + " items that are allowed");
-    }
-    const ExprId item = schema.contains("items") ? schema_expr(schema.at("items"), where + "/items")
-                                                 : grammar_.reference(value_);
-    if (first.empty()) {
-      return max == 0 ? wrapped("[", grammar_.empty(), true, "]")
-                      : wrapped("[", members(item, std::max<Index>(min, 1), max), min == 0, "]");
-    }
-    return wrapped("[", tuple(first, item, min, max), false, "]");
-  }
-
-  // The first items each with its own schema, then any number of others.
-  ExprId tuple(const std::vector<ExprId>& first, ExprId item, Index min, Index max) {
-    const auto num_first = to_index(first.size());
-    const ExprId next = grammar_.sequence({text_.comma(), item});
-    const Index max_rest = max < 0 ? Index{-1} : std::max<Index>(max - num_first, 0);
-    ExprId after = grammar_.repeat(next, std::max<Index>(min - num_first, 0), max_rest);
-    for (Index i = num_first - 1; i >= 0; --i) {
-      if (max >= 0 && i >= max) {
-        after = grammar_.empty();
-        continue;
-      }
-      const RuleId rule = grammar_.add_rule("item");
-      grammar_.define(rule, grammar_.sequence({i == 0 ? grammar_.empty() : text_.comma(),
-                                               first[to_size(i)], after}));
-      after = i >= min ? grammar_.optional(grammar_.reference(rule)) : grammar_.reference(rule);
-    }
-    return after;
-  }
-
-  // ---- objects
-
-  struct Member {
-    ExprId pair = -1;
-    bool is_required = false;
-  };
-
-  ExprId object(const SchemaJson& schema, const std::string& where) {
-    const SchemaJson properties = schema.value("properties", SchemaJson::object());
-    const SchemaJson required = schema.value("required", SchemaJson::array());
-    const auto is_required = [&](const std::string& name) {
-      return std::find(required.begin(), required.end(), name) != required.end();
-    };
-    std::vector<Member> list;
-    const std::string prefix = where + "/properties/";
-    for (const auto& [name, property] : properties.items()) {
-      const ExprId value = schema_expr(property, prefix + name);
-      list.push_back({pair(grammar_.literal(SchemaJson(name).dump()), value), is_required(name)});
-    }
-    const ExprId extra = extra_pair(schema, properties, where);
-    for (const SchemaJson& name : required) {
-      const auto& text = name.get_ref<const std::string&>();
-      if (!properties.contains(text)) {
-        list.push_back({required_extra(schema, text, where), true});
-      }
-    }
-    const Index min = schema.value("minProperties", Index{0});
-    const Index max =
-        schema.contains("maxProperties") ? schema.at("maxProperties").get<Index>() : -1;
-    require_count(min, where + "/minProperties");
-    require_count(max, where + "/maxProperties");
-    if (list.empty()) {
-      if (max >= 0 && min > max) {
-        return impossible(where, "minProperties is greater than maxProperties");
-      }
-      return extra < 0 || max == 0
-                 ? (min > 0 ? impossible(where, "minProperties without any property")
-                            : wrapped("{", grammar_.empty(), true, "}"))
-                 : wrapped("{", members(extra, std::max<Index>(min, 1), max), min == 0, "}");
-    }
-    const auto num_required = std::count_if(
-        list.begin(), list.end(), [](const Member& member) { return member.is_required; });
-    const bool needs_counting =
-        min > num_required || (max >= 0 && (extra >= 0 || max < to_index(list.size())));
-    if (needs_counting) {
-      fail_schema(ErrorCode::Unsupported, where,
-                  "minProperties and maxProperties are supported only without properties");
-    }
-    return wrapped("{", object_members(list, extra), false, "}");
-  }
-
-  // A name that `required` lists and `properties` does not.
-  ExprId required_extra(const SchemaJson& schema,
-                        const std::string& name,
-                        const std::string& where) {
-    if (schema.contains("patternProperties") || schema.contains("propertyNames")) {
-      fail_schema(ErrorCode::Unsupported, where + "/required",
-                  "a name outside properties beside patternProperties or propertyNames");
-    }
-    const ExprId key = grammar_.literal(SchemaJson(name).dump());
-    if (!schema.contains("additionalProperties")) {
-      return pair(key, grammar_.reference(value_));
-    }
-    return pair(key,
-                schema_expr(schema.at("additionalProperties"), where + "/additionalProperties"));
-  }
-
-  // Rules from the last member to the first: what may follow with, and without, one before it.
-  ExprId object_members(const std::vector<Member>& list, ExprId extra) {
-    std::array<ExprId, 2> rest = {grammar_.empty(), grammar_.empty()};
-    if (extra >= 0) {
-      rest[0] = members(extra, 0, -1);
-      rest[1] = grammar_.repeat(grammar_.sequence({text_.comma(), extra}), 0, Grammar::kNoLimit);
-    }
-    for (auto member = list.rbegin(); member != list.rend(); ++member) {
-      std::array<ExprId, 2> next = {};
-      for (const std::size_t has_before : {std::size_t{0}, std::size_t{1}}) {
-        const RuleId rule = grammar_.add_rule("members");
-        ExprId present = grammar_.sequence({member->pair, rest[1]});
-        if (has_before == 1) {
-          present = grammar_.sequence({text_.comma(), present});
-        }
-        grammar_.define(
-            rule, member->is_required ? present : grammar_.choice({present, rest[has_before]}));
-        next[has_before] = grammar_.reference(rule);
-      }
-      rest = next;
-    }
-    return rest[0];
-  }
-
-  // The pair for names that `properties` does not list, or -1.
-  ExprId extra_pair(const SchemaJson& schema,
-                    const SchemaJson& properties,
-                    const std::string& where) {
-    const bool has_patterns = schema.contains("patternProperties");
-    const bool has_additional = schema.contains("additionalProperties");
-    const bool has_names = schema.contains("propertyNames");
-    if (has_patterns) {
-      const SchemaJson& patterns = schema.at("patternProperties");
-      const bool is_closed = !has_additional || schema.at("additionalProperties") == false;
-      if (patterns.size() != 1 || !properties.empty() || !is_closed || has_names) {
-        fail_schema(
-            ErrorCode::Unsupported, where + "/patternProperties",
-            "supported is one pattern, without properties, additionalProperties or propertyNames");
-      }
-      const std::string here = where + "/patternProperties/" + patterns.begin().key();
-      return pair(text_.quoted(regex(patterns.begin().key(), here)),
-                  schema_expr(patterns.begin().value(), here));
-    }
-    if (has_additional ? schema.at("additionalProperties") == false : !properties.empty()) {
-      return -1;
-    }
-    const ExprId value = has_additional ? schema_expr(schema.at("additionalProperties"),
-                                                      where + "/additionalProperties")
-                                        : grammar_.reference(value_);
-    if (has_names) {
-      if (!properties.empty()) {
-        fail_schema(ErrorCode::Unsupported, where + "/propertyNames",
-                    "supported only without properties");
-      }
-      return pair(property_name(schema.at("propertyNames"), where + "/propertyNames"), value);
-    }
-    std::vector<std::string> names;
-    for (const auto& [name, property] : properties.items()) {
-      names.push_back(name);
-    }
-    std::sort(names.begin(), names.end());
-    return pair(names.empty() ? text_.any_string() : name_outside(names), value);
-  }
-
-  ExprId property_name(const SchemaJson& schema, const std::string& where) {
-    SchemaJson flat = flattened(document_, schema, where);
-    if (!flat.is_object()) {
-      return schema_expr(flat, where);
-    }
-    return schema_expr(merged(document_, flat, {{"type", "string"}}, where), where);
-  }
-
-  // Any name but these, spelt without escapes, so that none of these can be written another way.
-  ExprId name_outside(const std::vector<std::string>& names) {
-    return text_.quoted(outside(names, 0, names.size(), 0, 0));
-  }
-
-  ExprId outside(const std::vector<std::string>& names,
-                 std::size_t begin,
-                 std::size_t end,
-                 std::size_t place,
-                 Index depth) {
-    if (depth > 1000) {
-      fail_schema(ErrorCode::Unsupported, "#", "property names longer than 1000 characters");
-    }
-    std::vector<CodePointRange> excluded = {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}};
-    const ExprId plain = grammar_.code_points(complement(excluded));
-    std::vector<ExprId> choices;
-    if (names[begin].size() == place) {
-      ++begin;  // this name itself must go on
-    } else {
-      choices.push_back(grammar_.empty());
-    }
-    while (begin < end) {
-      std::size_t after = place;
-      const auto letter = next_code_point(names[begin], after);
-      const std::string bytes = names[begin].substr(place, after - place);
-      std::size_t group_end = begin;
-      while (group_end < end && names[group_end].compare(place, bytes.size(), bytes) == 0) {
-        ++group_end;
-      }
-      const std::uint32_t code_point = letter.value_or(0);
-      // A name with characters that need escapes cannot be met by this spelling.
-      if (code_point > 0x1F && code_point != '"' && code_point != '\\') {
-        excluded.push_back({code_point, code_point});
-        choices.push_back(grammar_.sequence(
-            {grammar_.literal(bytes), outside(names, begin, group_end, after, depth + 1)}));
-      }
-      begin = group_end;
-    }
-    choices.push_back(grammar_.sequence({grammar_.code_points(complement(excluded)),
-                                         grammar_.repeat(plain, 0, Grammar::kNoLimit)}));
-    return grammar_.choice(std::move(choices));
-  }
-
-  SchemaJson root_;
-  SchemaDocument document_;
-  Grammar grammar_;
-  JsonText text_;
-  RuleId value_;
-  std::map<std::string, RuleId> rules_;
-  std::deque<std::pair<std::string, RuleId>> pending_;
-  std::string problem_where_;
-  std::string problem_;
-};
-
-}  // namespace
-
-Grammar parse_json_schema(std::string_view schema) {
-  SchemaJson document = parse_schema_document(schema);
-  if (!document.is_boolean() && !document.is_object()) {
-    fail(ErrorCode::InvalidArgument, "schema: expected an object, true or false");
-  }
-  try {
-    return SchemaCompiler(std::move(document)).compile();
+    return root;
   } catch (const nlohmann::json::exception& error) {
     fail(ErrorCode::InvalidArgument, "schema: ", formats::quote(error.what()));
   }
+}
+
+void SchemaCompiler::fail_unsatisfiable() const {
+  fail_schema(
+      ErrorCode::InvalidArgument, problem_.empty() ? "#" : problem_where_,
+      "nothing satisfies the schema: " +
+          (problem_.empty() ? "a value would have to contain itself without end" : problem_));
+}
+
+RuleId SchemaCompiler::rule_for(const std::string& ref) {
+  const auto [found, is_first] = rule_ids_.try_emplace(ref, 0);
+  if (is_first) {
+    found->second = grammar_.add_rule(ref);
+    pending_.emplace_back(ref, found->second);
+  }
+  return found->second;
+}
+
+ExprId SchemaCompiler::impossible(const std::string& where, const std::string& problem) {
+  note_problem(where, problem);
+  return grammar_.nothing();
+}
+
+void SchemaCompiler::note_problem(const std::string& where, const std::string& problem) {
+  if (problem_.empty()) {
+    problem_where_ = where;
+    problem_ = problem;
+  }
+}
+
+ExprId SchemaCompiler::schema_expr(const SchemaJson& schema, const std::string& where) {
+  if (schema.is_boolean()) {
+    return schema.get<bool>() ? rules_.any_value() : impossible(where, "it is false");
+  }
+  check_keywords(schema, where);
+  if (schema.contains("$ref") && is_alone(schema, "$ref")) {
+    const auto& ref = schema.at("$ref").get_ref<const std::string&>();
+    resolve(document_, ref, where);
+    return grammar_.reference(rule_for(ref));
+  }
+  if (schema.contains("$ref") || schema.contains("allOf")) {
+    const SchemaJson flat = flattened(document_, schema, where);
+    return schema_expr(flat, where);
+  }
+  for (const char* name : {"anyOf", "oneOf"}) {
+    if (schema.contains(name)) {
+      return branches(schema, name, where);
+    }
+  }
+  if (schema.contains("const") || schema.contains("enum")) {
+    return enumeration(schema, where);
+  }
+  return typed(schema, where);
+}
+
+bool SchemaCompiler::is_alone(const SchemaJson& schema, const std::string& keyword) {
+  SchemaJson rest = schema;
+  rest.erase(keyword);
+  return merged(document_, rest, SchemaJson::object(), "#").empty();
+}
+
+ExprId SchemaCompiler::branches(const SchemaJson& schema,
+                                const std::string& keyword,
+                                const std::string& where) {
+  const std::string here = where + "/" + keyword;
+  SchemaJson rest = schema;
+  rest.erase(keyword);
+  const bool has_rest = !is_alone(schema, keyword);
+  std::vector<ExprId> choices;
+  std::vector<SchemaJson> flat_branches;
+  Index branch_idx = 0;
+  for (const SchemaJson& branch : schema.at(keyword)) {
+    const std::string branch_where = here + "/" + std::to_string(branch_idx++);
+    if (has_rest || keyword == "oneOf") {
+      const SchemaJson flat = flattened(document_, branch, branch_where);
+      flat_branches.push_back(has_rest ? merged(document_, rest, flat, branch_where) : flat);
+      // A reference alone keeps its rule, so that recursion through oneOf stays finite.
+      choices.push_back(schema_expr(has_rest ? flat_branches.back() : branch, branch_where));
+    } else {
+      choices.push_back(schema_expr(branch, branch_where));
+    }
+  }
+  if (keyword == "oneOf") {
+    require_disjoint(document_, flat_branches, here);
+  }
+  return grammar_.choice(std::move(choices));
+}
+
+ExprId SchemaCompiler::enumeration(const SchemaJson& schema, const std::string& where) {
+  for (const auto& [name, value] : schema.items()) {
+    const bool is_checked = name == "const" || name == "enum" || name == "type";
+    SchemaJson only = {{name, value}};
+    if (!is_checked && !merged(document_, only, SchemaJson::object(), where).empty()) {
+      fail_schema(ErrorCode::Unsupported, where,
+                  "keyword " + formats::quote(name) + " beside enum or const is not supported");
+    }
+  }
+  SchemaJson values = schema.contains("enum") ? schema.at("enum") : SchemaJson::array();
+  if (schema.contains("const")) {
+    const SchemaJson& constant = schema.at("const");
+    const bool fits = !schema.contains("enum") ||
+                      std::find(values.begin(), values.end(), constant) != values.end();
+    values = fits ? SchemaJson::array({constant}) : SchemaJson::array();
+  }
+  const unsigned types = schema.contains("type") ? types_of(schema, where) : unsigned{kAnyType};
+  std::vector<std::string> texts;
+  for (const SchemaJson& value : values) {
+    const bool is_integral_float = value.is_number_float() &&
+                                   value.dump().find_first_of("eE") == std::string::npos &&
+                                   value.dump().ends_with(".0") && (types & kInteger) != 0;
+    if ((types & type_of_value(value)) != 0 || is_integral_float) {
+      texts.push_back(value.dump());
+    }
+  }
+  if (texts.empty()) {
+    return impossible(where, "no value of enum or const is allowed");
+  }
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  return any_of(texts, 0, texts.size(), 0);
+}
+
+ExprId SchemaCompiler::any_of(const std::vector<std::string>& texts,
+                              std::size_t begin,
+                              std::size_t end,
+                              std::size_t place) {
+  const std::string& first = texts[begin];
+  const std::string& last = texts[end - 1];
+  std::size_t shared = place;
+  while (shared < first.size() && shared < last.size() && first[shared] == last[shared]) {
+    ++shared;
+  }
+  std::vector<ExprId> choices;
+  if (first.size() == shared) {
+    choices.push_back(grammar_.empty());
+    ++begin;
+  }
+  while (begin < end) {
+    std::size_t group_end = begin;
+    while (group_end < end && texts[group_end][shared] == texts[begin][shared]) {
+      ++group_end;
+    }
+    choices.push_back(any_of(texts, begin, group_end, shared));
+    begin = group_end;
+    if (choices.size() == 1 && begin == end) {
+      break;
+    }
+  }
+  return grammar_.sequence(
+      {grammar_.literal(first.substr(place, shared - place)), grammar_.choice(std::move(choices))});
+}
+
+ExprId SchemaCompiler::typed(const SchemaJson& schema, const std::string& where) {
+  const unsigned types = types_of(schema, where);
+  if (types == kAnyType) {
+    return rules_.any_value();
+  }
+  if (types == 0) {
+    return impossible(where, "it allows no type");
+  }
+  std::vector<ExprId> choices;
+  if ((types & kNull) != 0) {
+    choices.push_back(grammar_.literal("null"));
+  }
+  if ((types & kBoolean) != 0) {
+    choices.push_back(grammar_.choice({grammar_.literal("true"), grammar_.literal("false")}));
+  }
+  if ((types & (kInteger | kNumber)) != 0) {
+    choices.push_back(number(schema, (types & kNumber) == 0, where));
+  }
+  if ((types & kString) != 0) {
+    choices.push_back(string(schema, where));
+  }
+  if ((types & kArray) != 0) {
+    choices.push_back(array(schema, where));
+  }
+  if ((types & kObject) != 0) {
+    choices.push_back(object(schema, where));
+  }
+  return grammar_.choice(std::move(choices));
+}
+
+std::optional<Bound> SchemaCompiler::bound(const SchemaJson& schema,
+                                           const std::string& keyword,
+                                           bool is_exclusive,
+                                           bool is_low,
+                                           const std::string& where) {
+  const SchemaJson& value = schema.at(keyword);
+  const double number = value.get<double>();
+  constexpr double kFar = 1e18;
+  if (is_low ? number <= -kFar : number >= kFar) {
+    return std::nullopt;
+  }
+  const auto decimal = decimal_of(value.dump());
+  if (!decimal.has_value()) {
+    fail_schema(ErrorCode::Unsupported, where + "/" + keyword,
+                "expected at most 18 digits before the point and 16 after it");
+  }
+  return Bound{*decimal, is_exclusive};
+}
+
+ExprId SchemaCompiler::number(const SchemaJson& schema, bool is_integer, const std::string& where) {
+  NumberRange range;
+  const auto tighter = [&](const char* plain, const char* exclusive, bool is_low) {
+    const bool has_plain = schema.contains(plain);
+    const bool has_exclusive = schema.contains(exclusive);
+    if (!has_plain && !has_exclusive) {
+      return std::optional<Bound>();
+    }
+    const bool takes_plain =
+        has_plain && (!has_exclusive || (is_low ? schema.at(plain) > schema.at(exclusive)
+                                                : schema.at(plain) < schema.at(exclusive)));
+    return bound(schema, takes_plain ? plain : exclusive, !takes_plain, is_low, where);
+  };
+  range.low = tighter("minimum", "exclusiveMinimum", true);
+  range.high = tighter("maximum", "exclusiveMaximum", false);
+  ExprId result = -1;
+  if (schema.contains("multipleOf")) {
+    result = multiple(schema, is_integer, range, where);
+  } else {
+    result = is_integer ? text_.integer(range) : text_.number(range, JsonText::kMaxDecimals);
+  }
+  if (range.low.has_value() && range.high.has_value() &&
+      schema_minimum(schema) > schema_maximum(schema)) {
+    return impossible(where, "minimum is greater than maximum");
+  }
+  if (range.low.has_value() || range.high.has_value()) {
+    note_problem(where, "no number lies within its bounds");
+  }
+  return result;
+}
+
+ExprId SchemaCompiler::multiple(const SchemaJson& schema,
+                                bool is_integer,
+                                const NumberRange& range,
+                                const std::string& where) {
+  const SchemaJson& divisor = schema.at("multipleOf");
+  const std::string here = where + "/multipleOf";
+  if (!(divisor > 0)) {
+    fail_schema(ErrorCode::InvalidArgument, here, "expected a number above 0");
+  }
+  const bool is_one = divisor == 1;
+  const bool has_bounds = range.low.has_value() || range.high.has_value();
+  if (is_one) {
+    return text_.integer(range);
+  }
+  if (divisor.is_number_integer() && divisor <= 1000 && !has_bounds) {
+    return text_.integer_multiple_of(divisor.get<Index>());
+  }
+  const auto decimal = decimal_of(divisor.dump());
+  const bool is_power_of_tenth =
+      decimal.has_value() && decimal->whole == "0" &&
+      decimal->fraction == std::string(decimal->fraction.size() - 1, '0') + "1";
+  if (is_power_of_tenth) {
+    return is_integer ? text_.integer(range)
+                      : text_.number(range, to_index(decimal->fraction.size()));
+  }
+  fail_schema(ErrorCode::Unsupported, here,
+              "supported are 1, 0.1, 0.01 ..., and whole numbers to 1000 without bounds");
+}
+
+ExprId SchemaCompiler::regex(std::string_view pattern, const std::string& where) {
+  const auto spell = [&](const std::vector<CodePointRange>& ranges) { return text_.spell(ranges); };
+  return add_regex(grammar_, pattern, RegexMatch::Search, spell, "schema: " + where);
+}
+
+ExprId SchemaCompiler::string(const SchemaJson& schema, const std::string& where) {
+  const Index min = schema.value("minLength", Index{0});
+  const Index max = schema.contains("maxLength") ? schema.at("maxLength").get<Index>() : -1;
+  require_count(min, where + "/minLength");
+  require_count(max, where + "/maxLength");
+  const bool has_length = min > 0 || max >= 0;
+  const bool has_pattern = schema.contains("pattern");
+  const bool has_format = schema.contains("format");
+  if (int{has_length} + int{has_pattern} + int{has_format} > 1) {
+    fail_schema(ErrorCode::Unsupported, where,
+                "of length, pattern and format only one is supported");
+  }
+  if (has_pattern) {
+    note_problem(where + "/pattern", "no text matches the pattern");
+    return text_.quoted(regex(schema.at("pattern").get<std::string>(), where + "/pattern"));
+  }
+  if (has_format) {
+    const auto name = schema.at("format").get<std::string>();
+    const auto format = std::find_if(kFormats.begin(), kFormats.end(),
+                                     [&](const Format& entry) { return entry.name == name; });
+    if (format == kFormats.end()) {
+      fail_schema(ErrorCode::Unsupported, where + "/format",
+                  "format " + formats::quote(name) + " is not supported");
+    }
+    return text_.quoted(regex(format->pattern, where + "/format"));
+  }
+  if (max >= 0 && min > max) {
+    return impossible(where, "minLength " + std::to_string(min) + " is greater than maxLength " +
+                                 std::to_string(max));
+  }
+  return has_length ? text_.quoted(grammar_.repeat(text_.string_character(), min, max))
+                    : text_.any_string();
+}
+
+ExprId SchemaCompiler::array(const SchemaJson& schema, const std::string& where) {
+  if (schema.value("uniqueItems", false)) {
+    fail_schema(ErrorCode::Unsupported, where + "/uniqueItems", "true is not supported");
+  }
+  const Index min = schema.value("minItems", Index{0});
+  Index max = schema.contains("maxItems") ? schema.at("maxItems").get<Index>() : -1;
+  require_count(min, where + "/minItems");
+  require_count(max, where + "/maxItems");
+  std::vector<ExprId> first;
+  if (schema.contains("prefixItems")) {
+    for (const SchemaJson& item : schema.at("prefixItems")) {
+      first.push_back(schema_expr(item, where + "/prefixItems/" + std::to_string(first.size())));
+    }
+  }
+  const bool has_rest = schema.contains("items") || first.empty();
+  const auto num_first = to_index(first.size());
+  max = has_rest ? max : max < 0 ? num_first : std::min(max, num_first);
+  if (max >= 0 && min > max) {
+    return impossible(where, "minItems " + std::to_string(min) + " is greater than the " +
+                                 std::to_string(max) + " items that are allowed");
+  }
+  const ExprId item = schema.contains("items") ? schema_expr(schema.at("items"), where + "/items")
+                                               : rules_.any_value();
+  if (first.empty()) {
+    return max == 0 ? rules_.wrapped("[", grammar_.empty(), true, "]")
+                    : rules_.wrapped("[", rules_.members(item, std::max<Index>(min, 1), max),
+                                     min == 0, "]");
+  }
+  return rules_.wrapped("[", tuple(first, item, min, max), false, "]");
+}
+
+ExprId SchemaCompiler::tuple(const std::vector<ExprId>& first, ExprId item, Index min, Index max) {
+  const auto num_first = to_index(first.size());
+  const ExprId next = grammar_.sequence({text_.comma(), item});
+  const Index max_rest = max < 0 ? Index{-1} : std::max<Index>(max - num_first, 0);
+  ExprId after = grammar_.repeat(next, std::max<Index>(min - num_first, 0), max_rest);
+  for (Index i = num_first - 1; i >= 0; --i) {
+    if (max >= 0 && i >= max) {
+      after = grammar_.empty();
+      continue;
+    }
+    const RuleId rule = grammar_.add_rule("item");
+    grammar_.define(rule, grammar_.sequence({i == 0 ? grammar_.empty() : text_.comma(),
+                                             first[to_size(i)], after}));
+    after = i >= min ? grammar_.optional(grammar_.reference(rule)) : grammar_.reference(rule);
+  }
+  return after;
+}
+
+void require_count(Index count, const std::string& where) {
+  if (count > kMaxRepetition) {
+    fail_schema(ErrorCode::Unsupported, where,
+                "expected at most " + std::to_string(kMaxRepetition));
+  }
+}
+
+Grammar parse_json_schema(std::string_view schema) {
+  Grammar grammar;
+  ValueRules rules(grammar);
+  SchemaCompiler compiler(rules, schema);
+  grammar.root = compiler.compile();
+  if (!prune(grammar)) {
+    compiler.fail_unsatisfiable();
+  }
+  return grammar;
 }
 
 }  // namespace fathom::sampling
