@@ -27,6 +27,9 @@ class V4Format final : public ChatFormat {
   Prompt call_opening(std::string_view tool) const override {
     return v4_call_opening(tool, dialect_);
   }
+  CallTags call_tags() const override {
+    return {dialect_.calls_tag, dialect_.invoke_tag, dialect_.parameter_tag};
+  }
   std::string_view raw_text_bos() const override { return kV4BeginOfText; }
 
  private:
@@ -55,6 +58,7 @@ class TemplateFormat final : public ChatFormat {
   const std::vector<std::string>& stop_texts() const override { return stop_texts_; }
   ReplyStyle reply_style() const override { return ReplyStyle::Plain; }
   Prompt call_opening(std::string_view /*tool*/) const override { return {}; }
+  CallTags call_tags() const override { return {}; }
   std::string_view raw_text_bos() const override { return ""; }
 
  private:

@@ -18,6 +18,13 @@ enum class ReplyStyle {
   Dsml,   // reasoning up to </think>, content, DSML tool calls
 };
 
+// The names of the tags that calls are made of, each after ｜DSML｜.
+struct CallTags {
+  std::string_view calls;
+  std::string_view invoke;
+  std::string_view parameter;
+};
+
 class ChatFormat {
  public:
   virtual ~ChatFormat() = default;
@@ -33,6 +40,7 @@ class ChatFormat {
   // What a prompt ends with so that the reply begins inside a call: of the tool of that name, or of
   // one whose name is what comes next when it is empty. Empty where replies have no calls (P12).
   virtual Prompt call_opening(std::string_view tool) const = 0;
+  virtual CallTags call_tags() const = 0;  // empty where replies have no calls
   // The control text that goes in front of text that is no conversation; empty: as the tokenizer
   // says.
   virtual std::string_view raw_text_bos() const = 0;

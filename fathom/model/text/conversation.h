@@ -30,6 +30,9 @@ std::string task_names();
 struct Tool {
   std::string name;
   std::string function_json;  // the function object as the client wrote it, key order kept
+  // Calls are held to the schema of its parameters while they are sampled.
+  bool is_strict = false;
+  std::string schema_field = {};  // where the client gave that schema, for what is wrong with it
 };
 
 struct ToolCall {

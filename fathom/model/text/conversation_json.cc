@@ -57,8 +57,10 @@ std::vector<Tool> read_tools(const Field& field) {
     field.item(i).require(Kind::Object, "an object");
     const Field function = field.item(i).member("function");
     function.require(Kind::Object, "an object");
-    tools.push_back(
-        {.name = function.member("name").text(), .function_json = print_json(function.value())});
+    tools.push_back({.name = function.member("name").text(),
+                     .function_json = print_json(function.value()),
+                     .is_strict = function.member("strict").boolean_or(false),
+                     .schema_field = function.member("parameters").path()});
   }
   return tools;
 }

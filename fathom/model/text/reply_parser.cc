@@ -457,7 +457,9 @@ void ReplyParser::begin_call(const std::string& name) {
   const std::string clean_name = repair_utf8(without_dsml(name));
   reply_.calls.push_back({.id = {}, .name = clean_name, .arguments = {}});
   emit(ReplyEvent::Kind::CallBegin, clean_name);
-  arguments_ = CallArguments(syntax_->find_tool(clean_name));
+  // What was held to the schema says what it means: nothing is to be repaired.
+  const ToolSchema* const schema = syntax_->find_tool(clean_name);
+  arguments_ = CallArguments(schema != nullptr && schema->is_strict() ? nullptr : schema);
   block_text_.clear();
 }
 

@@ -1,5 +1,6 @@
 #include "fathom/model/text/reply_syntax.h"
 
+#include <algorithm>
 #include <string_view>
 
 #include "fathom/base/core/error.h"
@@ -35,9 +36,12 @@ ReplySyntax::ReplySyntax(const ReplyRules& rules)
     add_openers(reasoning, BlockForm::Dsml);
     add(content, symbols_of("<") + prefix_of(BlockForm::Dsml), {.kind = MarkerKind::BlockOpen});
     add(content, prefix_of(BlockForm::Dsml), {.kind = MarkerKind::StrayDsml});
+    const bool has_strict = std::any_of(tools_->schemas().begin(), tools_->schemas().end(),
+                                        [](const ToolSchema& tool) { return tool.is_strict(); });
     for (const BlockForm form : kBlockForms) {
       // In text the spelled form is the first.
-      const bool is_needed = form != BlockForm::Spelled || input_ == ReplyInput::Tokens;
+      const bool is_known = form != BlockForm::Spelled || input_ == ReplyInput::Tokens;
+      const bool is_needed = is_known && (form == BlockForm::Dsml || !has_strict);
       if (is_needed) {
         forms_[to_size(form)] = make_form(form);
       }

@@ -28,7 +28,8 @@ struct ReplyRules {
   ReplyInput input = ReplyInput::Text;
   ThinkTags think_tags = ThinkTags::Fixed;
   // Without tools nothing is a marker but think tags and stop strings. An empty list switches tool
-  // calls on and declares none.
+  // calls on and declares none. With a strict one among them only the form that calls are held to
+  // is a call.
   std::optional<std::vector<Tool>> tools = std::nullopt;
   std::vector<std::string> stop_strings = {};
   // Only the JSON of the content is content (P13). Not for replies constrained by a grammar.

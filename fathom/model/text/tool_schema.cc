@@ -80,7 +80,7 @@ Tool tool_of(const Json& entry, const std::string& place) {
 
 }  // namespace
 
-ToolSchema::ToolSchema(const Tool& tool) : name_(tool.name) {
+ToolSchema::ToolSchema(const Tool& tool) : name_(tool.name), is_strict_(tool.is_strict) {
   const std::string source = "tool " + formats::quote(tool.name);
   const Json function = parse(tool.function_json, source);
   if (!function.is_object()) {

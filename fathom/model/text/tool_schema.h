@@ -19,6 +19,8 @@ class ToolSchema {
   explicit ToolSchema(const Tool& tool);
 
   const std::string& name() const { return name_; }
+  // Calls were held to the schema when they were sampled.
+  bool is_strict() const { return is_strict_; }
   bool has_property(std::string_view key) const;
   // Whether a value of the property is plain text unless marked otherwise: its type is not said, or
   // may be a string, or there is no such property.
@@ -28,6 +30,7 @@ class ToolSchema {
 
  private:
   std::string name_;
+  bool is_strict_;
   // Property to a bit per JsonKind; 0 when the type is not said.
   std::map<std::string, unsigned, std::less<>> kinds_of_;
 };

@@ -55,6 +55,15 @@ TEST(ReadConversation, ArgumentsOfTheEncoderAreRead) {
   EXPECT_EQ(text_of(file.conversation.context[0]), "before");
 }
 
+TEST(ReadConversation, AToolMayBeStrict) {
+  const ConversationFile file = read(
+      R"({"messages":[],"tools":[{"function":{"name":"f","strict":null}},
+          {"function":{"name":"g","strict":true,"parameters":{"type":"object"}}}]})");
+  EXPECT_FALSE(file.conversation.tools[0].is_strict);
+  EXPECT_TRUE(file.conversation.tools[1].is_strict);
+  EXPECT_EQ(file.conversation.tools[1].schema_field, "tools[1].function.parameters");
+}
+
 TEST(ReadConversation, ARequestFoldsSystemMessagesAndContinuesAReply) {
   const ConversationFile file = read(
       R"({"model":"m","stream":true,"messages":[{"role":"developer","content":"d"},
@@ -66,6 +75,7 @@ TEST(ReadConversation, ARequestFoldsSystemMessagesAndContinuesAReply) {
   EXPECT_EQ(file.conversation.messages[2].ending, Ending::Prefix);
   ASSERT_EQ(file.conversation.tools.size(), 1U);
   EXPECT_EQ(file.conversation.tools[0].function_json, R"({"name": "f", "z": 1, "a": 2})");
+  EXPECT_FALSE(file.conversation.tools[0].is_strict);
   EXPECT_EQ(file.conversation.response_format, R"({"b": 1})");
   EXPECT_EQ(file.options.effort, "high");
 }
@@ -143,6 +153,8 @@ TEST(ReadConversation, ErrorsNameTheFieldAndWhatWasFound) {
        "messages[0].response_format: expected an object, found a list"},
       {R"({"messages":[],"tools":[{"function":{}}]})",
        "tools[0].function.name: expected a string, found nothing"},
+      {R"({"messages":[],"tools":[{"function":{"name":"f","strict":"yes"}}]})",
+       "tools[0].function.strict: expected true or false, found \"yes\""},
       {R"({"messages":[],"thinking_mode":"loud"})",
        "thinking_mode: expected \"thinking\" or \"chat\", found \"loud\""},
       {R"({"messages":[],"kwargs":{"x":1}})", "kwargs: expected reasoning_effort"},

@@ -477,6 +477,32 @@ TEST(ReplyParser, AmongTokensSpelledMarkupIsTextUnlessADeclaredToolFollows) {
             "ab</parameter>");
 }
 
+TEST(ReplyParser, BesideAStrictToolOnlyTheFormThatCallsAreHeldToIsACall) {
+  ReplyRules rules = {.input = ReplyInput::Tokens, .tools = parse_tools(kTools, "tools")};
+  rules.tools->at(2).is_strict = true;
+  const auto syntax = std::make_shared<const ReplySyntax>(rules);
+  for (const std::string prefix : {"", "DSML｜", "｜DSML｜"}) {
+    const std::string text = "a<" + prefix + "tool_calls>\n<" + prefix +
+                             "invoke name=\"search\">\n</" + prefix + "invoke>";
+    EXPECT_EQ(parse(syntax, text).content, text);
+  }
+  const Reply reply = parse(syntax, "a<\xfatool_calls>\n<\xfainvoke name=\"search\">\n</\xfa");
+  EXPECT_EQ(reply.content, "a");
+  ASSERT_EQ(reply.calls.size(), 1U);
+}
+
+TEST(ReplyParser, TheArgumentsOfAStrictToolAreTakenAsTheyAre) {
+  const auto arguments = [](bool is_strict) {
+    ReplyRules rules = {.tools = parse_tools(kTools, "tools")};
+    rules.tools->at(0).is_strict = is_strict;
+    const std::string calls = "<｜DSML｜tool_calls><｜DSML｜invoke name=\"get_weather\">" +
+                              parameter("days", kString, "5") + "</｜DSML｜invoke>";
+    return parse(std::make_shared<const ReplySyntax>(rules), calls).calls.at(0).arguments;
+  };
+  EXPECT_EQ(arguments(false), R"({"days": 5})");
+  EXPECT_EQ(arguments(true), R"({"days": "5"})");
+}
+
 // P8
 TEST(ReplyParser, WithoutToolsABlockIsText) {
   const std::string text = "a\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"write\">";
