@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/formats/text.h"
 #include "fathom/model/sampling/automaton.h"
 #include "fathom/model/sampling/front_ends.h"
 #include "fathom/model/sampling/token_trie.h"
@@ -11,8 +12,9 @@
 namespace fathom::sampling {
 
 ConstraintVocabulary::ConstraintVocabulary(std::vector<std::string> token_bytes,
-                                           std::vector<TokenId> stop_ids)
-    : token_bytes_(std::move(token_bytes)), stop_ids_(std::move(stop_ids)) {
+                                           std::vector<TokenId> stop_ids,
+                                           std::optional<TokenId> call_mark)
+    : token_bytes_(std::move(token_bytes)), stop_ids_(std::move(stop_ids)), call_mark_(call_mark) {
   if (token_bytes_.empty()) {
     fail(ErrorCode::InvalidArgument, "vocabulary: expected tokens, found none");
   }
@@ -23,6 +25,16 @@ ConstraintVocabulary::ConstraintVocabulary(std::vector<std::string> token_bytes,
     }
     // A stop token ends the text; it is never part of it.
     token_bytes_[static_cast<std::size_t>(id)].clear();
+  }
+  if (call_mark_) {
+    FATHOM_CHECK(*call_mark_ >= 0 && *call_mark_ < size());
+    for (std::string& bytes : token_bytes_) {
+      // No text in UTF-8 has this byte, so a token with it is of no use but to be taken for a mark.
+      if (bytes.find(kCallMark) != std::string::npos) {
+        bytes.clear();
+      }
+    }
+    token_bytes_[static_cast<std::size_t>(*call_mark_)].assign(1, kCallMark.front());
   }
   trie_ = std::make_unique<const TokenTrie>(token_bytes_);
 }
@@ -62,9 +74,22 @@ ConstraintPtr compile_ebnf(std::string_view grammar, ConstraintVocabularyPtr voc
   return make_constraint(std::make_unique<Automaton>(parse_ebnf(grammar)), std::move(vocabulary));
 }
 
-ConstraintState::ConstraintState(ConstraintPtr constraint) : constraint_(std::move(constraint)) {
+ConstraintPtr compile_tool_calls(const CallMarkup& markup,
+                                 std::span<const CallableTool> tools,
+                                 ConstraintVocabularyPtr vocabulary) {
+  return make_constraint(std::make_unique<Automaton>(parse_tool_calls(markup, tools)),
+                         std::move(vocabulary));
+}
+
+ConstraintState::ConstraintState(ConstraintPtr constraint, std::string_view begun)
+    : constraint_(std::move(constraint)) {
   FATHOM_CHECK(constraint_ != nullptr);
-  configs_.push_back(constraint_->automaton_->start());
+  Automaton& automaton = *constraint_->automaton_;
+  configs_.push_back(automaton.step(automaton.start(), begun));
+  if (configs_.back() == Automaton::kDead) {
+    fail(ErrorCode::InvalidArgument, "constraint: no text of it begins with ",
+         formats::quote(begun));
+  }
 }
 
 Index ConstraintState::fill_mask(std::span<std::uint32_t> mask) const {

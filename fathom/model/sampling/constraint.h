@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,12 +21,19 @@ namespace fathom::sampling {
 class Automaton;
 class TokenTrie;
 
+// How a grammar of bytes speaks of the control token that marks up tool calls: a byte that UTF-8
+// never has.
+inline constexpr std::string_view kCallMark = "\xff";
+
 // The byte strings of all tokens, prepared once per tokenizer and shared by all constraints.
 // Tokens without bytes (control tokens, holes) are never allowed; stop ids are where a text may
 // end.
 class ConstraintVocabulary {
  public:
-  ConstraintVocabulary(std::vector<std::string> token_bytes, std::vector<TokenId> stop_ids);
+  // `call_mark`: the token that stands for kCallMark.
+  ConstraintVocabulary(std::vector<std::string> token_bytes,
+                       std::vector<TokenId> stop_ids,
+                       std::optional<TokenId> call_mark = {});
   ~ConstraintVocabulary();
 
   Index size() const { return to_index(token_bytes_.size()); }
@@ -36,11 +44,13 @@ class ConstraintVocabulary {
   }
   const std::vector<TokenId>& stop_ids() const { return stop_ids_; }
   bool is_stop(TokenId id) const;
+  std::optional<TokenId> call_mark() const { return call_mark_; }
   const TokenTrie& trie() const { return *trie_; }
 
  private:
   std::vector<std::string> token_bytes_;
   std::vector<TokenId> stop_ids_;
+  std::optional<TokenId> call_mark_;
   std::unique_ptr<const TokenTrie> trie_;
 };
 
@@ -77,10 +87,37 @@ ConstraintPtr compile_regex(std::string_view pattern, ConstraintVocabularyPtr vo
 // {m,n} and # comments. No left recursion.
 ConstraintPtr compile_ebnf(std::string_view grammar, ConstraintVocabularyPtr vocabulary);
 
+// How a chat format writes calls: `<MARK calls>` around `<MARK invoke name="...">` around
+// `<MARK parameter name="..." string="...">`, MARK being the token that kCallMark stands for.
+struct CallMarkup {
+  std::string mark;  // how that token reads
+  std::string calls;
+  std::string invoke;
+  std::string parameter;
+};
+
+struct CallableTool {
+  std::string name;
+  // The JSON schema of the object of its arguments; nothing: any arguments.
+  std::optional<std::string> parameters;
+  std::string where;  // of the schema: begins the messages of errors
+};
+
+// Calls of these tools, at least one, from behind the first mark of their block to its end; of
+// tools with the same name the first. Arguments that have a schema are valid by it once the call is
+// read back (docs/structured-output.md); others are anything that has the form of parameters.
+// Throws what compile_json_schema throws, after `where`.
+ConstraintPtr compile_tool_calls(const CallMarkup& markup,
+                                 std::span<const CallableTool> tools,
+                                 ConstraintVocabularyPtr vocabulary);
+// What of that text stands before the name of the first tool; with a name, before its parameters.
+std::string call_beginning(const CallMarkup& markup, std::string_view tool = {});
+
 // Where one reply stands. Cheap to copy: a copy goes its own way from there.
 class ConstraintState {
  public:
-  explicit ConstraintState(ConstraintPtr constraint);
+  // `begun`: what stands there already. Throws InvalidArgument where no text begins so.
+  explicit ConstraintState(ConstraintPtr constraint, std::string_view begun = {});
 
   // Sets the bits of the tokens that may come next and clears all others; `mask` has
   // vocabulary().mask_words() words. Stop tokens are allowed where the text may end.
@@ -92,6 +129,7 @@ class ConstraintState {
   // Takes back the last tokens accepted.
   void rollback(Index num_tokens);
 
+  const ConstraintVocabulary& vocabulary() const { return constraint_->vocabulary(); }
   // The text so far is a whole one, though it may go on.
   bool is_complete() const;
   // A stop token was accepted.

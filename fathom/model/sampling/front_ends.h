@@ -2,9 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string_view>
 #include <vector>
 
+#include "fathom/model/sampling/constraint.h"
 #include "fathom/model/sampling/grammar.h"
 
 namespace fathom::sampling {
@@ -17,6 +19,12 @@ inline constexpr Index kMaxRepetition = 1'000'000;
 Grammar parse_json_schema(std::string_view schema);
 Grammar parse_regex(std::string_view pattern);
 Grammar parse_ebnf(std::string_view text);
+// compile_tool_calls in constraint.h says what it is.
+Grammar parse_tool_calls(const CallMarkup& markup, std::span<const CallableTool> tools);
+
+// Whether a call can say the name and is read back with it: a quote would end it, and the mark is
+// taken out of names.
+bool can_be_in_call(std::string_view name, const CallMarkup& markup);
 
 // How a regular expression spells one of some code points: as itself, or escaped in a JSON string.
 using CodePointsToExpr = std::function<ExprId(const std::vector<CodePointRange>&)>;

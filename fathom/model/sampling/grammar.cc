@@ -274,9 +274,12 @@ std::vector<bool> nullable_exprs(const Grammar& grammar) {
   return exprs_with(grammar, [](const ByteSet&) { return false; });
 }
 
+std::vector<bool> productive_exprs(const Grammar& grammar) {
+  return exprs_with(grammar, [](const ByteSet& bytes) { return bytes.any(); });
+}
+
 bool prune(Grammar& grammar) {
-  const std::vector<bool> productive =
-      exprs_with(grammar, [](const ByteSet& bytes) { return bytes.any(); });
+  const std::vector<bool> productive = productive_exprs(grammar);
   for (std::size_t id = 0; id < grammar.exprs.size(); ++id) {
     Grammar::Expr& expr = grammar.exprs[id];
     if (!productive[id]) {
@@ -293,7 +296,7 @@ bool prune(Grammar& grammar) {
   return productive[static_cast<std::size_t>(root)];
 }
 
-void refuse_left_recursion(const Grammar& grammar) {
+std::optional<RuleId> left_recursive_rule(const Grammar& grammar) {
   const std::vector<bool> nullable = nullable_exprs(grammar);
   std::vector<std::vector<RuleId>> begins(grammar.rules.size());
   for (std::size_t rule = 0; rule < grammar.rules.size(); ++rule) {
@@ -321,12 +324,19 @@ void refuse_left_recursion(const Grammar& grammar) {
       }
     }
   }
-  for (std::size_t rule = 0; rule < num_begins.size(); ++rule) {
-    if (num_begins[rule] > 0) {
-      fail(ErrorCode::InvalidArgument, "grammar: rule ", formats::quote(grammar.rules[rule].name),
-           " begins with itself, directly or by way of others; write the recursion at the end, or "
-           "as a repetition");
-    }
+  const auto found =
+      std::find_if(num_begins.begin(), num_begins.end(), [](std::size_t num) { return num > 0; });
+  return found == num_begins.end() ? std::nullopt
+                                   : std::optional(static_cast<RuleId>(found - num_begins.begin()));
+}
+
+void refuse_left_recursion(const Grammar& grammar) {
+  const std::optional<RuleId> rule = left_recursive_rule(grammar);
+  if (rule) {
+    fail(ErrorCode::InvalidArgument, "grammar: rule ",
+         formats::quote(grammar.rules[static_cast<std::size_t>(*rule)].name),
+         " begins with itself, directly or by way of others; write the recursion at the end, or "
+         "as a repetition");
   }
 }
 

@@ -76,6 +76,9 @@ class Grammar {
   RuleId root = 0;
 };
 
+// Which exprs can become a text at all.
+std::vector<bool> productive_exprs(const Grammar& grammar);
+
 // Removes whatever cannot become a text, so that every prefix the grammar accepts can be completed.
 // False when nothing is left of the root.
 bool prune(Grammar& grammar);
@@ -83,7 +86,9 @@ bool prune(Grammar& grammar);
 // Which exprs may be the empty text.
 std::vector<bool> nullable_exprs(const Grammar& grammar);
 
-// Throws InvalidArgument naming a rule that can begin with itself: such a rule has no first byte.
+// A rule that can begin with itself, directly or by way of others: it has no first byte.
+std::optional<RuleId> left_recursive_rule(const Grammar& grammar);
+// Throws InvalidArgument naming such a rule.
 void refuse_left_recursion(const Grammar& grammar);
 
 }  // namespace fathom::sampling

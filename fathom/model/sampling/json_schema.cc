@@ -54,16 +54,25 @@ double schema_maximum(const SchemaJson& schema) {
 }  // namespace
 
 ValueRules::ValueRules(Grammar& grammar)
-    : grammar_(grammar), text_(grammar), value_(grammar.add_rule("value")) {
+    : grammar_(grammar),
+      text_(grammar),
+      value_(grammar.add_rule("value")),
+      value_but_string_(grammar.add_rule("value but string")),
+      plain_character_(grammar.add_rule("plain character")),
+      plain_text_(grammar.add_rule("plain text")) {
   const ExprId comma_value = grammar_.sequence({text_.comma(), any_value()});
   const ExprId elements =
       grammar_.sequence({any_value(), grammar_.repeat(comma_value, 0, Grammar::kNoLimit)});
   const ExprId any_object =
       wrapped("{", members(pair(text_.any_string(), any_value()), 0, -1), false, "}");
   grammar_.define(
-      value_, grammar_.choice({grammar_.literal("null"), grammar_.literal("true"),
-                               grammar_.literal("false"), text_.number({}, JsonText::kMaxDecimals),
-                               text_.any_string(), wrapped("[", elements, true, "]"), any_object}));
+      value_but_string_,
+      grammar_.choice({grammar_.literal("null"), grammar_.literal("true"),
+                       grammar_.literal("false"), text_.number({}, JsonText::kMaxDecimals),
+                       wrapped("[", elements, true, "]"), any_object}));
+  grammar_.define(value_, grammar_.choice({any_value_but_string(), text_.any_string()}));
+  grammar_.define(plain_character_, grammar_.code_points({{0, kLastCodePoint}}));
+  grammar_.define(plain_text_, grammar_.repeat(plain_character(), 0, Grammar::kNoLimit));
 }
 
 ExprId ValueRules::wrapped(std::string_view open,
@@ -90,10 +99,11 @@ ExprId ValueRules::members(ExprId part, Index min, Index max) {
   return min > 0 ? list : grammar_.optional(list);
 }
 
-SchemaCompiler::SchemaCompiler(ValueRules& rules, std::string_view schema)
+SchemaCompiler::SchemaCompiler(ValueRules& rules, std::string_view schema, CallMarkup markup)
     : rules_(rules),
       grammar_(rules.grammar()),
       text_(rules.text()),
+      markup_(std::move(markup)),
       root_(std::make_unique<const SchemaJson>(parse_schema_document(schema))),
       document_{.root = *root_} {
   if (!root_->is_boolean() && !root_->is_object()) {
@@ -103,15 +113,16 @@ SchemaCompiler::SchemaCompiler(ValueRules& rules, std::string_view schema)
 
 SchemaCompiler::~SchemaCompiler() = default;
 
-RuleId SchemaCompiler::compile() {
+RuleId SchemaCompiler::compile(Spelling spelling) {
   try {
-    const RuleId root = rule_for("#");
+    const RuleId root = rule_for("#", spelling);
     // References are compiled one after another, not inside each other: chains of them are no
     // recursion here.
     while (!pending_.empty()) {
-      const auto [ref, rule] = pending_.front();
+      const auto [wanted, rule] = pending_.front();
+      const auto& [ref, how] = wanted;
+      grammar_.define(rule, schema_expr(resolve(document_, ref, "#"), ref, how));
       pending_.pop_front();
-      grammar_.define(rule, schema_expr(resolve(document_, ref, "#"), ref));
     }
     return root;
   } catch (const nlohmann::json::exception& error) {
@@ -126,11 +137,12 @@ void SchemaCompiler::fail_unsatisfiable() const {
           (problem_.empty() ? "a value would have to contain itself without end" : problem_));
 }
 
-RuleId SchemaCompiler::rule_for(const std::string& ref) {
-  const auto [found, is_first] = rule_ids_.try_emplace(ref, 0);
+RuleId SchemaCompiler::rule_for(const std::string& ref, Spelling spelling) {
+  const Wanted wanted = {ref, spelling};
+  const auto [found, is_first] = rule_ids_.try_emplace(wanted, 0);
   if (is_first) {
     found->second = grammar_.add_rule(ref);
-    pending_.emplace_back(ref, found->second);
+    pending_.emplace_back(wanted, found->second);
   }
   return found->second;
 }
@@ -147,29 +159,45 @@ void SchemaCompiler::note_problem(const std::string& where, const std::string& p
   }
 }
 
-ExprId SchemaCompiler::schema_expr(const SchemaJson& schema, const std::string& where) {
+ExprId SchemaCompiler::anything(Spelling spelling) {
+  switch (spelling) {
+    case Spelling::Json:
+      return rules_.any_value();
+    case Spelling::JsonButString:
+      return rules_.any_value_but_string();
+    case Spelling::PlainText:
+      return rules_.plain_text();
+    case Spelling::Parameters:
+      return grammar_.empty();  // none is listed
+  }
+  return grammar_.nothing();
+}
+
+ExprId SchemaCompiler::schema_expr(const SchemaJson& schema,
+                                   const std::string& where,
+                                   Spelling spelling) {
   if (schema.is_boolean()) {
-    return schema.get<bool>() ? rules_.any_value() : impossible(where, "it is false");
+    return schema.get<bool>() ? anything(spelling) : impossible(where, "it is false");
   }
   check_keywords(schema, where);
   if (schema.contains("$ref") && is_alone(schema, "$ref")) {
     const auto& ref = schema.at("$ref").get_ref<const std::string&>();
     resolve(document_, ref, where);
-    return grammar_.reference(rule_for(ref));
+    return grammar_.reference(rule_for(ref, spelling));
   }
   if (schema.contains("$ref") || schema.contains("allOf")) {
     const SchemaJson flat = flattened(document_, schema, where);
-    return schema_expr(flat, where);
+    return schema_expr(flat, where, spelling);
   }
   for (const char* name : {"anyOf", "oneOf"}) {
     if (schema.contains(name)) {
-      return branches(schema, name, where);
+      return branches(schema, name, where, spelling);
     }
   }
   if (schema.contains("const") || schema.contains("enum")) {
-    return enumeration(schema, where);
+    return enumeration(schema, where, spelling);
   }
-  return typed(schema, where);
+  return typed(schema, where, spelling);
 }
 
 bool SchemaCompiler::is_alone(const SchemaJson& schema, const std::string& keyword) {
@@ -180,7 +208,8 @@ bool SchemaCompiler::is_alone(const SchemaJson& schema, const std::string& keywo
 
 ExprId SchemaCompiler::branches(const SchemaJson& schema,
                                 const std::string& keyword,
-                                const std::string& where) {
+                                const std::string& where,
+                                Spelling spelling) {
   const std::string here = where + "/" + keyword;
   SchemaJson rest = schema;
   rest.erase(keyword);
@@ -194,9 +223,10 @@ ExprId SchemaCompiler::branches(const SchemaJson& schema,
       const SchemaJson flat = flattened(document_, branch, branch_where);
       flat_branches.push_back(has_rest ? merged(document_, rest, flat, branch_where) : flat);
       // A reference alone keeps its rule, so that recursion through oneOf stays finite.
-      choices.push_back(schema_expr(has_rest ? flat_branches.back() : branch, branch_where));
+      choices.push_back(
+          schema_expr(has_rest ? flat_branches.back() : branch, branch_where, spelling));
     } else {
-      choices.push_back(schema_expr(branch, branch_where));
+      choices.push_back(schema_expr(branch, branch_where, spelling));
     }
   }
   if (keyword == "oneOf") {
@@ -205,7 +235,13 @@ ExprId SchemaCompiler::branches(const SchemaJson& schema,
   return grammar_.choice(std::move(choices));
 }
 
-ExprId SchemaCompiler::enumeration(const SchemaJson& schema, const std::string& where) {
+ExprId SchemaCompiler::enumeration(const SchemaJson& schema,
+                                   const std::string& where,
+                                   Spelling spelling) {
+  if (spelling == Spelling::Parameters) {
+    fail_schema(ErrorCode::Unsupported, where,
+                "expected properties, found enum or const of whole objects");
+  }
   for (const auto& [name, value] : schema.items()) {
     const bool is_checked = name == "const" || name == "enum" || name == "type";
     SchemaJson only = {{name, value}};
@@ -223,16 +259,24 @@ ExprId SchemaCompiler::enumeration(const SchemaJson& schema, const std::string& 
   }
   const unsigned types = schema.contains("type") ? types_of(schema, where) : unsigned{kAnyType};
   std::vector<std::string> texts;
+  bool is_any_allowed = false;
   for (const SchemaJson& value : values) {
     const bool is_integral_float = value.is_number_float() &&
                                    value.dump().find_first_of("eE") == std::string::npos &&
                                    value.dump().ends_with(".0") && (types & kInteger) != 0;
-    if ((types & type_of_value(value)) != 0 || is_integral_float) {
-      texts.push_back(value.dump());
+    if ((types & type_of_value(value)) == 0 && !is_integral_float) {
+      continue;
+    }
+    is_any_allowed = true;
+    if (spelling == Spelling::Json || value.is_string() == (spelling == Spelling::PlainText)) {
+      texts.push_back(spelling == Spelling::PlainText ? value.get<std::string>() : value.dump());
     }
   }
-  if (texts.empty()) {
+  if (!is_any_allowed) {
     return impossible(where, "no value of enum or const is allowed");
+  }
+  if (texts.empty()) {
+    return grammar_.nothing();  // all are spelt another way
   }
   std::sort(texts.begin(), texts.end());
   texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
@@ -269,13 +313,22 @@ ExprId SchemaCompiler::any_of(const std::vector<std::string>& texts,
       {grammar_.literal(first.substr(place, shared - place)), grammar_.choice(std::move(choices))});
 }
 
-ExprId SchemaCompiler::typed(const SchemaJson& schema, const std::string& where) {
-  const unsigned types = types_of(schema, where);
+ExprId SchemaCompiler::typed(const SchemaJson& schema,
+                             const std::string& where,
+                             Spelling spelling) {
+  unsigned types = types_of(schema, where);
   if (types == kAnyType) {
-    return rules_.any_value();
+    return anything(spelling);
   }
   if (types == 0) {
     return impossible(where, "it allows no type");
+  }
+  if (spelling == Spelling::Parameters) {
+    return (types & kObject) != 0 ? parameters(schema, where)
+                                  : impossible(where, "parameters are an object");
+  }
+  if (spelling != Spelling::Json) {
+    types &= spelling == Spelling::PlainText ? unsigned{kString} : ~unsigned{kString};
   }
   std::vector<ExprId> choices;
   if ((types & kNull) != 0) {
@@ -288,7 +341,7 @@ ExprId SchemaCompiler::typed(const SchemaJson& schema, const std::string& where)
     choices.push_back(number(schema, (types & kNumber) == 0, where));
   }
   if ((types & kString) != 0) {
-    choices.push_back(string(schema, where));
+    choices.push_back(string(schema, where, spelling));
   }
   if ((types & kArray) != 0) {
     choices.push_back(array(schema, where));
@@ -378,12 +431,19 @@ ExprId SchemaCompiler::multiple(const SchemaJson& schema,
               "supported are 1, 0.1, 0.01 ..., and whole numbers to 1000 without bounds");
 }
 
-ExprId SchemaCompiler::regex(std::string_view pattern, const std::string& where) {
-  const auto spell = [&](const std::vector<CodePointRange>& ranges) { return text_.spell(ranges); };
-  return add_regex(grammar_, pattern, RegexMatch::Search, spell, "schema: " + where);
+ExprId SchemaCompiler::regex(std::string_view pattern,
+                             const std::string& where,
+                             Spelling spelling) {
+  const auto spell = [&](const std::vector<CodePointRange>& ranges) {
+    return spelling == Spelling::PlainText ? grammar_.code_points(ranges) : text_.spell(ranges);
+  };
+  const ExprId text = add_regex(grammar_, pattern, RegexMatch::Search, spell, "schema: " + where);
+  return spelling == Spelling::PlainText ? text : text_.quoted(text);
 }
 
-ExprId SchemaCompiler::string(const SchemaJson& schema, const std::string& where) {
+ExprId SchemaCompiler::string(const SchemaJson& schema,
+                              const std::string& where,
+                              Spelling spelling) {
   const Index min = schema.value("minLength", Index{0});
   const Index max = schema.contains("maxLength") ? schema.at("maxLength").get<Index>() : -1;
   require_count(min, where + "/minLength");
@@ -397,7 +457,7 @@ ExprId SchemaCompiler::string(const SchemaJson& schema, const std::string& where
   }
   if (has_pattern) {
     note_problem(where + "/pattern", "no text matches the pattern");
-    return text_.quoted(regex(schema.at("pattern").get<std::string>(), where + "/pattern"));
+    return regex(schema.at("pattern").get<std::string>(), where + "/pattern", spelling);
   }
   if (has_format) {
     const auto name = schema.at("format").get<std::string>();
@@ -407,14 +467,18 @@ ExprId SchemaCompiler::string(const SchemaJson& schema, const std::string& where
       fail_schema(ErrorCode::Unsupported, where + "/format",
                   "format " + formats::quote(name) + " is not supported");
     }
-    return text_.quoted(regex(format->pattern, where + "/format"));
+    return regex(format->pattern, where + "/format", spelling);
   }
   if (max >= 0 && min > max) {
     return impossible(where, "minLength " + std::to_string(min) + " is greater than maxLength " +
                                  std::to_string(max));
   }
-  return has_length ? text_.quoted(grammar_.repeat(text_.string_character(), min, max))
-                    : text_.any_string();
+  if (!has_length) {
+    return spelling == Spelling::PlainText ? rules_.plain_text() : text_.any_string();
+  }
+  return spelling == Spelling::PlainText
+             ? grammar_.repeat(rules_.plain_character(), min, max)
+             : text_.quoted(grammar_.repeat(text_.string_character(), min, max));
 }
 
 ExprId SchemaCompiler::array(const SchemaJson& schema, const std::string& where) {
@@ -477,7 +541,7 @@ Grammar parse_json_schema(std::string_view schema) {
   Grammar grammar;
   ValueRules rules(grammar);
   SchemaCompiler compiler(rules, schema);
-  grammar.root = compiler.compile();
+  grammar.root = compiler.compile(Spelling::Json);
   if (!prune(grammar)) {
     compiler.fail_unsatisfiable();
   }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "fathom/model/sampling/constraint.h"
 #include "fathom/model/sampling/grammar.h"
 #include "fathom/model/sampling/json_text.h"
 #include "fathom/model/sampling/schema_merge.h"
@@ -26,6 +27,10 @@ class ValueRules {
   Grammar& grammar() { return grammar_; }
   JsonText& text() { return text_; }
   ExprId any_value() { return grammar_.reference(value_); }
+  ExprId any_value_but_string() { return grammar_.reference(value_but_string_); }
+  // One character, and any text of them, without quotes and escapes.
+  ExprId plain_character() { return grammar_.reference(plain_character_); }
+  ExprId plain_text() { return grammar_.reference(plain_text_); }
   // Brackets with space inside; `content` may be left out when `is_optional`.
   ExprId wrapped(std::string_view open, ExprId content, bool is_optional, std::string_view close);
   // A member of an object; the name is JSON text.
@@ -37,43 +42,62 @@ class ValueRules {
   Grammar& grammar_;
   JsonText text_;
   RuleId value_;
+  RuleId value_but_string_;
+  RuleId plain_character_;
+  RuleId plain_text_;
+};
+
+// How a value is spelt, and which values are left out because they are not spelt so.
+enum class Spelling {
+  Json,
+  JsonButString,  // no strings
+  PlainText,      // strings only, as they are
+  Parameters,     // objects only, as what stands inside a call: a tagged parameter on each line
 };
 
 class SchemaCompiler {
  public:
   // Throws InvalidArgument for a text that is no JSON schema. The rules must outlive this.
-  SchemaCompiler(ValueRules& rules, std::string_view schema);
+  // The markup is that of Spelling::Parameters.
+  SchemaCompiler(ValueRules& rules, std::string_view schema, CallMarkup markup = {});
   ~SchemaCompiler();
 
   // The rule of the whole schema. Throws Unsupported and InvalidArgument with the JSON pointer to
   // what is wrong.
-  RuleId compile();
+  RuleId compile(Spelling spelling);
   // For a schema whose rule turned out to be no text at all: why, as far as it is known.
   [[noreturn]] void fail_unsatisfiable() const;
 
  private:
   struct Member {
-    ExprId pair = -1;
+    ExprId text = -1;
     bool is_required = false;
   };
 
-  RuleId rule_for(const std::string& ref);
+  RuleId rule_for(const std::string& ref, Spelling spelling);
   // No text at all; the first reason is told should it turn out to be the schema's end.
   ExprId impossible(const std::string& where, const std::string& problem);
   // A reason to name if nothing else turns out to be one.
   void note_problem(const std::string& where, const std::string& problem);
 
-  ExprId schema_expr(const SchemaJson& schema, const std::string& where);
+  ExprId schema_expr(const SchemaJson& schema,
+                     const std::string& where,
+                     Spelling spelling = Spelling::Json);
+  // What a schema allows that says nothing.
+  ExprId anything(Spelling spelling);
   // Whether a keyword has only companions that restrict nothing.
   bool is_alone(const SchemaJson& schema, const std::string& keyword);
-  ExprId branches(const SchemaJson& schema, const std::string& keyword, const std::string& where);
-  ExprId enumeration(const SchemaJson& schema, const std::string& where);
+  ExprId branches(const SchemaJson& schema,
+                  const std::string& keyword,
+                  const std::string& where,
+                  Spelling spelling);
+  ExprId enumeration(const SchemaJson& schema, const std::string& where, Spelling spelling);
   // One of sorted distinct texts from `place` on: common beginnings are shared.
   ExprId any_of(const std::vector<std::string>& texts,
                 std::size_t begin,
                 std::size_t end,
                 std::size_t place);
-  ExprId typed(const SchemaJson& schema, const std::string& where);
+  ExprId typed(const SchemaJson& schema, const std::string& where, Spelling spelling);
 
   // Bounds so far out that no number of 18 digits reaches them are none.
   std::optional<Bound> bound(const SchemaJson& schema,
@@ -86,8 +110,8 @@ class SchemaCompiler {
                   bool is_integer,
                   const NumberRange& range,
                   const std::string& where);
-  ExprId regex(std::string_view pattern, const std::string& where);
-  ExprId string(const SchemaJson& schema, const std::string& where);
+  ExprId regex(std::string_view pattern, const std::string& where, Spelling spelling);
+  ExprId string(const SchemaJson& schema, const std::string& where, Spelling spelling);
   ExprId array(const SchemaJson& schema, const std::string& where);
   // The first items each with its own schema, then any number of others.
   ExprId tuple(const std::vector<ExprId>& first, ExprId item, Index min, Index max);
@@ -98,8 +122,17 @@ class SchemaCompiler {
   ExprId required_extra(const SchemaJson& schema,
                         const std::string& name,
                         const std::string& where);
+  // Throws Unsupported where minProperties or maxProperties would have to be counted.
+  void refuse_counting(const SchemaJson& schema,
+                       const std::vector<Member>& list,
+                       bool has_extra,
+                       const std::string& where);
   // Rules from the last member to the first: what may follow with, and without, one before it.
-  ExprId object_members(const std::vector<Member>& list, ExprId extra);
+  // `extra`: any number of these at the end, or -1.
+  ExprId in_order(const std::vector<Member>& list, ExprId separator, ExprId extra);
+  // An object as the parameters of a call.
+  ExprId parameters(const SchemaJson& schema, const std::string& where);
+  ExprId parameter(const std::string& name, const SchemaJson& schema, const std::string& where);
   // The pair for names that `properties` does not list, or -1.
   ExprId extra_pair(const SchemaJson& schema,
                     const SchemaJson& properties,
@@ -116,10 +149,12 @@ class SchemaCompiler {
   ValueRules& rules_;
   Grammar& grammar_;
   JsonText& text_;
+  CallMarkup markup_;
   std::unique_ptr<const SchemaJson> root_;
   SchemaDocument document_;
-  std::map<std::string, RuleId> rule_ids_;
-  std::deque<std::pair<std::string, RuleId>> pending_;
+  using Wanted = std::pair<std::string, Spelling>;  // what a reference points to, and how spelt
+  std::map<Wanted, RuleId> rule_ids_;
+  std::deque<std::pair<Wanted, RuleId>> pending_;
   std::string problem_where_;
   std::string problem_;
 };

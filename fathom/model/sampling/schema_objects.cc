@@ -1,10 +1,11 @@
-// Objects of a JSON schema: which properties come, in which order.
+// Objects of a JSON schema, and parameters of calls: which properties come, in which order.
 #include <algorithm>
 #include <array>
 
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/formats/text.h"
+#include "fathom/model/sampling/front_ends.h"
 #include "fathom/model/sampling/schema_compiler.h"
 
 namespace fathom::sampling {
@@ -29,29 +30,90 @@ ExprId SchemaCompiler::object(const SchemaJson& schema, const std::string& where
       list.push_back({required_extra(schema, text, where), true});
     }
   }
+  refuse_counting(schema, list, extra >= 0, where);
+  if (!list.empty()) {
+    return rules_.wrapped("{", in_order(list, text_.comma(), extra), false, "}");
+  }
+  const Index min = schema.value("minProperties", Index{0});
+  const Index max = schema.contains("maxProperties") ? schema.at("maxProperties").get<Index>() : -1;
+  if (max >= 0 && min > max) {
+    return impossible(where, "minProperties is greater than maxProperties");
+  }
+  return extra < 0 || max == 0
+             ? (min > 0 ? impossible(where, "minProperties without any property")
+                        : rules_.wrapped("{", grammar_.empty(), true, "}"))
+             : rules_.wrapped("{", rules_.members(extra, std::max<Index>(min, 1), max), min == 0,
+                              "}");
+}
+
+void SchemaCompiler::refuse_counting(const SchemaJson& schema,
+                                     const std::vector<Member>& list,
+                                     bool has_extra,
+                                     const std::string& where) {
   const Index min = schema.value("minProperties", Index{0});
   const Index max = schema.contains("maxProperties") ? schema.at("maxProperties").get<Index>() : -1;
   require_count(min, where + "/minProperties");
   require_count(max, where + "/maxProperties");
-  if (list.empty()) {
-    if (max >= 0 && min > max) {
-      return impossible(where, "minProperties is greater than maxProperties");
-    }
-    return extra < 0 || max == 0
-               ? (min > 0 ? impossible(where, "minProperties without any property")
-                          : rules_.wrapped("{", grammar_.empty(), true, "}"))
-               : rules_.wrapped("{", rules_.members(extra, std::max<Index>(min, 1), max), min == 0,
-                                "}");
-  }
   const auto num_required = std::count_if(list.begin(), list.end(),
                                           [](const Member& member) { return member.is_required; });
   const bool needs_counting =
-      min > num_required || (max >= 0 && (extra >= 0 || max < to_index(list.size())));
-  if (needs_counting) {
+      min > num_required || (max >= 0 && (has_extra || max < to_index(list.size())));
+  if (!list.empty() && needs_counting) {
     fail_schema(ErrorCode::Unsupported, where,
                 "minProperties and maxProperties are supported only without properties");
   }
-  return rules_.wrapped("{", object_members(list, extra), false, "}");
+}
+
+ExprId SchemaCompiler::parameters(const SchemaJson& schema, const std::string& where) {
+  for (const char* name : {"patternProperties", "propertyNames"}) {
+    if (schema.contains(name)) {
+      fail_schema(ErrorCode::Unsupported, where + "/" + name,
+                  "expected properties: a strict call has no other parameters");
+    }
+  }
+  if (schema.contains("additionalProperties") && schema.at("additionalProperties") != false) {
+    fail_schema(ErrorCode::Unsupported, where + "/additionalProperties",
+                "expected false: a strict call has no other parameters");
+  }
+  const SchemaJson properties = schema.value("properties", SchemaJson::object());
+  const SchemaJson required = schema.value("required", SchemaJson::array());
+  std::vector<Member> list;
+  const std::string prefix = where + "/properties/";
+  for (const auto& [name, property] : properties.items()) {
+    list.push_back({parameter(name, property, prefix + name),
+                    std::find(required.begin(), required.end(), name) != required.end()});
+  }
+  for (const SchemaJson& name : required) {
+    const auto& text = name.get_ref<const std::string&>();
+    if (!properties.contains(text)) {
+      const bool is_closed = schema.contains("additionalProperties");
+      list.push_back({parameter(text, !is_closed, where + "/required"), true});
+    }
+  }
+  refuse_counting(schema, list, false, where);
+  if (list.empty() && schema.value("minProperties", Index{0}) > 0) {
+    return impossible(where, "minProperties without any property");
+  }
+  return in_order(list, grammar_.literal("\n"), -1);
+}
+
+ExprId SchemaCompiler::parameter(const std::string& name,
+                                 const SchemaJson& schema,
+                                 const std::string& where) {
+  if (!can_be_in_call(name, markup_)) {
+    fail_schema(
+        ErrorCode::Unsupported, where,
+        "a call cannot have a parameter whose name has a quote or " + markup_.mark + " in it");
+  }
+  // One after the other, so that what is wrong is found in the order of the schema.
+  const ExprId as_text = schema_expr(schema, where, Spelling::PlainText);
+  const ExprId as_json = schema_expr(schema, where, Spelling::JsonButString);
+  const std::string tag = std::string(kCallMark) + markup_.parameter;
+  return grammar_.sequence(
+      {grammar_.literal("<" + tag + " name=\"" + name + "\" string=\""),
+       grammar_.choice({grammar_.sequence({grammar_.literal("true\">"), as_text}),
+                        grammar_.sequence({grammar_.literal("false\">"), as_json})}),
+       grammar_.literal("</" + tag + ">")});
 }
 
 ExprId SchemaCompiler::required_extra(const SchemaJson& schema,
@@ -69,19 +131,19 @@ ExprId SchemaCompiler::required_extra(const SchemaJson& schema,
       key, schema_expr(schema.at("additionalProperties"), where + "/additionalProperties"));
 }
 
-ExprId SchemaCompiler::object_members(const std::vector<Member>& list, ExprId extra) {
+ExprId SchemaCompiler::in_order(const std::vector<Member>& list, ExprId separator, ExprId extra) {
   std::array<ExprId, 2> rest = {grammar_.empty(), grammar_.empty()};
   if (extra >= 0) {
-    rest[0] = rules_.members(extra, 0, -1);
-    rest[1] = grammar_.repeat(grammar_.sequence({text_.comma(), extra}), 0, Grammar::kNoLimit);
+    rest[1] = grammar_.repeat(grammar_.sequence({separator, extra}), 0, Grammar::kNoLimit);
+    rest[0] = grammar_.optional(grammar_.sequence({extra, rest[1]}));
   }
   for (auto member = list.rbegin(); member != list.rend(); ++member) {
     std::array<ExprId, 2> next = {};
     for (const std::size_t has_before : {std::size_t{0}, std::size_t{1}}) {
       const RuleId rule = grammar_.add_rule("members");
-      ExprId present = grammar_.sequence({member->pair, rest[1]});
+      ExprId present = grammar_.sequence({member->text, rest[1]});
       if (has_before == 1) {
-        present = grammar_.sequence({text_.comma(), present});
+        present = grammar_.sequence({separator, present});
       }
       grammar_.define(rule,
                       member->is_required ? present : grammar_.choice({present, rest[has_before]}));
@@ -107,7 +169,7 @@ ExprId SchemaCompiler::extra_pair(const SchemaJson& schema,
           "supported is one pattern, without properties, additionalProperties or propertyNames");
     }
     const std::string here = where + "/patternProperties/" + patterns.begin().key();
-    return rules_.pair(text_.quoted(regex(patterns.begin().key(), here)),
+    return rules_.pair(regex(patterns.begin().key(), here, Spelling::Json),
                        schema_expr(patterns.begin().value(), here));
   }
   if (has_additional ? schema.at("additionalProperties") == false : !properties.empty()) {
