@@ -27,21 +27,41 @@ Generation::Generation(GenerationOptions options, Index vocab_size, std::span<co
          ", expected at least 1");
   }
   history_.add_prompt(prompt);
+  if (options_.call_constraint != nullptr && options_.begun_call) {
+    call_.emplace(options_.call_constraint, *options_.begun_call);
+    has_called_ = true;
+  }
   if (!options_.constraint_begins_after) {
     begin_constraint();
   }
-  if (!options_.banned_ids.empty()) {
-    unbanned_.assign(to_size(ceil_div(vocab_size, kBits)), ~0U);
-    for (const TokenId id : options_.banned_ids) {
-      clear_bit(unbanned_, id);
-    }
-  }
+  ban_tokens();
 }
 
 void Generation::begin_constraint() {
+  if (!has_begun_ && !options_.banned_ids_before_turn.empty()) {
+    options_.banned_ids_before_turn.clear();
+    ban_tokens();
+  }
   has_begun_ = true;
   if (options_.constraint != nullptr && !is_forcing()) {
     constraint_.emplace(options_.constraint);
+  }
+}
+
+void Generation::ban_tokens() {
+  const ConstraintPtr& calls = options_.call_constraint;
+  unbanned_.clear();
+  is_mark_banned_ = false;
+  if (options_.banned_ids.empty() && options_.banned_ids_before_turn.empty() && calls == nullptr) {
+    return;
+  }
+  unbanned_.assign(to_size(ceil_div(vocab_size_, kBits)), ~0U);
+  for (const std::vector<TokenId>* ids : {&options_.banned_ids, &options_.banned_ids_before_turn}) {
+    for (const TokenId id : *ids) {
+      clear_bit(unbanned_, id);
+      is_mark_banned_ =
+          is_mark_banned_ || (calls != nullptr && id == calls->vocabulary().call_mark());
+    }
   }
 }
 
@@ -51,29 +71,60 @@ std::span<const std::uint32_t> Generation::only(TokenId id) {
   return mask_;
 }
 
+std::span<const std::uint32_t> Generation::mask() const {
+  return std::span(mask_).first(to_size(ceil_div(vocab_size_, kBits)));
+}
+
+Index Generation::fill_mask(const ConstraintState& state) {
+  // The model may have more logits than the tokenizer has ids: those are not allowed.
+  const Index words = state.vocabulary().mask_words();
+  mask_.assign(to_size(std::max(words, ceil_div(vocab_size_, kBits))), 0U);
+  return state.fill_mask(std::span(mask_).first(to_size(words)));
+}
+
+void Generation::release_constraint() {
+  constraint_.reset();
+  call_.reset();
+  is_constraint_released_ = true;
+}
+
 // Empty: all of them.
+std::span<const std::uint32_t> Generation::free_tokens() {
+  if (options_.call_constraint != nullptr && !has_called_ && !is_mark_banned_) {
+    const std::optional<TokenId> call_mark = options_.call_constraint->vocabulary().call_mark();
+    if (call_mark && is_behind_angle_) {
+      set_bit(unbanned_, *call_mark);
+    } else if (call_mark) {
+      clear_bit(unbanned_, *call_mark);
+    }
+  }
+  return unbanned_;
+}
+
 std::span<const std::uint32_t> Generation::allowed_tokens() {
   if (is_forcing()) {
     return only(options_.forced_ids[to_size(num_forced_)]);
   }
+  if (call_) {
+    if (fill_mask(*call_) > 0) {
+      return mask();
+    }
+    release_constraint();
+  }
   if (!constraint_) {
-    return unbanned_;
+    return free_tokens();
   }
   if (is_off_constraint_) {
     return only(options_.bypass_ids[to_size(num_bypassed_)]);
   }
-  // The model may have more logits than the tokenizer has ids: those are not allowed.
-  const Index words = options_.constraint->vocabulary().mask_words();
-  mask_.assign(to_size(std::max(words, ceil_div(vocab_size_, kBits))), 0U);
-  const Index count = constraint_->fill_mask(std::span(mask_).first(to_size(words)));
+  const Index count = fill_mask(*constraint_);
   if (may_bypass()) {
     set_bit(mask_, options_.bypass_ids[to_size(num_bypassed_)]);
   } else if (count == 0) {
-    constraint_.reset();
-    is_constraint_released_ = true;
-    return unbanned_;
+    release_constraint();
+    return free_tokens();
   }
-  return std::span<const std::uint32_t>(mask_).first(to_size(ceil_div(vocab_size_, kBits)));
+  return mask();
 }
 
 const Picked& Generation::next(std::span<const float> logits) {
@@ -85,11 +136,12 @@ const Picked& Generation::next(std::span<const float> logits) {
                          .position = num_tokens_};
   std::optional<TokenId> id = sampler_.sample(input, options_.sampling);
   if (!id) {
-    // Logit biases of minus infinity left nothing that the constraint allows.
-    constraint_.reset();
+    // Logit biases of minus infinity left nothing that is allowed.
+    const bool is_released = is_constraint_released_ || options_.constraint != nullptr || call_;
+    release_constraint();
+    is_constraint_released_ = is_released;
     options_.forced_ids.clear();
-    is_constraint_released_ = options_.constraint != nullptr;
-    input.allowed_tokens = unbanned_;
+    input.allowed_tokens = free_tokens();
     id = sampler_.sample(input, options_.sampling);
   }
   if (!id) {
@@ -124,6 +176,7 @@ void Generation::accept(TokenId id) {
     finish_ = FinishReason::Stop;
     return;
   }
+  accept_call(id);
   if (is_forcing()) {
     ++num_forced_;
     begin_constraint();
@@ -135,6 +188,20 @@ void Generation::accept(TokenId id) {
   if (num_tokens_ == options_.max_tokens) {
     finish_ = FinishReason::Length;
   }
+}
+
+void Generation::accept_call(TokenId id) {
+  if (options_.call_constraint == nullptr) {
+    return;
+  }
+  const ConstraintVocabulary& vocabulary = options_.call_constraint->vocabulary();
+  if (call_) {
+    FATHOM_CHECK(call_->accept(id));
+  } else if (!has_called_ && id == vocabulary.call_mark()) {
+    has_called_ = true;
+    call_.emplace(options_.call_constraint);
+  }
+  is_behind_angle_ = id < vocabulary.size() && vocabulary.bytes_of(id).ends_with('<');
 }
 
 void Generation::accept_constrained(TokenId id) {

@@ -29,6 +29,14 @@ struct GenerationOptions {
   // A way around the constraint, at its beginning: once all of these were chosen in order, the rest
   // is free. A reply that has to be JSON may so be a call of a tool instead.
   std::vector<TokenId> bypass_ids;
+  // What a call of a tool has to be, from its first mark on: the token that the vocabulary calls
+  // its call_mark, chosen only right after a `<`. Calls come in one block at the end of a reply, so
+  // it holds from there on. Null: calls are free.
+  ConstraintPtr call_constraint;
+  // The prompt begins a call, and has this much of it behind the mark.
+  std::optional<std::string> begun_call;
+  // Never chosen before the constraint's turn: what ends a reply that may not end there.
+  std::vector<TokenId> banned_ids_before_turn;
   Index choice_idx = 0;
 };
 
@@ -62,11 +70,18 @@ class Generation {
 
  private:
   std::span<const std::uint32_t> allowed_tokens();
+  std::span<const std::uint32_t> free_tokens();
+  // Those that a constraint allows; returns how many there are.
+  Index fill_mask(const ConstraintState& state);
+  std::span<const std::uint32_t> mask() const;
+  void release_constraint();
+  void ban_tokens();
   std::span<const std::uint32_t> only(TokenId id);
   void accept(TokenId id);
   // When the constraint's turn comes.
   void begin_constraint();
   void accept_constrained(TokenId id);
+  void accept_call(TokenId id);
   bool is_forcing() const {
     return has_begun_ && num_forced_ < to_index(options_.forced_ids.size());
   }
@@ -83,9 +98,13 @@ class Generation {
   std::optional<ConstraintState> constraint_;
   bool is_off_constraint_ = false;  // on the way around it
   Index num_bypassed_ = 0;          // tokens of that way, so far; all of them: it is closed
+  std::optional<ConstraintState> call_;
+  bool has_called_ = false;  // the mark was chosen, or stands in the prompt
+  bool is_mark_banned_ = false;
+  bool is_behind_angle_ = false;  // the last token ends with `<`
   bool is_constraint_released_ = false;
   std::vector<std::uint32_t> mask_;      // [ceil(V / 32)]
-  std::vector<std::uint32_t> unbanned_;  // the same: all but banned_ids
+  std::vector<std::uint32_t> unbanned_;  // the same: what is free; empty: all of them
   Picked picked_;
   Index num_tokens_ = 0;
   std::optional<FinishReason> finish_;

@@ -151,6 +151,74 @@ TEST(Generation, TheWayAroundMayBeginAsTheConstraintDoes) {
   EXPECT_EQ(run(around, {3, 5, 2, kStop}), (std::vector<TokenId>{3, 5, 2, kStop}));
 }
 
+constexpr TokenId kMark = 5;
+constexpr Index kCallVocab = 8;
+
+// The end, two texts with an angle, and what a call of `f` is made of.
+ConstraintVocabularyPtr call_vocabulary() {
+  static const auto kVocabulary = std::make_shared<const ConstraintVocabulary>(
+      std::vector<std::string>{"", "<", "x<", "calls>\n<", "invoke name=\"f\">\n\n</", "",
+                               "invoke>\n</", "calls>"},
+      std::vector<TokenId>{kStop}, kMark);
+  return kVocabulary;
+}
+
+GenerationOptions greedy_with_calls(Index max_tokens) {
+  GenerationOptions options = greedy(max_tokens);
+  const CallMarkup markup = {
+      .mark = "MARK", .calls = "calls", .invoke = "invoke", .parameter = "parameter"};
+  const std::vector<CallableTool> tools = {{.name = "f", .parameters = "{}", .where = ""}};
+  options.call_constraint = compile_tool_calls(markup, tools, call_vocabulary());
+  return options;
+}
+
+std::vector<TokenId> run_calls(const GenerationOptions& options,
+                               const std::vector<TokenId>& likes) {
+  Generation generation(options, kCallVocab, {});
+  std::vector<TokenId> ids;
+  for (const TokenId best : likes) {
+    std::vector<float> logits = {0, 1, 2, 3, 4, 5, 6, 7};
+    logits[static_cast<std::size_t>(best)] = 10;
+    ids.push_back(generation.next(logits).id);
+    if (generation.finish_reason()) {
+      break;
+    }
+  }
+  EXPECT_FALSE(generation.is_constraint_released());
+  return ids;
+}
+
+TEST(Generation, ACallBeginsBehindAnAngleOnlyAndIsHeldFromThereOn) {
+  // The mark is wanted at once, and comes behind "x<"; from there on there is little choice.
+  EXPECT_EQ(run_calls(greedy_with_calls(20), {kMark, 2, kMark, 3, 1, 1, 1, 1, 1, 1, 1}),
+            (std::vector<TokenId>{7, 2, kMark, 3, kMark, 4, kMark, 6, kMark, 7, kStop}));
+}
+
+TEST(Generation, ACallThatTakesTheWayAroundAConstraintIsHeld) {
+  GenerationOptions options = greedy_with_calls(4);
+  options.constraint = compile_regex("x<", call_vocabulary());
+  options.bypass_ids = {1, kMark};
+  EXPECT_EQ(run_calls(options, {1, 1, 3, 1}), (std::vector<TokenId>{1, kMark, 3, kMark}));
+  EXPECT_EQ(run_calls(options, {2, kMark}), (std::vector<TokenId>{2, kStop}));
+}
+
+TEST(Generation, ForcedTokensMayBeginTheCallThatIsHeld) {
+  GenerationOptions options = greedy_with_calls(6);
+  options.constraint_begins_after = 2;
+  options.forced_ids = {1, kMark, 3};
+  options.banned_ids_before_turn = {kStop, kMark};
+  // Before its turn neither the end nor a call may come, behind an angle or not.
+  EXPECT_EQ(run_calls(options, {kStop, 2, 7, 7, 7, 7}),
+            (std::vector<TokenId>{7, 2, 1, kMark, 3, kMark}));
+  EXPECT_EQ(run_calls(options, {1, kMark, 2, kStop}), (std::vector<TokenId>{1, 7, 2, 1}));
+}
+
+TEST(Generation, ACallOfThePromptIsHeldFromTheBeginning) {
+  GenerationOptions options = greedy_with_calls(3);
+  options.begun_call = "calls>\n<" + std::string(kCallMark);
+  EXPECT_EQ(run_calls(options, {kStop, 1, 1}), (std::vector<TokenId>{4, kMark, 6}));
+}
+
 TEST(Generation, LogitsBeyondTheVocabularyOfAConstraintAreNotAllowed) {
   GenerationOptions options = greedy(1);
   options.constraint = compile_regex("a", vocabulary());
