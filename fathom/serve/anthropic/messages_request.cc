@@ -62,7 +62,10 @@ text::Tool read_tool(const JsonField& field) {
   set(function, "name", field.member("name"));
   set(function, "description", field.member("description"));
   set(function, "parameters", schema);
-  return {.name = name, .function_json = print_json(function)};
+  return {.name = name,
+          .function_json = print_json(function),
+          .is_strict = field.member("strict").boolean_or(false),
+          .schema_field = schema.path()};
 }
 
 std::vector<text::Tool> read_tools(const JsonField& list, bool skips_client_run) {

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <iterator>
 #include <random>
 #include <utility>
 
 #include "fathom/base/core/error.h"
 #include "fathom/model/sampling/front_ends.h"
 #include "fathom/model/text/json_text.h"
+#include "fathom/model/text/json_value.h"
 #include "fathom/serve/engine/engine.h"
 
 namespace fathom::engine {
@@ -14,6 +16,7 @@ using text::ReplyStart;
 using text::Tool;
 
 constexpr std::string_view kEndOfThink = "</think>";
+constexpr std::string_view kThink = "<think>";
 constexpr std::string_view kDsml = "｜DSML｜";
 constexpr std::string_view kFillBegin = "<｜fim▁begin｜>";
 constexpr std::string_view kFillHole = "<｜fim▁hole｜>";
@@ -50,6 +53,30 @@ std::string name_grammar(const std::vector<Tool>& tools) {
     grammar += (&tool == &tools.front() ? "" : " | ") + text::json_string(tool.name + "\">\n");
   }
   return grammar;
+}
+
+bool is_any_strict(std::span<const Tool> tools) {
+  return std::any_of(tools.begin(), tools.end(), [](const Tool& tool) { return tool.is_strict; });
+}
+
+sampling::CallMarkup markup_of(const text::ChatFormat& format) {
+  const text::CallTags tags = format.call_tags();
+  return {.mark = std::string(kDsml),
+          .calls = std::string(tags.calls),
+          .invoke = std::string(tags.invoke),
+          .parameter = std::string(tags.parameter)};
+}
+
+sampling::CallableTool callable(const Tool& tool) {
+  sampling::CallableTool result = {
+      .name = tool.name, .parameters = std::nullopt, .where = tool.schema_field};
+  if (tool.is_strict) {
+    const text::JsonValue function = text::parse_json(tool.function_json, tool.schema_field);
+    const text::JsonValue* const schema = function.find("parameters");
+    const bool is_absent = schema == nullptr || schema->kind == text::JsonValue::Kind::Null;
+    result.parameters = is_absent ? R"({"type": "object"})" : print_json(*schema);
+  }
+  return result;
 }
 
 class Preparation {
@@ -187,11 +214,24 @@ class Preparation {
       return;
     }
     rules_.tools = tools;
+    if (is_any_strict(tools)) {
+      result_.generation.call_constraint = text_.call_constraint(callable_tools(tools));
+    }
     if (request().tool_choice == ToolChoice::Auto) {
       allow_call_instead_of_content(format);
     } else {
       force_call(format, tools, rendered);
     }
+  }
+
+  std::vector<Tool> callable_tools(const std::vector<Tool>& tools) {
+    if (request().tool_choice != ToolChoice::Named) {
+      return tools;
+    }
+    const auto named = std::find_if(tools.begin(), tools.end(), [&](const Tool& tool) {
+      return tool.name == request().named_tool;
+    });
+    return {*named};
   }
 
   // A reply whose content has to be of a form may be a call of a tool all the same.
@@ -214,16 +254,26 @@ class Preparation {
                   const std::vector<Tool>& tools,
                   text::Prompt& rendered) {
     const bool is_named = request().tool_choice == ToolChoice::Named;
-    const text::Prompt opening = format.call_opening(is_named ? request().named_tool : "");
+    const std::string name = is_named ? request().named_tool : "";
+    const text::Prompt opening = format.call_opening(name);
     sampling::GenerationOptions& generation = result_.generation;
+    const bool is_held = generation.call_constraint != nullptr;
     generation.constraint =
-        is_named
+        is_named || is_held
             ? nullptr
             : text_.constraint({.kind = ContentRule::Kind::Grammar, .text = name_grammar(tools)});
     generation.is_constraint_prefix = true;
     if (result_.reply_start == ReplyStart::Reasoning) {
       generation.forced_ids = text::encode(tokenizer(), opening);
+      // Reasoning ends with </think>, and neither with the reply nor with a call of its own.
+      generation.banned_ids_before_turn = text_.ending_ids();
+      if (const std::optional<TokenId> dsml = tokenizer().control_id(kDsml)) {
+        generation.banned_ids_before_turn.push_back(*dsml);
+      }
       return;
+    }
+    if (is_held) {
+      generation.begun_call = sampling::call_beginning(markup_of(format), name);
     }
     for (const text::PromptPart& part : opening) {
       text::append(rendered, part.text, part.is_trusted);
@@ -261,6 +311,12 @@ TextServices::TextServices(text::TextModel model, Index vocab_size) : model_(std
     fail(ErrorCode::InvalidCheckpoint, "tokenizer: ", model_.tokenizer->num_ids(),
          " ids, expected at most ", vocab_size, " (the model's vocabulary)");
   }
+  for (Index id = 0; id < tokenizer().num_ids(); ++id) {
+    const auto token = static_cast<TokenId>(id);
+    if (tokenizer().is_control(token) && !is_reply_markup(tokenizer().bytes_of(token))) {
+      ending_ids_.push_back(token);
+    }
+  }
 }
 
 sampling::ConstraintVocabularyPtr TextServices::vocabulary() const {
@@ -272,10 +328,28 @@ sampling::ConstraintVocabularyPtr TextServices::vocabulary() const {
         bytes[to_size(id)] = tokenizer().bytes_of(token);
       }
     }
-    vocabulary_ =
-        std::make_shared<const sampling::ConstraintVocabulary>(std::move(bytes), model_.stop_ids);
+    vocabulary_ = std::make_shared<const sampling::ConstraintVocabulary>(
+        std::move(bytes), model_.stop_ids, tokenizer().control_id(kDsml));
   }
   return vocabulary_;
+}
+
+template <typename Compile>
+sampling::ConstraintPtr TextServices::compiled(const std::string& key,
+                                               const Compile& compile) const {
+  const std::lock_guard lock(mutex_);
+  const auto known = std::find_if(compiled_.begin(), compiled_.end(),
+                                  [&](const auto& entry) { return entry.first == key; });
+  if (known != compiled_.end()) {
+    std::rotate(known, known + 1, compiled_.end());
+    return compiled_.back().second;
+  }
+  sampling::ConstraintPtr made = compile();
+  if (compiled_.size() == kMostCompiled) {
+    compiled_.erase(compiled_.begin());
+  }
+  compiled_.emplace_back(key, made);
+  return made;
 }
 
 sampling::ConstraintPtr TextServices::constraint(const ContentRule& rule) const {
@@ -283,33 +357,42 @@ sampling::ConstraintPtr TextServices::constraint(const ContentRule& rule) const 
   if (rule.kind == Kind::Free) {
     return nullptr;
   }
-  const std::lock_guard lock(mutex_);
-  const std::string key = std::to_string(static_cast<int>(rule.kind)) + rule.text;
-  const auto known = std::find_if(compiled_.begin(), compiled_.end(),
-                                  [&](const auto& entry) { return entry.first == key; });
-  if (known != compiled_.end()) {
-    std::rotate(known, known + 1, compiled_.end());
-    return compiled_.back().second;
+  return compiled(std::to_string(static_cast<int>(rule.kind)) + rule.text, [&] {
+    switch (rule.kind) {
+      case Kind::JsonObject:
+        return sampling::compile_json_object(vocabulary());
+      case Kind::JsonSchema:
+        return sampling::compile_json_schema(rule.text, vocabulary());
+      case Kind::Regex:
+        return sampling::compile_regex(rule.text, vocabulary());
+      default:
+        return sampling::compile_ebnf(rule.text, vocabulary());
+    }
+  });
+}
+
+sampling::ConstraintPtr TextServices::call_constraint(std::span<const Tool> tools) const {
+  if (!tokenizer().control_id(kDsml)) {
+    const auto strict =
+        std::find_if(tools.begin(), tools.end(), [](const Tool& tool) { return tool.is_strict; });
+    fail(ErrorCode::Unsupported, strict == tools.end() ? "tools" : strict->schema_field,
+         ": this model's tokenizer has no token ", kDsml, ", so strict tools cannot be held to it");
   }
-  sampling::ConstraintPtr made;
-  switch (rule.kind) {
-    case Kind::JsonObject:
-      made = sampling::compile_json_object(vocabulary());
-      break;
-    case Kind::JsonSchema:
-      made = sampling::compile_json_schema(rule.text, vocabulary());
-      break;
-    case Kind::Regex:
-      made = sampling::compile_regex(rule.text, vocabulary());
-      break;
-    default:
-      made = sampling::compile_ebnf(rule.text, vocabulary());
+  // Lengths keep the parts apart; no rule of content begins so.
+  std::string key = "calls";
+  for (const Tool& tool : tools) {
+    key += (tool.is_strict ? "!" : "?") + std::to_string(tool.name.size()) + tool.name + ":" +
+           std::to_string(tool.function_json.size()) + tool.function_json;
   }
-  if (compiled_.size() == kMostCompiled) {
-    compiled_.erase(compiled_.begin());
-  }
-  compiled_.emplace_back(key, made);
-  return made;
+  return compiled(key, [&] {
+    std::vector<sampling::CallableTool> callables;
+    std::transform(tools.begin(), tools.end(), std::back_inserter(callables), callable);
+    return sampling::compile_tool_calls(markup_of(*model_.format), callables, vocabulary());
+  });
+}
+
+bool is_reply_markup(std::string_view token) {
+  return token == kThink || token == kEndOfThink || token == kDsml;
 }
 
 PreparedRequest prepare(GenerateRequest request,

@@ -6,7 +6,9 @@
 
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -45,16 +47,27 @@ class TextServices {
 
   // Null for ContentRule::Free. Throws what compiling throws.
   sampling::ConstraintPtr constraint(const ContentRule& rule) const;
+  // What calls of these tools have to be. Throws Unsupported without a token that marks calls up,
+  // and what compiling throws; names the field of the schema that is wrong.
+  sampling::ConstraintPtr call_constraint(std::span<const text::Tool> tools) const;
+  // Control tokens that are no part of a reply: whichever comes ends it.
+  const std::vector<TokenId>& ending_ids() const { return ending_ids_; }
 
  private:
   sampling::ConstraintVocabularyPtr vocabulary() const;
+  template <typename Compile>
+  sampling::ConstraintPtr compiled(const std::string& key, const Compile& compile) const;
 
   text::TextModel model_;
+  std::vector<TokenId> ending_ids_;
   mutable std::mutex mutex_;
   mutable sampling::ConstraintVocabularyPtr vocabulary_;
   // The latest few, by kind and text.
   mutable std::vector<std::pair<std::string, sampling::ConstraintPtr>> compiled_;
 };
+
+// Whether a control token is markup inside a reply, by its text; any other one ends it.
+bool is_reply_markup(std::string_view token);
 
 // Throws InvalidArgument for what is out of range and for a conversation that the model's format
 // refuses, Unsupported for what the model cannot do, ContextTooLong for a prompt that leaves no

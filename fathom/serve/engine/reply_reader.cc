@@ -5,14 +5,6 @@
 #include "fathom/base/core/error.h"
 
 namespace fathom::engine {
-namespace {
-
-// Control tokens that are part of a reply; any other one ends it.
-bool is_markup(std::string_view token) {
-  return token == "<think>" || token == "</think>" || token == "｜DSML｜";
-}
-
-}  // namespace
 
 ReplyReader::ReplyReader(const PreparedRequest& request, const TextServices& text, Index choice_idx)
     : text_(&text.model()),
@@ -26,7 +18,7 @@ void ReplyReader::push_bytes(const sampling::Picked& picked) {
   const std::string_view bytes = text_->tokenizer->bytes_of(picked.id);
   if (!text_->tokenizer->is_control(picked.id)) {
     parser_.push_text(bytes);
-  } else if (!ignores_end_ || is_markup(bytes)) {
+  } else if (!ignores_end_ || is_reply_markup(bytes)) {
     parser_.push_control(bytes);
   }
 }

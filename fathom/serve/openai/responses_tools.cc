@@ -168,7 +168,10 @@ void ResponsesTools::add_tool(const JsonField& field,
     set(function, "description", string_value(std::move(told)));
   }
   set(function, "parameters", tool.is_custom ? custom_parameters(field) : parameters_of(field));
-  declared_.push_back({.name = tool.flat_name, .function_json = print_json(function)});
+  declared_.push_back({.name = tool.flat_name,
+                       .function_json = print_json(function),
+                       .is_strict = !tool.is_custom && field.member("strict").boolean_or(false),
+                       .schema_field = field.member("parameters").path()});
   tools_.push_back(std::move(tool));
 }
 

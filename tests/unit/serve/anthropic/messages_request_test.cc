@@ -39,7 +39,7 @@ TEST(MessagesRequest, ReadsWhatTheEngineNeeds) {
          "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"},
                     "defer_loading": true, "cache_control": {"type": "ephemeral"}},
                    {"type": "web_search_20250305", "name": "web_search"},
-                   {"type": "custom", "name": "g", "input_schema": {}}],
+                   {"type": "custom", "name": "g", "input_schema": {}, "strict": true}],
          "tool_choice": {"type": "any", "disable_parallel_tool_use": true})");
   EXPECT_EQ(request.model, "m");
   EXPECT_TRUE(request.is_stream);
@@ -57,6 +57,9 @@ TEST(MessagesRequest, ReadsWhatTheEngineNeeds) {
   ASSERT_EQ(prompt.conversation.tools.size(), 2U);
   EXPECT_EQ(prompt.conversation.tools[0].function_json,
             R"({"name": "f", "description": "d", "parameters": {"type": "object"}})");
+  EXPECT_FALSE(prompt.conversation.tools[0].is_strict);
+  EXPECT_TRUE(prompt.conversation.tools[1].is_strict);
+  EXPECT_EQ(prompt.conversation.tools[1].schema_field, "tools[2].input_schema");
   EXPECT_EQ(prompt.conversation.system_messages, text::SystemMessages::Folded);
 }
 

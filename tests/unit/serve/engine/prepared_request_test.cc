@@ -8,6 +8,7 @@
 
 #include "tests/support/expect_error.h"
 #include "tests/support/replay_engine.h"
+#include "tests/unit/model/text/text_testing.h"
 
 namespace fathom::engine {
 namespace {
@@ -103,6 +104,113 @@ TEST(Prepare, InThinkingAForcedCallIsOpenedWhenReasoningEnds) {
   EXPECT_EQ(prepared.reply_start, text::ReplyStart::Reasoning);
   EXPECT_EQ(text_of(prepared.generation.forced_ids),
             "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"get_weather\">\n");
+}
+
+GenerateRequest chat_with_strict_tool(bool thinking, ToolChoice choice) {
+  GenerateRequest request = chat_with_tool(thinking, choice);
+  std::vector<text::Tool>& tools = std::get<ChatPrompt>(request.prompt).conversation.tools;
+  tools.front().is_strict = true;
+  tools.front().schema_field = "tools[0].function.parameters";
+  tools.push_back({.name = "other", .function_json = R"({"name": "other"})"});
+  return request;
+}
+
+// What the constraint wants to hear after what was said of a call already.
+bool may_follow(const sampling::GenerationOptions& generation, const std::string& text) {
+  std::vector<TokenId> ids;
+  v4().tokenizer().encode(text, text::ControlTokens::Recognised, ids);
+  sampling::ConstraintState state(generation.call_constraint, generation.begun_call.value_or(""));
+  return std::all_of(ids.begin(), ids.end(), [&](TokenId id) { return state.accept(id); });
+}
+
+TEST(Prepare, AStrictToolHoldsTheCallsOfAllTools) {
+  EXPECT_EQ(
+      prepare(chat_with_tool(false, ToolChoice::Auto), v4(), kLimits).generation.call_constraint,
+      nullptr);
+  EXPECT_EQ(prepare(chat_with_strict_tool(false, ToolChoice::None), v4(), kLimits)
+                .generation.call_constraint,
+            nullptr);
+  for (const bool thinking : {false, true}) {
+    const PreparedRequest prepared =
+        prepare(chat_with_strict_tool(thinking, ToolChoice::Auto), v4(), kLimits);
+    const sampling::GenerationOptions& generation = prepared.generation;
+    ASSERT_NE(generation.call_constraint, nullptr);
+    EXPECT_EQ(generation.call_constraint->vocabulary().call_mark(), kDsml);
+    EXPECT_EQ(generation.begun_call, std::nullopt);
+    EXPECT_TRUE(
+        may_follow(generation, "tool_calls>\n<｜DSML｜invoke name=\"other\">\n<｜DSML｜para"));
+    EXPECT_TRUE(may_follow(generation, "tool_calls>\n<｜DSML｜invoke name=\"get_weather\">\n\n</"));
+    EXPECT_FALSE(may_follow(generation, "tool_calls>\n<｜DSML｜invoke name=\"get_weather\">\n<"));
+    EXPECT_FALSE(may_follow(generation, "tool_calls>\n<｜DSML｜invoke name=\"got"));
+    EXPECT_FALSE(may_follow(generation, "invoke"));
+  }
+  EXPECT_EQ(prepare(chat_with_strict_tool(false, ToolChoice::Auto), v4(), kLimits)
+                .generation.call_constraint,
+            prepare(chat_with_strict_tool(true, ToolChoice::Auto), v4(), kLimits)
+                .generation.call_constraint)
+      << "compiled once";
+}
+
+TEST(Prepare, AForcedCallOfStrictToolsGoesOnFromWhatIsForced) {
+  const PreparedRequest any =
+      prepare(chat_with_strict_tool(false, ToolChoice::Required), v4(), kLimits);
+  EXPECT_EQ(any.reply_start, text::ReplyStart::ToolName);
+  EXPECT_EQ(any.generation.constraint, nullptr);
+  EXPECT_TRUE(
+      may_follow(any.generation, "get_weather\">\n\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>"));
+  EXPECT_TRUE(may_follow(any.generation, "other\">\n<"));
+  EXPECT_FALSE(may_follow(any.generation, "\">"));
+
+  const PreparedRequest named =
+      prepare(chat_with_strict_tool(false, ToolChoice::Named), v4(), kLimits);
+  EXPECT_EQ(named.reply_start, text::ReplyStart::ToolArguments);
+  const std::string close = "\n</｜DSML｜invoke>\n";
+  EXPECT_TRUE(may_follow(named.generation, close + "<｜DSML｜invoke name=\"get_weather\">"));
+  EXPECT_FALSE(may_follow(named.generation, close + "<｜DSML｜invoke name=\"other\">"));
+
+  const PreparedRequest later =
+      prepare(chat_with_strict_tool(true, ToolChoice::Named), v4(), kLimits);
+  EXPECT_EQ(later.generation.begun_call, std::nullopt);
+  EXPECT_EQ(text_of(later.generation.forced_ids),
+            "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"get_weather\">\n");
+}
+
+TEST(Prepare, InThinkingAForcedCallCannotBeMissed) {
+  for (const GenerateRequest& request : {chat_with_tool(true, ToolChoice::Required),
+                                         chat_with_strict_tool(true, ToolChoice::Named)}) {
+    const std::vector<TokenId> banned =
+        prepare(request, v4(), kLimits).generation.banned_ids_before_turn;
+    const auto is_banned = [&](TokenId id) {
+      return std::find(banned.begin(), banned.end(), id) != banned.end();
+    };
+    EXPECT_TRUE(is_banned(1));       // the end of the reply
+    EXPECT_TRUE(is_banned(128803));  // a user's turn
+    EXPECT_TRUE(is_banned(kDsml));
+    EXPECT_FALSE(is_banned(kEndOfThink));
+    EXPECT_FALSE(is_banned(7));
+  }
+  EXPECT_TRUE(prepare(chat_with_tool(true, ToolChoice::Auto), v4(), kLimits)
+                  .generation.banned_ids_before_turn.empty());
+}
+
+TEST(Prepare, AStrictSchemaThatCannotBeHeldIsNamed) {
+  GenerateRequest request = chat_with_strict_tool(false, ToolChoice::Auto);
+  std::get<ChatPrompt>(request.prompt).conversation.tools[0].function_json =
+      R"({"name": "f", "parameters": {"properties": {"a": {"not": {}}}}})";
+  EXPECT_TRUE(fails_with(
+      ErrorCode::Unsupported,
+      "tools[0].function.parameters: schema: #/properties/a: keyword \"not\" is not supported",
+      [&] { prepare(request, v4(), kLimits); }));
+  // A tokenizer without the mark.
+  const TextServices spelled(
+      text::make_text_model(text::parse(text::small_document({})),
+                            text::make_v4_format(text::dialect_from_name("preview"))),
+      300);
+  EXPECT_TRUE(fails_with(ErrorCode::Unsupported,
+                         "tools[0].function.parameters: this model's tokenizer has no token", [&] {
+                           prepare(chat_with_strict_tool(false, ToolChoice::Auto), spelled,
+                                   {.vocab_size = 300, .max_context = 9000});
+                         }));
 }
 
 TEST(Prepare, AReplyThatHasToBeJsonMayBeACallInstead) {

@@ -27,6 +27,9 @@ TEST(ResponsesTools, AFunctionIsToldAsAFunctionObject) {
             R"({"name": "f", "description": "Does.", "parameters": {"type": "object"}})");
   EXPECT_EQ(tools.declared()[1].function_json,
             R"({"name": "g", "parameters": {"type": "object", "properties": {}}})");
+  EXPECT_TRUE(tools.declared()[0].is_strict);
+  EXPECT_EQ(tools.declared()[0].schema_field, "tools[0].parameters");
+  EXPECT_FALSE(tools.declared()[1].is_strict);
 }
 
 TEST(ResponsesTools, ACustomToolTakesOneTextWhoseGrammarIsTold) {
