@@ -121,11 +121,17 @@ struct BackwardProblem {
   }
 };
 
-// With fp32 numbers and rounded to BF16. What is decoded with fp32 scales the reference rounds from
-// a double: other numbers now and then.
+// Formats whose products are also tested with operands rounded to BF16: of fp32 numbers, of BF16
+// numbers, and of blocks. Not with fp32 scales: what is decoded with them the reference rounds from
+// a double, to other numbers now and then.
+bool is_rounded_too(const numeric::WeightView& weight) {
+  return (weight.format == WeightFormat::F32 || weight.format == WeightFormat::Fp8 ||
+          weight.format == WeightFormat::Fp4 || weight.format == WeightFormat::Q4_K) &&
+         weight.scale_format != ScaleFormat::F32;
+}
+
 void expect_backward(const BackwardProblem& problem, const std::string& backend) {
-  if (problem.operands == Rounding::None &&
-      problem.weights.front().scale_format != ScaleFormat::F32) {
+  if (problem.operands == Rounding::None && is_rounded_too(problem.weights.front())) {
     BackwardProblem rounded = problem;
     rounded.operands = Rounding::Bf16;
     expect_backward(rounded, backend);
