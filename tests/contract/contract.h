@@ -297,16 +297,10 @@ void expect_notices(const Problem& problem,
   EXPECT_FALSE(is_within_limits(problem, problem.template run<float>(table, pool)));
 }
 
-// Backends under test: the cpu backend on every instruction set of this machine. With a sanitizer,
-// which takes ten times as long, on the best of them and one of each other width of registers.
+// Backends under test: the cpu backend on every instruction set of this machine.
 inline std::vector<std::string> contract_backends() {
   std::vector<std::string> names = {"reference"};
   for (const std::string& isa : runtime::available_isas()) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    if (names.size() > 1 && (isa.starts_with("avx3") || isa == "ssse3")) {
-      continue;
-    }
-#endif
     names.push_back("cpu:" + isa);
   }
   return names;
