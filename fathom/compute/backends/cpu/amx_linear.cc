@@ -19,6 +19,7 @@
 #include "fathom/compute/backends/cpu/amx.h"
 #include "fathom/compute/backends/cpu/bf16_parts-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
+#include "fathom/compute/ops/scalar_rows.h"
 
 HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
@@ -359,8 +360,7 @@ void fill_gaps(const Task& task, const bool* row_has_gaps) {
       if (slot_has_gaps || row_has_gaps[row - task.first_row]) {
         const Index slot_idx = task.segment.first_slot + slot;
         const float sum = dot_row(*task.segment.weight, row, task.slots.row(slot_idx));
-        task.slots.out.row(slot_idx)[row] =
-            task.slots.rounding == ops::Rounding::Bf16 ? numeric::round_bf16(sum) : sum;
+        task.slots.out.row(slot_idx)[row] = ops::rounded(sum, task.slots.rounding);
       }
     }
   }

@@ -50,10 +50,6 @@ static_assert(kTiling.weight_columns <= kTiling.x_columns);
 constexpr Index kStripNumbers = kBlockTiles * kTileNumbers + kSteps;
 using RightStrips = std::uint16_t[kTiling.x_columns / kTile * kStripNumbers];
 
-Index num_tiles(Index count, Index tile) {
-  return ceil_div(count, tile);
-}
-
 // 16 numbers, zeros behind the first `count`.
 HWY_INLINE V load_first(const float* from, Index count) {
   const auto mask = static_cast<__mmask16>((1U << std::clamp<Index>(count, 0, kTile)) - 1U);
@@ -72,7 +68,7 @@ HWY_INLINE __m512i pairs(V even, V odd) {
 template <typename Row>
 void pack_right(Index count, Index columns, const Row& row, std::uint16_t* strips) {
   static const float kZeros[kTiling.x_columns] = {};
-  for (Index step = 0; step < num_tiles(count, kSteps) * kSteps; step += 2) {
+  for (Index step = 0; step < ceil_div(count, kSteps) * kSteps; step += 2) {
     const float* even = step < count ? row(step) : kZeros;
     const float* odd = step + 1 < count ? row(step + 1) : kZeros;
     std::uint16_t* to = strips + step / 2 * kSteps;
@@ -221,7 +217,7 @@ void add_to_x(const Args& args, const SlotRange& slots, const ColumnRange& colum
       pack_left(d_out, slot + kTile, output, count, left + kStripNumbers);
       // One row after another: two slots may belong to the same row of x.
       add_products(
-          left, std::min(kSquare, slots.end - slot), right, columns.count, num_tiles(count, kSteps),
+          left, std::min(kSquare, slots.end - slot), right, columns.count, ceil_div(count, kSteps),
           [&](Index row) { return args.d_x.row(source_of(args, slot + row)) + columns.first; });
     }
   }
@@ -246,7 +242,7 @@ void add_to_weight(const Args& args, const GradientTile& tile, const SlotRange& 
                              left + half * kStripNumbers);
       }
       add_products(left, std::min(kSquare, tile.num_rows - row), right, tile.columns.count,
-                   num_tiles(count, kSteps), [&](Index i) {
+                   ceil_div(count, kSteps), [&](Index i) {
                      return d_weight.row(tile.first_row + row + i) + tile.columns.first;
                    });
     }
@@ -283,16 +279,7 @@ void amx_expert_linear_backward(const Args& args, platform::ThreadPool& pool) {
 }
 
 void amx_linear_backward(const ops::LinearBackwardArgs<float>& args, platform::ThreadPool& pool) {
-  const std::int32_t offsets[] = {0, static_cast<std::int32_t>(args.x.rows)};
-  amx_expert_linear_backward({.weights = {&args.weight, 1},
-                              .x = args.x,
-                              .source = {},
-                              .offsets = offsets,
-                              .d_out = args.d_out,
-                              .d_x = args.d_x,
-                              .d_weights = {&args.d_weight, 1},
-                              .operands = args.operands},
-                             pool);
+  with_one_expert(args, [&](const Args& one) { amx_expert_linear_backward(one, pool); });
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

@@ -132,6 +132,20 @@ class BackwardTiles {
   Index num_ranges_ = 1;
 };
 
+// Calls body with a product of one matrix as that of a single expert that has all rows of x.
+template <typename Body>
+void with_one_expert(const ops::LinearBackwardArgs<float>& args, const Body& body) {
+  const std::int32_t offsets[] = {0, static_cast<std::int32_t>(args.x.rows)};
+  body(BackwardTiles::Args{.weights = {&args.weight, 1},
+                           .x = args.x,
+                           .source = {},
+                           .offsets = offsets,
+                           .d_out = args.d_out,
+                           .d_x = args.d_x,
+                           .d_weights = {&args.d_weight, 1},
+                           .operands = args.operands});
+}
+
 // Whether any weight is not read where it lies.
 inline bool has_decoded_weights(const BackwardTiles::Args& args) {
   return std::any_of(args.weights.begin(), args.weights.end(), [](const auto& weight) {

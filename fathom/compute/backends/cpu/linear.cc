@@ -17,6 +17,7 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/lane_panels-inl.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
+#include "fathom/compute/ops/scalar_rows.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
@@ -125,7 +126,7 @@ HWY_INLINE void read_rows(const numeric::WeightView& weight,
   }
   for (Index r = 0; r < kRows; ++r) {
     const float sum = sum_lanes(sums[r]);
-    out[row + r] = rounding == ops::Rounding::Bf16 ? numeric::round_bf16(sum) : sum;
+    out[row + r] = ops::rounded(sum, rounding);
   }
 }
 
@@ -207,7 +208,7 @@ void compute_tile(const numeric::WeightView& weight,
     for (Index r = 0; r < num_rows; ++r) {
       for (Index t = 0; t < num_tokens; ++t) {
         const float sum = sum_lanes(load_lanes(sums[r][t]));
-        out[t][row + r] = rounding == ops::Rounding::Bf16 ? numeric::round_bf16(sum) : sum;
+        out[t][row + r] = ops::rounded(sum, rounding);
       }
     }
   }

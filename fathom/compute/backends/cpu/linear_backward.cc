@@ -251,16 +251,7 @@ void expert_linear_backward(const ops::ExpertLinearBackwardArgs<float>& args,
 }
 
 void linear_backward(const ops::LinearBackwardArgs<float>& args, platform::ThreadPool& pool) {
-  const std::int32_t offsets[] = {0, static_cast<std::int32_t>(args.x.rows)};
-  expert_linear_backward({.weights = {&args.weight, 1},
-                          .x = args.x,
-                          .source = {},
-                          .offsets = offsets,
-                          .d_out = args.d_out,
-                          .d_x = args.d_x,
-                          .d_weights = {&args.d_weight, 1},
-                          .operands = args.operands},
-                         pool);
+  with_one_expert(args, [&](const Args& one) { expert_linear_backward(one, pool); });
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
