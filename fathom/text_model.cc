@@ -10,6 +10,7 @@
 #include "fathom/base/formats/gguf.h"
 #include "fathom/base/formats/text.h"
 #include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/model/text/json_value.h"
 #include "fathom/model/weights/checkpoint.h"
 
@@ -33,14 +34,6 @@ struct FoundTemplate {
   TemplateTokens tokens;
   std::string source;
 };
-
-std::string_view view_of(const platform::MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
-std::string read_text(const std::filesystem::path& path) {
-  return std::string(view_of(platform::MappedFile(path)));
-}
 
 std::string token_text(const formats::GgufHeader& header,
                        std::string_view key,
@@ -96,7 +89,7 @@ bool is_v4_folder(const std::filesystem::path& path) {
   if (!std::filesystem::exists(file)) {
     return false;
   }
-  const JsonValue config = text::parse_json(read_text(file), file.string());
+  const JsonValue config = text::parse_json(platform::read_file(file), file.string());
   const JsonValue* const type = config.find("model_type");
   return type != nullptr && type->text == kV4ModelType;
 }
@@ -111,7 +104,7 @@ std::optional<FoundTemplate> find_in_folder(const std::filesystem::path& path) {
     fail(ErrorCode::Unsupported, path.string(), ": no chat format: expected DeepSeek-V4 or ",
          kTokenizerConfig);
   }
-  const JsonValue config = text::parse_json(read_text(file), file.string());
+  const JsonValue config = text::parse_json(platform::read_file(file), file.string());
   const JsonValue* const jinja = config.find("chat_template");
   if (jinja == nullptr || jinja->kind != JsonValue::Kind::String) {
     fail(ErrorCode::Unsupported, file.string(), ": chat_template: expected a string, found ",
@@ -151,8 +144,7 @@ std::shared_ptr<const text::Tokenizer> open_tokenizer(const std::string& name) {
   if (path != std::filesystem::path(name) && !std::filesystem::exists(path, ignored)) {
     fail(ErrorCode::InvalidArgument, name, ": no tokenizer, expected ", path.string());
   }
-  const platform::MappedFile file(path);
-  return text::Tokenizer::parse_json(view_of(file), path.string());
+  return text::Tokenizer::parse_json(platform::read_file(path), path.string());
 }
 
 std::unique_ptr<const ChatFormat> open_chat_format(const std::string& model,

@@ -8,7 +8,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/clock.h"
-#include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/compute/runtime/machine_profile.h"
 #include "fathom/compute/runtime/runtime.h"
 #include "fathom/families.h"
@@ -34,11 +34,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kInitialFolder = "initial";
 constexpr const char* kModelFolder = "model";
-
-std::string read_text(const fs::path& path) {
-  const platform::MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
 
 void require(bool is_right, const char* setting, const std::string& expected) {
   if (!is_right) {
@@ -120,9 +115,10 @@ fs::path make_initial(const TrainSettings& settings,
   const fs::path path = folder / kInitialFolder;
   const config::StoragePlan storage = config::storage_plan_from_name("f32");
   const config::ParsedConfig parsed =
-      config::parse_config_json(read_text(settings.model.config), settings.model.config);
+      config::parse_config_json(platform::read_file(settings.model.config), settings.model.config);
   if (has_checkpoints(folder)) {
-    if (read_text(path / "config.json") != config::make_config_json(parsed.model, storage)) {
+    if (platform::read_file(path / "config.json") !=
+        config::make_config_json(parsed.model, storage)) {
       fail(ErrorCode::InvalidArgument, "model.config: ", settings.model.config,
            ": is not what the run in ", folder.string(),
            " began with (put it back, or name another run.folder)");

@@ -8,7 +8,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
-#include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/model/text/utf8.h"
 
 namespace fathom::app {
@@ -16,10 +16,6 @@ namespace {
 
 bool is_stdin(const std::string& file) {
   return file.empty() || file == "-";
-}
-
-std::string bytes_of(const platform::MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
 using FileCloser = int (*)(std::FILE*);
@@ -57,7 +53,7 @@ void read_pieces(const std::string& file, const std::function<void(std::string_v
 
 std::string read_input(const std::string& file) {
   if (!is_stdin(file)) {
-    return bytes_of(platform::MappedFile(file));
+    return platform::read_file(file);
   }
   std::string bytes;
   read_pieces(file, [&](std::string_view piece) { bytes += piece; });

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/formats/number_text.h"
 #include "fathom/model/config/footprint.h"
 
 #include "apps/fathom/model_source.h"
@@ -172,14 +173,6 @@ Json inspect(const InspectOptions& options) {
   return out;
 }
 
-std::string grouped(Index number) {
-  std::string text = std::to_string(number);
-  for (Index at = to_index(text.size()) - 3; at > 0; at -= 3) {
-    text.insert(to_size(at), ",");
-  }
-  return text;
-}
-
 std::string size_text(Index bytes) {
   constexpr std::pair<double, const char*> kUnits[] = {
       {1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}};
@@ -193,7 +186,7 @@ std::string size_text(Index bytes) {
 
 // One row of the table: what, the exact number, and the same for people.
 std::string bytes_row(const std::string& name, Index bytes) {
-  return fmt::format("  {:<26}{:>22}  {:>10}\n", name, grouped(bytes), size_text(bytes));
+  return fmt::format("  {:<26}{:>22}  {:>10}\n", name, formats::grouped(bytes), size_text(bytes));
 }
 
 std::string rate_row(const std::string& name, double bytes) {
@@ -245,7 +238,8 @@ std::string readable(const Json& out) {
   std::string text = head_text(out);
   text += "\nParameters\n";
   for (const auto& item : out["parameters"].items()) {
-    text += fmt::format("  {:<26}{:>22}\n", item.key(), grouped(item.value().get<Index>()));
+    text +=
+        fmt::format("  {:<26}{:>22}\n", item.key(), formats::grouped(item.value().get<Index>()));
   }
   text += "\nWeights, bytes\n";
   for (const auto& item : out["weights_bytes_by_part"].items()) {
@@ -267,8 +261,8 @@ std::string readable(const Json& out) {
                   "packed_"}}) {
     text += fmt::format("\n{}\n", title);
     for (const auto& item : out[std::string(prefix) + "cache_bytes_at_context"].items()) {
-      text +=
-          bytes_row("at " + grouped(std::stoll(item.key())) + " tokens", item.value().get<Index>());
+      text += bytes_row("at " + formats::grouped(std::stoll(item.key())) + " tokens",
+                        item.value().get<Index>());
     }
     text += rate_row("per further token",
                      out[std::string(prefix) + "cache_bytes_per_token"].get<double>());

@@ -4,7 +4,7 @@
 #include <system_error>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/small_file.h"
 
 namespace fathom::app {
 namespace {
@@ -12,9 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 plan::Machine read_profile(const fs::path& path) {
-  const platform::MappedFile file(path);
-  const auto machines = plan::parse_machines(
-      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path.string());
+  const auto machines = plan::parse_machines(platform::read_file(path), path.string());
   if (machines.size() != 1) {
     fail(ErrorCode::InvalidArgument, path.string(), ": found ", machines.size(),
          " machines, expected one");

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/small_file.h"
 
 namespace fathom::app {
 namespace {
@@ -15,11 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kConfigSuffix = ".json";
-
-std::string read_text(const fs::path& path) {
-  const platform::MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
 
 // The official inference config spells the number of layers in its own way.
 bool is_inference_config(const std::string& text) {
@@ -63,14 +58,14 @@ config::ParsedConfig read_config_source(const std::string& name) {
   if (auto builtin = config::find_builtin_config(name)) {
     return *std::move(builtin);
   }
-  const std::string text = read_text(name);
+  const std::string text = platform::read_file(name);
   if (is_inference_config(text)) {
     return config::parse_inference_config_json(text, name);
   }
   const std::optional<fs::path> inference = find_inference_config(name);
-  return inference
-             ? config::parse_config_json(text, name, read_text(*inference), inference->string())
-             : config::parse_config_json(text, name);
+  return inference ? config::parse_config_json(text, name, platform::read_file(*inference),
+                                               inference->string())
+                   : config::parse_config_json(text, name);
 }
 
 ModelSource open_source(const std::string& name) {

@@ -7,7 +7,7 @@
 
 #include "fathom/base/chart/report.h"
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/study/plan/check.h"
 #include "fathom/study/plan/distribution.h"
 #include "fathom/study/plan/speed_model.h"
@@ -26,9 +26,7 @@ constexpr double kPercent = 100;
 constexpr double kMega = 1e6;
 
 plan::BenchRecord read_record(const std::string& path) {
-  const platform::MappedFile file(path);
-  plan::BenchRecord record = plan::parse_bench_record(
-      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path);
+  plan::BenchRecord record = plan::parse_bench_record(platform::read_file(path), path);
   record.name = std::filesystem::path(path).stem().string();
   return record;
 }

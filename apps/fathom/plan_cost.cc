@@ -3,7 +3,6 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
-#include <span>
 #include <system_error>
 #include <utility>
 
@@ -15,8 +14,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
-#include "fathom/base/platform/mapped_file.h"
-#include "fathom/base/platform/output_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/model/config/footprint.h"
 #include "fathom/study/plan/cost_study.h"
 #include "fathom/study/plan/flops.h"
@@ -43,11 +41,6 @@ std::string option_name(const char* field) {
     name += *letter == '_' ? '-' : *letter;
   }
   return name;
-}
-
-std::string read_text(const std::string& path) {
-  const platform::MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
 std::vector<std::string> split(const std::string& text, char separator) {
@@ -129,7 +122,8 @@ BuyerInputs buyer_of(const CostOptions& options, const std::string& model) {
   BuyerInputs inputs;
   inputs.api_model = api_model_of(model);
   if (!options.buyer_file.empty()) {
-    inputs = plan::read_buyer(read_text(options.buyer_file), options.buyer_file, std::move(inputs));
+    inputs = plan::read_buyer(platform::read_file(options.buyer_file), options.buyer_file,
+                              std::move(inputs));
   }
   for (const BuyerField& field : plan::buyer_fields()) {
     const auto stated = options.fields.find(field.name);
@@ -296,7 +290,7 @@ CostAnswer answer_cost(const CostOptions& options,
   const plan::PriceTable table =
       options.prices_file.empty()
           ? plan::PriceTable::builtin()
-          : plan::PriceTable::parse(read_text(options.prices_file), options.prices_file);
+          : plan::PriceTable::parse(platform::read_file(options.prices_file), options.prices_file);
   plan::ApiPrices prices = table.at(inputs.api_provider, inputs.api_model, date_of(options));
   const plan::CostModel cost(std::move(inputs), speed, std::move(prices));
   const plan::CostStudy study =
@@ -331,10 +325,7 @@ void write_html(const CostOptions& options, const chart::Report& report) {
   if (options.html_file.empty()) {
     return;
   }
-  const std::string html = chart::to_html(report);
-  platform::OutputFile file(options.html_file, to_index(html.size()));
-  file.write(0, std::as_bytes(std::span(html)));
-  file.commit();
+  platform::write_file(options.html_file, chart::to_html(report));
 }
 
 }  // namespace fathom::app

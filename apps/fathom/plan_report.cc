@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/formats/number_text.h"
 #include "fathom/study/plan/report_sections.h"
 
 namespace fathom::app {
@@ -44,18 +45,6 @@ Json json_of(const plan::MemoryParts& parts) {
 std::string gigabytes(Index bytes) {
   const double value = static_cast<double>(bytes) / kGiga;
   return value < 10 ? fmt::format("{:.3f}", value) : fmt::format("{:.1f}", value);
-}
-
-std::string grouped(Index number) {
-  const std::string digits = std::to_string(number);
-  std::string text;
-  for (std::size_t idx = 0; idx < digits.size(); ++idx) {
-    if (idx > 0 && (digits.size() - idx) % 3 == 0) {
-      text += ',';
-    }
-    text += digits[idx];
-  }
-  return text;
 }
 
 // Three significant digits of each.
@@ -147,7 +136,8 @@ Section parameters_section(const PlanAnswer& answer) {
               .rows = {}};
   const auto published = plan::find_published_size(answer.model);
   const auto add = [&](const std::string& name, Index number, std::optional<double> other) {
-    table.rows.push_back({name, grouped(number), other ? fmt::format("{:.3g}", *other) : "",
+    table.rows.push_back({name, formats::grouped(number),
+                          other ? fmt::format("{:.3g}", *other) : "",
                           other ? fmt::format("{:+.2f}", deviation_percent(number, *other)) : ""});
   };
   const bool with_mtp = published && published->with_mtp;
@@ -172,12 +162,12 @@ Section weights_section(const PlanAnswer& answer) {
   std::vector<plan::MemoryPart> drawn;
   for (const config::WeightPart& part : config::kWeightParts) {
     if (const Index bytes = answer.plan.weights.*part.bytes; bytes > 0) {
-      parts.rows.push_back({part.name, gigabytes(bytes), grouped(bytes)});
+      parts.rows.push_back({part.name, gigabytes(bytes), formats::grouped(bytes)});
       drawn.push_back({part.name, static_cast<double>(bytes)});
     }
   }
   const Index total = answer.plan.weights.total();
-  parts.rows.push_back({"total", gigabytes(total), grouped(total)});
+  parts.rows.push_back({"total", gigabytes(total), formats::grouped(total)});
   Table formats{.caption = "Weights by format",
                 .columns = {text_column("format"), number_column("GB")},
                 .rows = {}};
@@ -191,7 +181,7 @@ Section weights_section(const PlanAnswer& answer) {
               .rows = {}};
   for (const Index context : cache_contexts(answer.request)) {
     cache.rows.push_back(
-        {grouped(context),
+        {formats::grouped(context),
          gigabytes(config::cache_bytes(answer.request.config, context, kNumberBytes)),
          gigabytes(config::packed_cache_bytes(answer.request.config, context))});
   }
@@ -220,7 +210,7 @@ Section fit_section(const PlanAnswer& answer) {
           .paragraphs = {fmt::format(
               "{} sequence(s) of {} tokens; a twentieth of the memory is left to the system. "
               "Fathom computes on the processor: accelerators count for their memory alone.",
-              answer.request.batches.front(), grouped(answer.request.contexts.front()))},
+              answer.request.batches.front(), formats::grouped(answer.request.contexts.front()))},
           .points = {},
           .charts = {},
           .tables = {std::move(table)}};
@@ -238,9 +228,10 @@ Section decode_section(const PlanAnswer& answer) {
   }
   std::vector<std::string> reasons;
   for (const plan::DecodeCell& cell : answer.plan.decode) {
-    table.rows.push_back(
-        {grouped(cell.context), grouped(cell.batch), gigabytes(cell.memory.total()),
-         std::string(plan::to_string(cell.placement)), interval(cell.tokens_per_s)});
+    table.rows.push_back({formats::grouped(cell.context), formats::grouped(cell.batch),
+                          gigabytes(cell.memory.total()),
+                          std::string(plan::to_string(cell.placement)),
+                          interval(cell.tokens_per_s)});
     if (is_drafted) {
       table.rows.back().push_back(interval(cell.drafted_tokens_per_s));
     }
@@ -255,7 +246,8 @@ Section decode_section(const PlanAnswer& answer) {
       .paragraphs = {fmt::format("{} ({}).", answer.machine->machine.title, answer.machine->origin),
                      fmt::format("A prompt of {} tokens, {} of them to be computed: {} "
                                  "tokens/s, the first token after {} s.",
-                                 grouped(prefill.prompt_tokens), grouped(prefill.computed_tokens),
+                                 formats::grouped(prefill.prompt_tokens),
+                                 formats::grouped(prefill.computed_tokens),
                                  interval(prefill.tokens_per_s), interval(prefill.first_token_s))},
       .points = std::move(reasons),
       .charts = {},

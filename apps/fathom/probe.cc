@@ -6,7 +6,6 @@
 #include <fstream>
 #include <memory>
 #include <numeric>
-#include <span>
 #include <utility>
 
 #include <CLI/App.hpp>
@@ -18,8 +17,8 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/clock.h"
-#include "fathom/base/platform/output_file.h"
 #include "fathom/base/platform/process_memory.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/compute/runtime/disk_profile.h"
 #include "fathom/compute/runtime/machine_profile.h"
 #include "fathom/study/bench/measure.h"
@@ -272,9 +271,7 @@ void save(const std::string& text, const fs::path& path) {
   if (path.has_parent_path()) {
     fs::create_directories(path.parent_path());
   }
-  platform::OutputFile file(path, to_index(text.size()));
-  file.write(0, std::as_bytes(std::span(text)));
-  file.commit();
+  platform::write_file(path, text);
 }
 
 void run_probe(ProbeCommand options, InterruptWatch& interrupts) {

@@ -1,7 +1,6 @@
 // fathom train: pre-training, and training on from a checkpoint, as a settings file says.
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -11,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/output_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/study/plan/flops.h"
 
 #include "apps/fathom/input.h"
@@ -37,12 +36,6 @@ struct TrainCommand {
   std::vector<std::string> assignments;
   bool json = false;
 };
-
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  platform::OutputFile file(path, static_cast<Index>(text.size()));
-  file.write(0, std::as_bytes(std::span(text)));
-  file.commit();
-}
 
 // Names what differs from the settings that a checkpoint was made with.
 void check_settings(const formats::Settings& table,
@@ -134,7 +127,7 @@ void train(const TrainCommand& options, InterruptWatch& interrupts) {
       line, [&] { return interrupts.is_interrupted(); },
       [&](const std::string& before) { check_settings(table, before, options, line); });
   line.finish();
-  write_text(std::filesystem::path(settings.run.folder) / "settings.toml", dump);
+  platform::write_file(std::filesystem::path(settings.run.folder) / "settings.toml", dump);
   if (result.outcome.reason == train::StopReason::Interrupted) {
     fail(ErrorCode::Interrupted, "interrupted after step ", result.outcome.step,
          "; nothing is lost: the same command goes on from there");

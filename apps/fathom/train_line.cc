@@ -2,9 +2,12 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 
 #include <fmt/format.h>
+
+#include "fathom/base/formats/number_text.h"
 
 #include "apps/fathom/progress.h"
 
@@ -17,14 +20,6 @@ constexpr double kSmoothing = 0.9;  // of rates, from step to step
 
 double smooth(double before, double now) {
   return before == 0 ? now : kSmoothing * before + (1 - kSmoothing) * now;
-}
-
-std::string grouped(double number) {
-  std::string digits = fmt::format("{:.0f}", number);
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), 1, ',');
-  }
-  return digits;
 }
 
 }  // namespace
@@ -65,9 +60,10 @@ void TrainLine::on_step(const train::StepResult& result,
     return;
   }
   last_ = now;
-  std::string line = fmt::format("step {}/{}  loss {:.4f}  norm {:.3g}  rate {:.2e}  {} tokens/s",
-                                 result.step, facts_.num_steps, result.loss, result.gradient_norm,
-                                 result.learning_rate, grouped(tokens_per_s_));
+  std::string line =
+      fmt::format("step {}/{}  loss {:.4f}  norm {:.3g}  rate {:.2e}  {} tokens/s", result.step,
+                  facts_.num_steps, result.loss, result.gradient_norm, result.learning_rate,
+                  formats::grouped(std::llround(tokens_per_s_)));
   if (facts_.peak_flop_per_s > 0) {
     line += fmt::format("  {:.0f} % of fp32 peak",
                         100 * tokens_per_s_ * facts_.flop_per_token / facts_.peak_flop_per_s);

@@ -96,7 +96,9 @@ void remove_unfinished_files(const std::filesystem::path& folder) {
 }
 
 void sync_folder(const std::filesystem::path& folder) {
-  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  // A bare name has no parent path: it is in the current folder.
+  const char* const name = folder.empty() ? "." : folder.c_str();
+  const int descriptor = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const int number = descriptor < 0 || fsync(descriptor) != 0 ? errno : 0;
   if (descriptor >= 0) {
     close(descriptor);

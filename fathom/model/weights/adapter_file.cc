@@ -11,6 +11,7 @@
 #include "fathom/base/formats/safetensors.h"
 #include "fathom/base/formats/text.h"
 #include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/model/config/adapter_config.h"
 #include "fathom/model/weights/checkpoint_writer.h"
 #include "fathom/model/weights/name_parts.h"
@@ -70,10 +71,7 @@ class AdapterReader {
         mapped_(file_),
         header_(formats::parse_safetensors_header(mapped_.bytes(), file_)) {
     const fs::path config_file = folder / kAdapterConfigFile;
-    const platform::MappedFile text(config_file);
-    config_ = config::parse_adapter_config(
-        {reinterpret_cast<const char*>(text.bytes().data()), text.bytes().size()},
-        config_file.string());
+    config_ = config::parse_adapter_config(platform::read_file(config_file), config_file.string());
   }
 
   std::shared_ptr<Adapter> read() {

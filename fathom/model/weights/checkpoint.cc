@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <system_error>
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/platform/small_file.h"
 
 namespace fathom::weights {
 namespace {
@@ -16,15 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
-
-std::string read_text(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  if (!stream.good() && !stream.eof()) {
-    fail(ErrorCode::Io, "read ", path.string(), ": the operating system refused");
-  }
-  return text;
-}
 
 // Names of the files in a folder, sorted, so that nothing depends on the file system's order.
 std::vector<std::string> files_in(const fs::path& folder) {
@@ -151,7 +141,7 @@ class CheckpointOpener {
   void open_shards(const fs::path& folder, const std::string& index_name) {
     const std::string index_file = (folder / index_name).string();
     const std::map<std::string, std::string> weight_map =
-        formats::parse_safetensors_index(read_text(folder / index_name), index_file);
+        formats::parse_safetensors_index(platform::read_file(folder / index_name), index_file);
     std::set<std::string> shards;
     for (const auto& [tensor, shard] : weight_map) {
       shards.insert(shard);
@@ -244,7 +234,7 @@ class CheckpointOpener {
   void read_configs(const fs::path& folder) {
     const auto read_if_there = [](const fs::path& path, std::string& text, std::string& file) {
       if (fs::is_regular_file(path)) {
-        text = read_text(path);
+        text = platform::read_file(path);
         file = path.string();
         return true;
       }

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "fathom/base/formats/number_text.h"
 #include "fathom/model/config/footprint.h"
 #include "fathom/study/plan/flops.h"
 
@@ -36,14 +37,6 @@ std::string figure(double value) {
     return short_number(value);
   }
   return magnitude >= 1000 ? fmt::format("{:.0f}", value) : fmt::format("{:.4g}", value);
-}
-
-std::string grouped(Index number) {
-  std::string text = std::to_string(number);
-  for (Index at = to_index(text.size()) - 3; at > 0; at -= 3) {
-    text.insert(to_size(at), 1, ',');
-  }
-  return text;
 }
 
 std::string percent(double share) {
@@ -208,8 +201,8 @@ LineChart decode_chart(const MachineSpeed& speed, bool is_over_context) {
     const Index x = is_over_context ? point.context_tokens : point.concurrency;
     const Index key = is_over_context ? point.concurrency : point.context_tokens;
     LineChart::Line& line = lines[key];
-    line.name =
-        is_over_context ? fmt::format("{} at a time", key) : fmt::format("{} tokens", grouped(key));
+    line.name = is_over_context ? fmt::format("{} at a time", key)
+                                : fmt::format("{} tokens", formats::grouped(key));
     line.points.push_back({static_cast<double>(x), point.tokens_per_s});
   }
   LineChart chart;
@@ -246,10 +239,10 @@ Table published_table() {
   table.caption = fmt::format("Published: {} ({})", v3.model, v3.source);
   table.columns = {{"part"}, {std::string(v3.accelerator) + " hours", true}, {"USD", true}};
   for (const PublishedPart& part : v3.parts) {
-    table.rows.push_back({std::string(part.name), grouped(part.gpu_hours),
-                          grouped(part.gpu_hours * v3.usd_per_gpu_hour)});
+    table.rows.push_back({std::string(part.name), formats::grouped(part.gpu_hours),
+                          formats::grouped(part.gpu_hours * v3.usd_per_gpu_hour)});
   }
-  table.rows.push_back({"total", grouped(v3.gpu_hours()), grouped(v3.usd())});
+  table.rows.push_back({"total", formats::grouped(v3.gpu_hours()), formats::grouped(v3.usd())});
   return table;
 }
 
@@ -334,12 +327,12 @@ Section memory_section(const std::vector<MemoryPart>& parts) {
   double total = 0;
   for (const MemoryPart& part : parts) {
     chart.bars.push_back({part.name, part.bytes / kGiga});
-    table.rows.push_back({part.name, grouped(static_cast<Index>(part.bytes)),
+    table.rows.push_back({part.name, formats::grouped(static_cast<Index>(part.bytes)),
                           fmt::format("{:.2f}", part.bytes / kGiga)});
     total += part.bytes;
   }
   table.rows.push_back(
-      {"total", grouped(static_cast<Index>(total)), fmt::format("{:.2f}", total / kGiga)});
+      {"total", formats::grouped(static_cast<Index>(total)), fmt::format("{:.2f}", total / kGiga)});
   section.charts.emplace_back(chart);
   section.tables.push_back(table);
   return section;
@@ -362,7 +355,7 @@ Section speed_section(const MachineSpeed& speed) {
                    {"decode, all", true},
                    {"decode, each", true}};
   for (const DecodePoint& point : speed.decode) {
-    table.rows.push_back({grouped(point.context_tokens), std::to_string(point.concurrency),
+    table.rows.push_back({formats::grouped(point.context_tokens), std::to_string(point.concurrency),
                           interval_text(point.tokens_per_s),
                           figure(point.tokens_per_s.p50 / static_cast<double>(point.concurrency))});
   }

@@ -1,7 +1,6 @@
 #include "fathom/train/data/build.h"
 
 #include <algorithm>
-#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/file_lock.h"
 #include "fathom/base/platform/output_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/model/text/chat_encoder.h"
 #include "fathom/model/text/json_text.h"
 #include "fathom/train/data/bpe_trainer.h"
@@ -28,22 +28,6 @@ constexpr const char* kWorkFolder = ".build";
 constexpr const char* kTokenizerFile = "tokenizer.json";
 constexpr std::string_view kShardPrefix = "shard-";
 constexpr std::string_view kPartial = ".partial-";
-
-void write_whole(const fs::path& path, std::string_view bytes) {
-  platform::OutputFile file(path, to_index(bytes.size()));
-  file.write(0, std::as_bytes(std::span(bytes)));
-  file.sync();
-  file.commit();
-  platform::sync_folder(path.parent_path());
-}
-
-std::string read_whole(const fs::path& path) {
-  const auto source = open_bytes(path);
-  std::string bytes(fs::file_size(path), '\0');
-  const Index count = source->read(std::as_writable_bytes(std::span(bytes)));
-  bytes.resize(to_size(count));
-  return bytes;
-}
 
 // What a killed process was writing.
 void remove_partial_files(const fs::path& folder) {
@@ -161,20 +145,21 @@ class Build {
                    half + static_cast<Index>(share * static_cast<double>(half)),
                    stream.num_bytes_total());
           });
-      write_whole(path, tokenizer_json(vocabulary));
+      platform::write_file(path, tokenizer_json(vocabulary));
       state_.has_tokenizer = true;
       save();
     }
-    tokenizer_ = BuildTokenizer{
-        .model = text::make_text_model(text::Tokenizer::parse_json(read_whole(path), path.string()),
-                                       text::make_v4_format(text::dialects().front())),
-        .source = "trained on these documents",
-        .json = {}};
+    tokenizer_ =
+        BuildTokenizer{.model = text::make_text_model(
+                           text::Tokenizer::parse_json(platform::read_file(path), path.string()),
+                           text::make_v4_format(text::dialects().front())),
+                       .source = "trained on these documents",
+                       .json = {}};
   }
 
   void write_shards(const Decisions& decisions) {
     if (!tokenizer_->json.empty()) {
-      write_whole(options_.out / kTokenizerFile, tokenizer_->json);
+      platform::write_file(options_.out / kTokenizerFile, tokenizer_->json);
     }
     const DocumentEncoder encoder(tokenizer_->model);
     DocumentStream stream(options_.inputs, options_.documents);
@@ -233,9 +218,9 @@ class Build {
     manifest.shards = state_.shards;
     manifest.notes = notes(selection, counts);
     if (!options_.evaluation_files.empty()) {
-      write_whole(options_.out / kHitsFile, read_whole(work_ / kHitsFile));
+      platform::write_file(options_.out / kHitsFile, platform::read_file(work_ / kHitsFile));
     }
-    write_whole(options_.out / kManifestFile, print_manifest(manifest));
+    platform::write_file(options_.out / kManifestFile, print_manifest(manifest));
     fs::remove_all(work_);
     return manifest;
   }

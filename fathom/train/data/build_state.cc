@@ -5,8 +5,7 @@
 #include <fmt/format.h>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/input_file.h"
-#include "fathom/base/platform/output_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/model/text/json_field.h"
 #include "fathom/model/text/json_text.h"
 
@@ -49,21 +48,14 @@ void save_state(const BuildState& state, const std::filesystem::path& path) {
                         shard.num_documents, shard.num_tokens, shard.num_targets);
   }
   json += "]}\n";
-  platform::OutputFile file(path, to_index(json.size()));
-  file.write(0, std::as_bytes(std::span(json)));
-  file.sync();
-  file.commit();
-  platform::sync_folder(path.parent_path());
+  platform::write_file(path, json);
 }
 
 std::optional<BuildState> load_state(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) {
     return std::nullopt;
   }
-  const platform::InputFile file(path);
-  std::string json(to_size(file.num_bytes()), '\0');
-  file.read(0, std::as_writable_bytes(std::span(json)));
-  const text::JsonValue root = text::parse_json(json, path.string());
+  const text::JsonValue root = text::parse_json(platform::read_file(path), path.string());
   const JsonField field(&root, path.string());
   BuildState state;
   state.settings = field.member("settings").text();

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/small_file.h"
 #include "fathom/compute/numeric/weight_encoder.h"
 #include "fathom/model/config/read_config.h"
 #include "fathom/model/weights/official_layout.h"
@@ -129,9 +129,7 @@ void copy_text_files(const std::filesystem::path& from, CheckpointWriter& writer
   for (const std::string_view name : kTextFiles) {
     const std::filesystem::path path = from / name;
     if (std::filesystem::exists(path)) {
-      const platform::MappedFile file(path);
-      writer.add_text(std::string(name),
-                      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+      writer.add_text(std::string(name), platform::read_file(path));
     }
   }
 }

@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <functional>
 #include <optional>
-#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
-#include "fathom/base/platform/mapped_file.h"
-#include "fathom/base/platform/output_file.h"
+#include "fathom/base/platform/small_file.h"
 
 namespace fathom::train {
 namespace {
@@ -257,13 +255,8 @@ chart::Report make_run_report(const MetricsHistory& history, const std::string& 
 void write_run_report(const std::filesystem::path& metrics,
                       const std::filesystem::path& path,
                       const std::string& name) {
-  const platform::MappedFile file(metrics);
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
-                              file.bytes().size());
-  const std::string html = chart::to_html(make_run_report(parse_metrics(text), name));
-  platform::OutputFile out(path, to_index(html.size()));
-  out.write(0, std::as_bytes(std::span(html)));
-  out.commit();
+  platform::write_file(
+      path, chart::to_html(make_run_report(parse_metrics(platform::read_file(metrics)), name)));
 }
 
 }  // namespace fathom::train
