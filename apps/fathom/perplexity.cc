@@ -10,6 +10,7 @@
 #include <CLI/Formatter.hpp>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/core/ratio_of_sums.h"
 #include "fathom/base/platform/clock.h"
 #include "fathom/text_model.h"
 
@@ -42,7 +43,7 @@ void run_perplexity(const PerplexityCommand& options) {
       eval::plan_perplexity(static_cast<Index>(tokens.size()), options.chunk);
 
   eval::RunningMean mean;
-  eval::RatioOfSums bits_per_byte;
+  RatioOfSums bits_per_byte;
   const Index vocab = model->facts().vocab_size;
   Progress progress("perplexity", plan.num_chunks * plan.chunk_tokens, "tokens");
   for (Index idx = 0; idx < plan.num_chunks; ++idx) {
@@ -77,7 +78,9 @@ void run_perplexity(const PerplexityCommand& options) {
   report.add("mean_nll", mean.mean());
   report.add("standard_error", mean.standard_error());
   report.add("bits_per_byte", bits_per_byte.ratio());
-  report.add("bits_per_byte_standard_error", bits_per_byte.standard_error());
+  if (const auto error = bits_per_byte.standard_error()) {
+    report.add("bits_per_byte_standard_error", *error);
+  }
   report.add("scored_tokens", mean.count());
   report.add("chunks", plan.num_chunks);
   report.add("chunk_tokens", plan.chunk_tokens);

@@ -89,8 +89,9 @@ void TrainLine::on_rollback(Index from_step, Index to_step) {
 }
 
 void TrainLine::on_validation(Index step, const train::Validation& validation, bool is_best) {
-  print_line(fmt::format("step {}: validation loss {:.4f} +- {:.4f}{}", step, validation.loss,
-                         validation.standard_error, is_best ? ", the best by now" : ""));
+  print_line(fmt::format("step {}: validation loss {}{}", step,
+                         train::loss_text(validation.loss, validation.standard_error),
+                         is_best ? ", the best by now" : ""));
 }
 
 void TrainLine::on_note(const std::string& note) {

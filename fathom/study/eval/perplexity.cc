@@ -60,29 +60,4 @@ double RunningMean::standard_error() const {
   return std::sqrt(sum_of_squares_ / (count - 1) / count);
 }
 
-double RatioOfSums::sum(double Sample::*member) const {
-  double total = 0;
-  for (const Sample& sample : samples_) {
-    total += sample.*member;
-  }
-  return total;
-}
-
-double RatioOfSums::ratio() const {
-  return sum(&Sample::numerator) / sum(&Sample::denominator);
-}
-
-double RatioOfSums::standard_error() const {
-  if (samples_.size() < 2) {
-    return 0;
-  }
-  const double mean = ratio();
-  double squares = 0;
-  for (const Sample& sample : samples_) {
-    squares += std::pow(sample.numerator - mean * sample.denominator, 2);
-  }
-  const auto count = static_cast<double>(samples_.size());
-  return std::sqrt(squares * count / (count - 1)) / sum(&Sample::denominator);
-}
-
 }  // namespace fathom::eval

@@ -49,22 +49,4 @@ class RunningMean {
   double sum_of_squares_ = 0;  // of deviations from the mean
 };
 
-// sum(numerators) / sum(denominators) over samples (nats and bytes of chunks of a text), with the
-// standard error of a ratio estimator (Cochran, Sampling Techniques, 6.4).
-class RatioOfSums {
- public:
-  void add(double numerator, double denominator) { samples_.push_back({numerator, denominator}); }
-  double ratio() const;           // NaN if the denominators are nothing
-  double standard_error() const;  // 0 for fewer than two samples
-
- private:
-  struct Sample {
-    double numerator;
-    double denominator;
-  };
-  double sum(double Sample::*member) const;
-
-  std::vector<Sample> samples_;
-};
-
 }  // namespace fathom::eval

@@ -94,11 +94,18 @@ std::string validation_line(Index step, const Validation& validation, bool is_be
   Json line = {{"event", "validation"},
                {"step", step},
                {"loss", number_of(validation.loss)},
-               {"standard_error", number_of(validation.standard_error)},
                {"tokens", validation.num_tokens},
                {"is_best", is_best}};
+  if (validation.standard_error) {
+    line["standard_error"] = number_of(*validation.standard_error);
+  }
   add_parts(line, validation.sums);
   return line.dump();
+}
+
+std::string loss_text(double loss, const std::optional<double>& standard_error) {
+  return standard_error ? fmt::format("{:.4f} +- {:.4f}", loss, *standard_error)
+                        : fmt::format("{:.4f}", loss);
 }
 
 std::string note_line(std::string_view event, Index step, const std::string& text) {
@@ -173,8 +180,11 @@ bool add_event(const Json& line, MetricsHistory& history) {
     history.steps.push_back(point_of(line, step));
   } else if (event == "validation") {
     drop_after(history.validations, step - 1);
-    history.validations.push_back(
-        {step, number_in(line, "loss"), number_in(line, "standard_error")});
+    ValidationPoint point{.step = step, .loss = number_in(line, "loss"), .standard_error = {}};
+    if (line.contains("standard_error")) {
+      point.standard_error = number_in(line, "standard_error");
+    }
+    history.validations.push_back(point);
   } else if (event == "rollback") {
     drop_after(history.steps, step);
     drop_after(history.validations, step);

@@ -6,6 +6,7 @@
 // it twice but for those that a rollback took back.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,8 +49,11 @@ struct MetricsPoint {
 struct ValidationPoint {
   Index step = 0;
   double loss = 0;
-  double standard_error = 0;
+  std::optional<double> standard_error;
 };
+// "1.7500 +- 0.0250", or the loss alone.
+std::string loss_text(double loss, const std::optional<double>& standard_error);
+
 struct MetricsHistory {
   std::vector<MetricsPoint> steps;  // without those that a rollback took back
   std::vector<ValidationPoint> validations;

@@ -79,11 +79,11 @@ Section loss_section(const MetricsHistory& history) {
               .rows = {}};
   LineChart::Line validation{"validation", {}};
   for (const ValidationPoint& point : history.validations) {
+    const double error = point.standard_error.value_or(0);
     validation.points.push_back(
-        {static_cast<double>(point.step),
-         {point.loss - point.standard_error, point.loss, point.loss + point.standard_error}});
+        {static_cast<double>(point.step), {point.loss - error, point.loss, point.loss + error}});
     table.rows.push_back({fmt::format("{}", point.step), fmt::format("{:.4f}", point.loss),
-                          fmt::format("{:.4f}", point.standard_error)});
+                          point.standard_error ? fmt::format("{:.4f}", error) : "unknown"});
   }
   if (!validation.points.empty()) {
     chart.lines.push_back(std::move(validation));
@@ -234,10 +234,8 @@ chart::Report make_run_report(const MetricsHistory& history, const std::string& 
   }
   if (!history.validations.empty()) {
     const ValidationPoint& last = history.validations.back();
-    report.summary.push_back(
-        fmt::format("validation loss at step {}: {:.4f} +- {:.4f} nats per "
-                    "token",
-                    last.step, last.loss, last.standard_error));
+    report.summary.push_back(fmt::format("validation loss at step {}: {} nats per token", last.step,
+                                         loss_text(last.loss, last.standard_error)));
   }
   if (history.num_unreadable > 0) {
     report.summary.push_back(

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/core/ratio_of_sums.h"
 #include "fathom/train/optim/grad_norm.h"
 
 namespace fathom::train {
@@ -111,28 +112,20 @@ StepResult Trainer::step() {
 
 Validation Trainer::validate(data::BatchSource& source, Index num_batches) {
   Validation result;
-  std::vector<LossSums> parts;
+  RatioOfSums loss;
   for (Index idx = 0; idx < num_batches; ++idx) {
     const data::Batch batch = source.next();
     result.num_tokens += batch.num_tokens();
-    parts.push_back(parts_.objective.evaluate(parts_.context, batch));
-    result.sums.add(parts.back());
+    const LossSums sums = parts_.objective.evaluate(parts_.context, batch);
+    loss.add(sums.loss, sums.weight);
+    result.sums.add(sums);
   }
-  if (!(result.sums.weight > 0)) {
+  if (!(loss.denominator() > 0)) {
     fail(ErrorCode::InvalidArgument, "validation: no target that counts in ", num_batches,
          " batches");
   }
-  result.loss = result.sums.loss / result.sums.weight;
-  // Of a quotient of sums: the spread of what each batch has more than its weight explains.
-  double squares = 0;
-  for (const LossSums& part : parts) {
-    const double excess = part.loss - result.loss * part.weight;
-    squares += excess * excess;
-  }
-  const auto count = static_cast<double>(parts.size());
-  if (count > 1) {
-    result.standard_error = std::sqrt(squares * count / (count - 1)) / result.sums.weight;
-  }
+  result.loss = loss.ratio();
+  result.standard_error = loss.standard_error();
   return result;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -81,8 +82,8 @@ struct TrainerState {
 
 // A mean over batches and what it may be off by.
 struct Validation {
-  double loss = 0;            // mean over targets, nats
-  double standard_error = 0;  // from the spread between batches; 0 with one of them
+  double loss = 0;                       // mean over targets, nats
+  std::optional<double> standard_error;  // from the spread between batches; one has none
   Index num_tokens = 0;
   LossSums sums;
 };

@@ -1,9 +1,7 @@
 #include "fathom/train/tune/evaluation.h"
 
-#include <cmath>
-#include <numeric>
-
 #include "fathom/base/core/error.h"
+#include "fathom/base/core/ratio_of_sums.h"
 #include "fathom/train/tune/example_source.h"
 
 namespace fathom::tune {
@@ -20,22 +18,14 @@ ExampleLosses losses_of(const std::vector<Example>& examples,
   return result;
 }
 
-// The error of a quotient of sums: the spread of what each example has beyond its share.
 MeanLoss mean_of(const ExampleLosses& losses) {
-  const double weight = std::accumulate(losses.weights.begin(), losses.weights.end(), 0.0);
-  FATHOM_CHECK(weight > 0 && losses.losses.size() == losses.weights.size());
-  MeanLoss result;
-  result.mean = std::accumulate(losses.losses.begin(), losses.losses.end(), 0.0) / weight;
-  double squares = 0;
+  FATHOM_CHECK(losses.losses.size() == losses.weights.size());
+  RatioOfSums mean;
   for (std::size_t i = 0; i < losses.losses.size(); ++i) {
-    const double excess = losses.losses[i] - result.mean * losses.weights[i];
-    squares += excess * excess;
+    mean.add(losses.losses[i], losses.weights[i]);
   }
-  const auto count = static_cast<double>(losses.losses.size());
-  if (count > 1) {
-    result.standard_error = std::sqrt(squares * count / (count - 1)) / weight;
-  }
-  return result;
+  FATHOM_CHECK(mean.denominator() > 0);
+  return {.mean = mean.ratio(), .standard_error = mean.standard_error()};
 }
 
 MeanLoss difference_of(const ExampleLosses& before, const ExampleLosses& after) {

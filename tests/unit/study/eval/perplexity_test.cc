@@ -70,17 +70,5 @@ TEST(RunningMean, MeanAndStandardErrorOfAFewValues) {
   EXPECT_NEAR(mean.standard_error(), std::sqrt(32.0 / 7.0 / 8.0), 1e-6);
 }
 
-// Two samples: 10 of 4 and 2 of 2, so 12 / 6 = 2; what is left of each is 2 and -2.
-TEST(RatioOfSums, RatioAndStandardErrorOfTwoSamples) {
-  RatioOfSums ratio;
-  EXPECT_TRUE(std::isnan(ratio.ratio()));
-  ratio.add(10, 4);
-  EXPECT_EQ(ratio.ratio(), 2.5);
-  EXPECT_EQ(ratio.standard_error(), 0);
-  ratio.add(2, 2);
-  EXPECT_EQ(ratio.ratio(), 2);
-  EXPECT_NEAR(ratio.standard_error(), std::sqrt(8.0 * 2 / 1) / 6, 1e-15);
-}
-
 }  // namespace
 }  // namespace fathom::eval

@@ -44,8 +44,18 @@ TEST(Metrics, LinesAreReadBack) {
             (std::vector<std::vector<double>>{{0.25, 0.75}, {0.5, 0.5}}));
   ASSERT_EQ(history.validations.size(), 1U);
   EXPECT_EQ(history.validations[0].standard_error, 0.25);
+  EXPECT_EQ(loss_text(1.75, history.validations[0].standard_error), "1.7500 +- 0.2500");
   ASSERT_EQ(history.events.size(), 1U);
   EXPECT_EQ(history.num_unreadable, 0);
+}
+
+TEST(Metrics, AValidationOfOneBatchHasNoStandardError) {
+  Validation validation;
+  validation.loss = 1.75;
+  const MetricsHistory history = parse_metrics(validation_line(2, validation, true));
+  ASSERT_EQ(history.validations.size(), 1U);
+  EXPECT_FALSE(history.validations[0].standard_error.has_value());
+  EXPECT_EQ(loss_text(1.75, std::nullopt), "1.7500");
 }
 
 TEST(Metrics, ARollbackTakesItsStepsBack) {
