@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "fathom/base/formats/text.h"
 #include "fathom/model/kv/checksum.h"
 
 namespace fathom {
@@ -49,8 +50,17 @@ weights::AdapterBase adapter_base(const OpenedModel& opened) {
 }
 
 std::shared_ptr<const weights::Adapter> open_adapter(const std::string& path,
-                                                     const OpenedModel& opened) {
-  return weights::read_adapter(path, adapter_base(opened));
+                                                     const OpenedModel& opened,
+                                                     const Warn& warn) {
+  std::shared_ptr<const weights::Adapter> adapter =
+      weights::read_adapter(path, adapter_base(opened));
+  if (warn && !adapter->base_fingerprint.empty() &&
+      adapter->base_fingerprint != weights_identity(*opened.checkpoint)) {
+    warn(path + " was made over other weights" +
+         (adapter->base_model.empty() ? "" : " (" + formats::quote(adapter->base_model) + ")") +
+         ": over another format of the same model that is fine, over another model it does harm");
+  }
+  return adapter;
 }
 
 std::string adapter_identity(const weights::Adapter& adapter) {

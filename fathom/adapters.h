@@ -3,6 +3,7 @@
 // Part of the door and not installed.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,8 +20,11 @@ std::string weights_identity(const weights::Checkpoint& checkpoint);
 weights::AdapterBase adapter_base(const OpenedModel& opened);
 
 // Throws what read_adapter throws, and InvalidArgument for an adapter of a model of another shape.
+// `warn`, unless it is empty, is told of one that says it was made over other weights than these.
+using Warn = std::function<void(const std::string& warning)>;
 std::shared_ptr<const weights::Adapter> open_adapter(const std::string& path,
-                                                     const OpenedModel& opened);
+                                                     const OpenedModel& opened,
+                                                     const Warn& warn);
 
 // Every number of it, and where it belongs: equal only if it changes a model alike.
 std::string adapter_identity(const weights::Adapter& adapter);

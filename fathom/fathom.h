@@ -39,6 +39,8 @@ struct ModelOptions {
   std::string layout = "auto";
   // Told of bytes that were copied and of all, while a model is opened. May throw.
   std::function<void(std::int64_t done, std::int64_t total)> on_load = {};
+  // Told, in a sentence, what makes results doubtful: an adapter that was made over other weights.
+  std::function<void(const std::string& warning)> on_warning = {};
   std::int64_t raw_tokens = 8192;           // a session goes back so far without replay
   std::int64_t checkpoint_interval = 4096;  // an older target replays fewer tokens than this
   std::int64_t max_context = 0;  // tokens a session may hold; 0, or more than that: the model's

@@ -51,6 +51,7 @@ ops::Probe probe_of(const ModelOptions& options) {
 LoadedModel::LoadedModel(const std::string& path, const ModelOptions& options)
     : runtime_(runtime_options(options)),
       opened_(open_model(path, {.huge_pages = options.huge_pages})),
+      warn_(options.on_warning),
       has_panels_(put_into_panels(path, options)),
       model_(options.adapter.empty() ? Adapted{build_model(opened_), {}}
                                      : build_adapted(options.adapter)),
@@ -81,7 +82,7 @@ bool LoadedModel::is_end_token(TokenId token) const {
 }
 
 LoadedModel::Adapted LoadedModel::build_adapted(const std::string& path) const {
-  const std::shared_ptr<const weights::Adapter> adapter = open_adapter(path, opened_);
+  const std::shared_ptr<const weights::Adapter> adapter = open_adapter(path, opened_, warn_);
   return {.lm = build_model(adapted(opened_, adapter)),
           .identity = fathom::adapter_identity(*adapter)};
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/adapters.h"
 #include "fathom/compute/runtime/runtime.h"
 #include "fathom/families.h"
 #include "fathom/fathom.h"
@@ -51,6 +52,7 @@ class LoadedModel final : public Model {
 
   runtime::Runtime runtime_;
   OpenedModel opened_;
+  Warn warn_;
   bool has_panels_;
   Adapted model_;
   Index max_context_;

@@ -75,7 +75,7 @@ void run_merge(const MergeCommand& options, InterruptWatch& interrupts) {
   const auto start = platform::Clock::now();
   platform::ThreadPool pool({.num_threads = options.num_threads});
   const OpenedModel opened = open_model(options.model);
-  const auto adapter = open_adapter(options.adapter, opened);
+  const auto adapter = open_adapter(options.adapter, opened, show_warning);
   const OpenedModel checked = adapted(opened, adapter);
   interrupts.set_answer(InterruptWatch::Answer::FlagBoth);
   std::vector<weights::MergedTensor> merged;

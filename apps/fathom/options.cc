@@ -35,6 +35,10 @@ std::function<void(std::int64_t, std::int64_t)> show_loading() {
 
 }  // namespace
 
+void show_warning(const std::string& warning) {
+  std::fprintf(stderr, "fathom: warning: %s\n", warning.c_str());
+}
+
 RunOptions RunOptions::with_numerics(const std::string& name) {
   RunOptions options;
   options.numerics = name;
@@ -48,6 +52,7 @@ ModelOptions RunOptions::model_options() const {
           .adapter = adapter,
           .layout = layout,
           .on_load = show_loading(),
+          .on_warning = show_warning,
           .max_context = max_context,
           .cache_budget_bytes = static_cast<std::int64_t>(cache_budget_bytes)};
 }

@@ -79,6 +79,9 @@ void add_run_options(CLI::App& command, RunOptions& options);
 // --ctx and --cache-budget.
 void add_context_options(CLI::App& command, RunOptions& options);
 
+// On standard error.
+void show_warning(const std::string& warning);
+
 // The ids of --tokens. Throws InvalidArgument for what is no list of ids.
 std::vector<std::int64_t> read_tokens(const std::string& option);
 // The same as tokens of a model: throws InvalidArgument naming the first position with an id

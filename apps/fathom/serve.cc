@@ -104,8 +104,10 @@ class Serving {
     std::vector<NamedAdapter> adapters = named_adapters(options_);
     for (const ModelPlan& plan : plan_models(options_)) {
       log_->event("load", plan.path);
-      const auto local = open_engine(plan.path, model_options(options_, plan), engine_options(plan),
-                                     options_.dialect, adapters);
+      ModelOptions model = model_options(options_, plan);
+      model.on_warning = [log = log_](const std::string& text) { log->event("warning", text); };
+      const auto local =
+          open_engine(plan.path, model, engine_options(plan), options_.dialect, adapters);
       engines_.push_back(local);
       models.push_back(served(plan.name, local));
       for (const NamedAdapter& adapter : std::exchange(adapters, {})) {  // of the first model

@@ -86,11 +86,12 @@ Json to_json(const ModelPlan& plan, const TextModel& text) {
 
 void check_serve(const ServeOptions& options) {
   std::vector<ModelPlan> plans = plan_models(options);
+  ServeAccess access = open_access(options);
+  const auto warn = [&](const std::string& warning) { access.warnings.push_back(warning); };
   for (const NamedAdapter& adapter : named_adapters(options)) {
     const OpenedModel opened = open_model(options.run.model);
-    adapted(opened, open_adapter(adapter.path, opened));
+    adapted(opened, open_adapter(adapter.path, opened, warn));
   }
-  const ServeAccess access = open_access(options);
   const http::Server server(server_options(options, nullptr), http::Router(), access.keys);
   if (!options.snapshots.empty()) {
     check_snapshot_folder(options.snapshots);

@@ -105,6 +105,21 @@ class TuneTest(unittest.TestCase):
         self.assertNotEqual(said[0], said[1])
         check = run("serve", self.model, "--listen", "127.0.0.1:0", "--lora", f"keeper={self.out}", "--check")
         self.assertEqual(check.returncode, 0, check.stderr)
+        self.assertNotIn("warning", check.stdout)
+        other = self.dir / "other"
+        shutil.copytree(self.model, other)
+        made = run("synth", "--preset", "tiny", "--seed", 2, "--out", other, "--overwrite")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        doubtful = "adapter was made over other weights"
+        for arguments in (["run", other, "Hello", "--max-tokens", 1, "--lora", self.out],
+                          ["merge", other, "--lora", self.out, "--out", self.dir / "merged"]):
+            result = run(*arguments)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(doubtful, result.stderr)
+        check = run("serve", other, "--listen", "127.0.0.1:0", "--lora", f"keeper={self.out}", "--check")
+        self.assertIn(doubtful, check.stdout)
+        same = run("run", self.model, "Hello", "--max-tokens", 1, "--lora", self.out)
+        self.assertNotIn(doubtful, same.stderr)
 
     def test_preferences_are_learned(self):
         self.data = self.dir / "pairs.jsonl"
