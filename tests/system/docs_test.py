@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs the commands of README.md and docs/: every line of a fenced `sh` block, in the order of the page.
+"""Runs the commands of README.md, docs/ and models/: every line of a fenced `sh` block, in the order of the page.
 
 usage: docs_test.py PATH_OF_FATHOM [--sanitised] [unittest options]
 
 Lines that begin with build/release/bin/fathom run as they stand, with the program under test and a
-temporary folder for /tmp. Scripts of the repository are not run (the gate does, or is one); they must exist,
+temporary folder for /tmp, beside models/. Scripts of the repository are not run (the gate does, or is one); they must exist,
 be executable and parse. Any other command fails the test, so that none stays unchecked.
 """
 import os
@@ -20,7 +20,8 @@ import unittest
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM = "build/release/bin/fathom"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
+         *sorted((ROOT / "models").glob("*/README.md"))]
 BUILD_TOOLS = ("cmake", "ctest", "ninja")  # presets are the gate's own
 
 
@@ -45,6 +46,7 @@ class DocsTest(unittest.TestCase):
     def test_every_command_works(self):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="fathom-docs-"))
         self.addCleanup(shutil.rmtree, folder)
+        (folder / "models").symlink_to(ROOT / "models")
         num_run = 0
         for page in PAGES:
             for line in commands(page):
