@@ -10,10 +10,11 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
+
+from invocation import program_under_test
 
 FATHOM = ""
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "data/golden/checkpoints"
@@ -210,8 +211,5 @@ class BenchTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main()

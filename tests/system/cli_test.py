@@ -12,12 +12,13 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
 import numpy
+
+from invocation import program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -633,9 +634,5 @@ class Help(CliTest):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-    SANITISED = "--sanitised" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, SANITISED = program_under_test(__doc__)
     unittest.main()

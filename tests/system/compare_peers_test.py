@@ -24,6 +24,8 @@ from peers import numbers, quiet, records, tokens  # noqa: E402  after the path
 from peers.failure import Failure  # noqa: E402
 from peers.protocol import Estimate, Figure  # noqa: E402
 
+from invocation import program_under_test  # noqa: E402
+
 # Each stand-in appends a line to the log that CALLS names. Fathom's speed is 200, 220, 240, ... tokens/s.
 FAKE_FATHOM = """#!/usr/bin/env python3
 import json, os, sys, time
@@ -383,8 +385,5 @@ class ProgramTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main()

@@ -21,6 +21,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from peers import training  # noqa: E402  after the path
 from peers.failure import Failure  # noqa: E402
 
+from invocation import program_under_test  # noqa: E402
+
 # Both write what they were asked for into the file that CALLS names. Losses are 4 less 0.1 for every step.
 FAKE_FATHOM = """#!/usr/bin/env python3
 import json, os, pathlib, struct, sys
@@ -180,8 +182,5 @@ class ProgramTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main()

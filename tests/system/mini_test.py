@@ -7,8 +7,9 @@ import json
 import pathlib
 import re
 import subprocess
-import sys
 import unittest
+
+from invocation import program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -50,8 +51,5 @@ class MiniTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main()

@@ -7,9 +7,10 @@ import json
 import pathlib
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
+
+from invocation import program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -95,8 +96,5 @@ class ParseReply(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main()

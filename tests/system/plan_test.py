@@ -9,10 +9,11 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
+
+from invocation import program_under_test
 
 FATHOM = ""
 SANITISED = False
@@ -199,9 +200,5 @@ class PlanTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-    SANITISED = "--sanitised" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, SANITISED = program_under_test(__doc__)
     unittest.main()

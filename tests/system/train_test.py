@@ -18,6 +18,8 @@ import tempfile
 import time
 import unittest
 
+from invocation import program_under_test
+
 FATHOM = ""
 NUM_KILLS = 6
 WORDS = "the cat dog bird sees hears follows a red green small house tree river and then runs sleeps".split()
@@ -308,10 +310,7 @@ class TrainTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    FATHOM = str(pathlib.Path(sys.argv.pop(1)).resolve())
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, _ = program_under_test(__doc__)
     if "--kills" in sys.argv:
         at = sys.argv.index("--kills")
         NUM_KILLS = int(sys.argv[at + 1])
