@@ -19,9 +19,9 @@ std::string weights_identity(const weights::Checkpoint& checkpoint);
 // What an adapter's files say of the model they were made over.
 weights::AdapterBase adapter_base(const OpenedModel& opened);
 
+using Warn = std::function<void(const std::string& warning)>;
 // Throws what read_adapter throws, and InvalidArgument for an adapter of a model of another shape.
 // `warn`, unless it is empty, is told of one that says it was made over other weights than these.
-using Warn = std::function<void(const std::string& warning)>;
 std::shared_ptr<const weights::Adapter> open_adapter(const std::string& path,
                                                      const OpenedModel& opened,
                                                      const Warn& warn);

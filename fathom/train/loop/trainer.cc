@@ -1,6 +1,5 @@
 #include "fathom/train/loop/trainer.h"
 
-#include <cmath>
 #include <limits>
 #include <utility>
 
