@@ -15,6 +15,8 @@ import tempfile
 import time
 import unittest
 
+from invocation import program_under_test
+
 FATHOM = ""
 
 
@@ -316,7 +318,5 @@ class TerminalTest(ModelTest):
 
 
 if __name__ == "__main__":
-    FATHOM = sys.argv.pop(1)
-    if "--sanitised" in sys.argv:
-        sys.argv.remove("--sanitised")
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main(verbosity=2)

@@ -19,6 +19,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from peers import chart  # noqa: E402  after the path
 
+from invocation import program_under_test  # noqa: E402
+
 PAGE = """# Page
 <!-- Written by benchmarks/draw_performance --write, up to the end mark. -->
 <!-- End of what draw_performance writes. -->
@@ -177,8 +179,5 @@ class DrawPerformanceTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    sys.argv.pop(1)
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    program_under_test(__doc__)  # none is: benchmarks/draw_performance reads records alone
     unittest.main()

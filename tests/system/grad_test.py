@@ -8,11 +8,12 @@ import pathlib
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 
 import numpy
+
+from invocation import program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -158,6 +159,5 @@ class GradTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM = sys.argv.pop(1)
-    sys.argv = [argument for argument in sys.argv if argument != "--sanitised"]
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main()

@@ -8,9 +8,10 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
+
+from invocation import program_under_test
 
 FATHOM = pathlib.Path()
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -63,7 +64,6 @@ class InstallTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM = pathlib.Path(sys.argv.pop(1)).resolve()
-    if "--sanitised" in sys.argv:
-        sys.argv.remove("--sanitised")
+    program, _ = program_under_test(__doc__)
+    FATHOM = pathlib.Path(program)
     unittest.main()

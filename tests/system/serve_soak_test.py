@@ -8,7 +8,6 @@ seconds is for the gate; `./check --all` runs it for 30 minutes, and says every 
 """
 import http.client
 import json
-import os
 import pathlib
 import random
 import re
@@ -22,6 +21,7 @@ import threading
 import time
 import unittest
 
+from invocation import program_under_test
 from serve_test import Server
 import serve_test
 
@@ -170,18 +170,15 @@ class SoakTest(unittest.TestCase):
         while self.gauge("fathom_requests_running") + self.gauge("fathom_requests_waiting") > 0:
             self.assertLess(time.monotonic(), deadline, "requests of clients that left are still there")
             time.sleep(0.05)
-        if "--sanitised" not in ARGUMENTS:  # ASan keeps freed memory for a while
+        if not IS_SANITISED:  # ASan keeps freed memory for a while
             self.assertLess(self.resident_bytes(), 1.1 * before + 50e6)
         print(f"soak: {whole} streams read whole, {left} left", file=sys.stderr)
 
 
-ARGUMENTS = []
+IS_SANITISED = False
 
 if __name__ == "__main__":
-    serve_test.FATHOM = os.path.abspath(sys.argv.pop(1))
-    ARGUMENTS = list(sys.argv)
-    if "--sanitised" in sys.argv:
-        sys.argv.remove("--sanitised")
+    serve_test.FATHOM, IS_SANITISED = program_under_test(__doc__)
     for option, unit_s in ("--seconds", 1), ("--minutes", 60):
         if option in sys.argv:
             at = sys.argv.index(option)

@@ -6,7 +6,6 @@ usage: serve_test.py PATH_OF_FATHOM [--sanitised] [unittest options]
 import concurrent.futures
 import http.client
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -14,10 +13,11 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
+
+from invocation import program_under_test
 
 FATHOM = ""
 DEADLINE_S = 120  # generous: a sanitised program on a busy machine
@@ -304,7 +304,5 @@ class ServeTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM = os.path.abspath(sys.argv.pop(1))
-    if "--sanitised" in sys.argv:
-        sys.argv.remove("--sanitised")
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main()

@@ -27,6 +27,8 @@ if pathlib.Path(sys.prefix) != text_corpus.VENV_PYTHON.parent.parent:
 
 import tokenizers  # noqa: E402
 
+from invocation import program_under_test  # noqa: E402
+
 FATHOM = ""
 TOKENIZER = ROOT / "tests/data/golden/tokenizer/tokenizer.json"
 SEED = int(os.environ.get("FATHOM_SEED", "1"))
@@ -309,8 +311,7 @@ class OtherModels(OracleTest):
 
 
 if __name__ == "__main__":
-    FATHOM = sys.argv.pop(1)
-    if "--sanitised" in sys.argv:
-        sys.argv.remove("--sanitised")
+    FATHOM, is_sanitised = program_under_test(__doc__)
+    if is_sanitised:
         SCALE = 10
     unittest.main()

@@ -9,12 +9,13 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
 import numpy
+
+from invocation import program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -214,7 +215,5 @@ class TuneTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM = sys.argv.pop(1)
-    if "--sanitised" in sys.argv:
-        sys.argv.remove("--sanitised")
+    FATHOM, _ = program_under_test(__doc__)
     unittest.main()
