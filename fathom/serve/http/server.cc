@@ -67,6 +67,9 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
       for_each_connection(&Connection::abort);
     }
     network_.join();
+    // Whoever still holds an exchange holds this server, and must not hold through its handlers
+    // what they answer with: an engine that its own thread drops last would wait for itself.
+    router_ = {};
   }
 
   Index num_connections() const {
@@ -101,7 +104,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
   void add_cors(const Request& request, Verdict& verdict) const;
 
   const ServerOptions options_;
-  const Router router_;
+  Router router_;  // unchanged until all has stopped
   const std::shared_ptr<ApiKeys> keys_;
   const HostCheck host_check_;
   Network network_;

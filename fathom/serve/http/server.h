@@ -48,7 +48,8 @@ class Server {
   const Endpoint& endpoint() const;
   void start();
   // Takes no more requests, waits for those that run, at most so long, and breaks the rest off.
-  // Nothing of the server runs afterwards.
+  // Nothing of the server runs afterwards, and its handlers are gone, also while exchanges are
+  // held.
   void stop(Milliseconds drain_time);
   Index num_connections() const;
 

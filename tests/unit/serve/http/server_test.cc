@@ -1,5 +1,7 @@
 #include "fathom/serve/http/server.h"
 
+#include <future>
+#include <memory>
 #include <random>
 #include <thread>
 
@@ -338,6 +340,25 @@ TEST(Server, WhatDoesNotFinishInTimeIsBrokenOff) {
   EXPECT_TRUE(busy.wait_for_end());
   server.destroy();
   held->respond({.body = "too late"});
+}
+
+// As the last token of a reply does, whose thread is the engine's.
+TEST(Server, AHeldExchangeDoesNotKeepTheHandlers) {
+  auto engine = std::make_shared<int>();
+  const std::weak_ptr<int> handlers_engine = engine;
+  std::promise<ExchangePtr> taken;
+  Router router;
+  router.add("GET", "/", [&taken, engine = std::move(engine)](const ExchangePtr& exchange) {
+    taken.set_value(exchange);
+  });
+  Server server({.network = {.listen = {"127.0.0.1", 0}}}, std::move(router));
+  server.start();
+  HttpClient client(server.endpoint().port);
+  client.send(http_request("GET", "/"));
+  const ExchangePtr held = taken.get_future().get();
+  EXPECT_FALSE(handlers_engine.expired());
+  server.stop(Milliseconds(0));
+  EXPECT_TRUE(handlers_engine.expired());
 }
 
 TEST(Server, IsStartedAndDestroyedWithoutARequest) {
