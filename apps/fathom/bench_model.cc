@@ -229,9 +229,7 @@ bench::Run ModelSubject::decode(const bench::Cell& cell) {
     if (part_s > kLongestPartSeconds && step + 1 < cell.tokens) {
       run.seconds += part_s;
       memory_.end();
-      if (const auto now = limit(cell.phase)) {
-        run.limits.push_back(*now);
-      }
+      run.pauses.push_back(moment(cell.phase));
       MemoryPeak::begin();
       start = Clock::now();
     }
@@ -241,10 +239,15 @@ bench::Run ModelSubject::decode(const bench::Cell& cell) {
   return run;
 }
 
-std::optional<double> ModelSubject::limit(bench::Phase phase) {
-  return measure_bound(pool_,
-                       phase == bench::Phase::Decode ? bench::Bound::Read : options_.prefill_bound,
-                       options_.buffer_bytes);
+bench::Moment ModelSubject::moment(bench::Phase phase) {
+  const runtime::Rate read = runtime::measure_read(pool_, options_.buffer_bytes, kProbePasses);
+  const auto fp32 =
+      runtime::measure_peak(pool_, runtime::Peak::Fp32, kProbeIterations, kProbePasses);
+  return {.limit = phase == bench::Phase::Decode
+                       ? std::optional(read.best)
+                       : measure_bound(pool_, options_.prefill_bound, options_.buffer_bytes),
+          .read_bytes_per_s = read.mean,
+          .fp32_ops_per_s = fp32 ? fp32->mean_per_s : 0};
 }
 
 std::optional<double> ModelSubject::cost_per_token(const bench::Cell& cell) {
@@ -260,7 +263,7 @@ std::optional<double> measure_bound(platform::ThreadPool& pool,
   };
   switch (bound) {
     case bench::Bound::Read:
-      return runtime::measure_read(pool, buffer_bytes, kProbePasses);
+      return runtime::measure_read(pool, buffer_bytes, kProbePasses).best;
     case bench::Bound::Int8:
       return peak(runtime::Peak::Int8);
     case bench::Bound::Bf16:

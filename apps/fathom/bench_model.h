@@ -83,7 +83,7 @@ class ModelSubject final : public bench::Subject {
 
   void prepare(const bench::Cell& cell) override;
   bench::Run run(const bench::Cell& cell) override;
-  std::optional<double> limit(bench::Phase phase) override;
+  bench::Moment moment(bench::Phase phase) override;
   std::optional<double> cost_per_token(const bench::Cell& cell) override;
 
   const MemoryPeak& memory() const { return memory_; }

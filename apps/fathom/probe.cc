@@ -92,10 +92,10 @@ struct Moments {
   std::vector<double> fp32;
 
   void measure(platform::ThreadPool& pool, Index buffer_bytes) {
-    read.push_back(runtime::measure_read(pool, buffer_bytes, kPasses));
+    read.push_back(runtime::measure_read(pool, buffer_bytes, kPasses).mean);
     const auto add = [&](std::vector<double>& values, runtime::Peak peak) {
       if (const auto rate = runtime::measure_peak(pool, peak, kPeakIterations, kPasses)) {
-        values.push_back(rate->operations_per_s);
+        values.push_back(rate->mean_per_s);
       }
     };
     add(int8, runtime::Peak::Int8);
@@ -206,33 +206,9 @@ class Probe {
     }
   }
 
-  // The machine as it was while a model ran, between the moments before and after it: what a model
-  // reaches is a share of that, whatever a neighbour took.
-  plan::Machine machine_around(std::size_t record_idx) const {
-    plan::Machine machine = profile_;
-    const auto change = [&](const std::vector<double>& moments) {
-      return moments.empty()
-                 ? 1
-                 : (moments[record_idx] + moments[record_idx + 1]) / 2 / bench::median(moments);
-    };
-    for (Figure& figure : machine.figures) {
-      if (figure.kind == FigureKind::ReadBytesPerS ||
-          figure.kind == FigureKind::WorkingSetBytesPerS) {
-        figure.value *= change(moments_.read);
-      } else if (figure.kind == FigureKind::Int8OpsPerS) {
-        figure.value *= change(moments_.int8);
-      } else if (figure.kind == FigureKind::Fp32OpsPerS) {
-        figure.value *= change(moments_.fp32);
-      }
-    }
-    return machine;
-  }
-
   void fit() {
     std::vector<plan::Observation> observations;
-    for (std::size_t idx = 0; idx < records_.size(); ++idx) {
-      const plan::BenchRecord& record = records_[idx];
-      const plan::Machine machine = machine_around(idx);
+    for (const plan::BenchRecord& record : records_) {
       const plan::ModelWork work(record.config, record.storage);
       for (const plan::MeasuredCell& cell : record.cells) {
         const plan::CellWork took = plan::work_of_cell(work, cell);
@@ -240,7 +216,8 @@ class Probe {
                                 .phase = cell.is_prefill ? plan::SpeedModel::Phase::Prefill
                                                          : plan::SpeedModel::Phase::Decode,
                                 .seconds_at_limits = plan::seconds_at_limits(
-                                    machine, took.amounts, took.working_set_bytes),
+                                    at_moment(profile_, moment_of(profile_, cell)), took.amounts,
+                                    took.working_set_bytes),
                                 .seconds = took.seconds});
       }
     }

@@ -9,6 +9,7 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/runtime/machine_profile.h"
 #include "fathom/model/config/read_config.h"
 #include "fathom/model/weights/synth.h"
 #include "fathom/model/weights/synth_presets.h"
@@ -89,14 +90,15 @@ config::ModelConfig grouped() {
   return model;
 }
 
-// A file for as long as the object lives; an interrupt removes it too.
-class ModelFile {
+// A file or a folder for as long as the object lives; an interrupt removes it too.
+class ModelFiles {
  public:
-  ModelFile(const ProbeModel& model,
-            const fs::path& folder,
-            int num_threads,
-            InterruptWatch& interrupts)
-      : path_(folder / ("fathom-probe-" + std::to_string(getpid()) + ".gguf")),
+  ModelFiles(const ProbeModel& model,
+             const fs::path& folder,
+             int num_threads,
+             InterruptWatch& interrupts)
+      : path_(folder /
+              ("fathom-probe-" + std::to_string(getpid()) + (model.is_official ? "" : ".gguf"))),
         interrupts_(interrupts) {
     platform::ThreadPool pool({.num_threads = num_threads});
     interrupts_.set_answer(InterruptWatch::Answer::FlagBoth);
@@ -108,15 +110,15 @@ class ModelFile {
     interrupts_.change_unfinished([&] { return path_; });
     interrupts_.set_answer(InterruptWatch::Answer::EndProcess);
   }
-  ~ModelFile() {
+  ~ModelFiles() {
     interrupts_.change_unfinished([&] {
       std::error_code ignored;
-      fs::remove(path_, ignored);
+      fs::remove_all(path_, ignored);
       return fs::path();
     });
   }
-  ModelFile(const ModelFile&) = delete;
-  ModelFile& operator=(const ModelFile&) = delete;
+  ModelFiles(const ModelFiles&) = delete;
+  ModelFiles& operator=(const ModelFiles&) = delete;
   const fs::path& path() const { return path_; }
 
  private:
@@ -124,55 +126,47 @@ class ModelFile {
   InterruptWatch& interrupts_;
 };
 
-// Runs alone: what the machine can do at most is measured between the models.
-class Runs final : public bench::Subject {
- public:
-  explicit Runs(ModelSubject& subject) : subject_(subject) {}
-  void prepare(const bench::Cell& cell) override { subject_.prepare(cell); }
-  bench::Run run(const bench::Cell& cell) override { return subject_.run(cell); }
-  std::optional<double> limit(bench::Phase) override { return std::nullopt; }
-  std::optional<double> cost_per_token(const bench::Cell&) override { return std::nullopt; }
-
- private:
-  ModelSubject& subject_;
-};
-
 }  // namespace
 
 std::vector<ProbeModel> probe_models() {
   const config::StoragePlan fp4 = config::storage_plan_from_name("fp4");
   const config::StoragePlan bf16 = config::storage_plan_from_name("bf16");
-  return {{"flash-shapes", flash_shapes(), fp4, cells({48, 256}, 640)},
-          {"narrow", narrow(), fp4, cells({48, 384}, 1536)},
-          {"narrow-bf16", narrow(), bf16, cells({48, 384}, 1536)},
-          {"flat", flat(), fp4, cells({48, 384, 1024}, 3072)},
-          {"flat-bf16", flat(), bf16, cells({48, 384}, 1536)},
-          {"grouped", grouped(), bf16, cells({48, 384, 1024}, 3072)}};
+  const config::StoragePlan fp8 = config::storage_plan_from_name("fp8");
+  return {{"flash-shapes", flash_shapes(), fp4, false, cells({48, 256}, 640)},
+          {"narrow", narrow(), fp4, false, cells({48, 384}, 1536)},
+          {"narrow-official", narrow(), fp4, true, cells({48, 384}, 1536)},
+          {"narrow-bf16", narrow(), bf16, false, cells({48, 384}, 1536)},
+          {"flat", flat(), fp4, false, cells({48, 384, 1024}, 3072)},
+          {"flat-bf16", flat(), bf16, false, cells({48, 384}, 1536)},
+          {"grouped", grouped(), bf16, false, cells({48, 384, 1024}, 3072)},
+          {"grouped-int8", grouped(), fp8, false, cells({48, 384, 1024}, 3072)}};
 }
 
 plan::BenchRecord measure_probe_model(const ProbeModel& model,
                                       const fs::path& folder,
                                       int num_threads,
                                       InterruptWatch& interrupts) {
-  const ModelFile file(model, folder, num_threads, interrupts);
+  const ModelFiles files(model, folder, num_threads, interrupts);
   plan::BenchRecord record;
   record.name = model.name;
   record.config = model.config;
-  OpenedModel opened = open_model(file.path());
+  OpenedModel opened = open_model(files.path());
   record.storage = storage_of_files(opened);
   const ModelCosts costs(opened);
   ModelOptions options{.num_threads = num_threads, .numerics = "fast", .raw_tokens = 0};
-  ModelSubject subject(Model::open(file.path().string(), options), costs,
-                       {.prefill_bound = bench::Bound::None, .buffer_bytes = 0});
+  ModelSubject subject(
+      Model::open(files.path().string(), options), costs,
+      {.prefill_bound = bench::Bound::Int8, .buffer_bytes = runtime::default_buffer_bytes()});
   subject.warm_up();
-  Runs runs(subject);
   const bench::Plan plan = bench::plan_cells(model.matrix, model.config.max_context);
-  for (const bench::CellResult& result : bench::measure_cells(runs, plan.cells, kRepetitions)) {
+  for (const bench::CellResult& result : bench::measure_cells(subject, plan.cells, kRepetitions)) {
     record.cells.push_back({.is_prefill = result.cell.phase == bench::Phase::Prefill,
                             .tokens = result.cell.tokens,
                             .context = result.cell.context,
                             .batch = result.cell.batch,
-                            .tokens_per_s = result.tokens_per_s});
+                            .tokens_per_s = result.tokens_per_s,
+                            .read_bytes_per_s = result.meanwhile.read_bytes_per_s,
+                            .fp32_ops_per_s = result.meanwhile.fp32_ops_per_s});
   }
   return record;
 }

@@ -19,11 +19,12 @@ struct ProbeModel {
   std::string name;
   config::ModelConfig config;
   config::StoragePlan storage;
+  bool is_official;  // a folder of the official layout, else GGUF
   bench::Matrix matrix;
 };
 std::vector<ProbeModel> probe_models();
 
-// The measured cells of one model. `folder` gets its file for as long as it takes.
+// The measured cells of one model. `folder` gets its files for as long as it takes.
 plan::BenchRecord measure_probe_model(const ProbeModel& model,
                                       const std::filesystem::path& folder,
                                       int num_threads,

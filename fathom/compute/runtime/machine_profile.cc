@@ -23,14 +23,18 @@ constexpr Index kSmallestBufferBytes = Index{1} << 20;
 constexpr int kLoopsPerPass = 1000;
 constexpr Index kHugePageBytes = Index{2} << 20;
 
-// Seconds of the fastest of several runs.
+// Rates of several runs that do so much and return their seconds.
 template <typename Body>
-double best_of(int num_passes, const Body& body) {
+Rate rate_of_passes(int num_passes, double amount, const Body& body) {
+  const int count = std::max(1, num_passes);
   double best_s = std::numeric_limits<double>::infinity();
-  for (int pass = 0; pass < std::max(1, num_passes); ++pass) {
-    best_s = std::min(best_s, body());
+  double sum_s = 0;
+  for (int pass = 0; pass < count; ++pass) {
+    const double seconds = body();
+    best_s = std::min(best_s, seconds);
+    sum_s += seconds;
   }
-  return best_s;
+  return {.best = amount / best_s, .mean = amount * count / sum_s};
 }
 
 // Seconds from the moment when all threads of the pool are there until the last has run `body`.
@@ -88,24 +92,25 @@ std::optional<PeakRate> rate_of(cpu::PeakNumber number,
   if (!loop) {
     return std::nullopt;
   }
-  const double seconds = best_of(num_passes, [&] {
+  const auto operations = static_cast<double>(loop->operations) * static_cast<double>(iterations);
+  const Rate rate = rate_of_passes(num_passes, operations * pool.num_threads(), [&] {
     return timed_together(pool, [&] { loop->run(std::max<Index>(1, iterations)); });
   });
-  const auto operations = static_cast<double>(loop->operations) * static_cast<double>(iterations);
-  return PeakRate{std::string(loop->instruction), operations * pool.num_threads() / seconds};
+  return PeakRate{std::string(loop->instruction), rate.best, rate.mean};
 }
 
 std::optional<double> barrier_seconds(platform::ThreadPool& pool, int num_passes) {
   if (pool.num_threads() == 1) {
     return std::nullopt;
   }
-  return best_of(num_passes, [&] {
+  const Rate loops = rate_of_passes(num_passes, kLoopsPerPass, [&] {
     const auto start = Clock::now();
     for (int loop = 0; loop < kLoopsPerPass; ++loop) {
       pool.parallel_for(pool.num_threads(), [](Index /*tile*/, int /*thread*/) {});
     }
-    return seconds_since(start) / kLoopsPerPass;
+    return seconds_since(start);
   });
+  return 1 / loops.best;
 }
 
 // 1, 2, 4, ... and the number itself.
@@ -126,13 +131,11 @@ Index default_buffer_bytes() {
   return available ? std::clamp(*available / 8, kSmallestBufferBytes, kWanted) : kWanted;
 }
 
-double measure_read_of(platform::ThreadPool& pool,
-                       std::span<const std::byte> bytes,
-                       int num_passes) {
+Rate measure_read_of(platform::ThreadPool& pool, std::span<const std::byte> bytes, int num_passes) {
   FATHOM_CHECK(!bytes.empty());
   const Index num_bytes = to_index(bytes.size());
   std::atomic<std::uint64_t> total{0};
-  const double seconds = best_of(num_passes, [&] {
+  return rate_of_passes(num_passes, static_cast<double>(num_bytes), [&] {
     const auto start = Clock::now();
     pool.parallel_for(ceil_div(num_bytes, kReadTileBytes), [&](Index tile, int /*thread*/) {
       const Index first = tile * kReadTileBytes;
@@ -141,10 +144,9 @@ double measure_read_of(platform::ThreadPool& pool,
     });
     return seconds_since(start);
   });
-  return static_cast<double>(num_bytes) / seconds;
 }
 
-double measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_passes) {
+Rate measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_passes) {
   return measure_read_of(pool, Buffer(pool, buffer_bytes).bytes(), num_passes);
 }
 
@@ -165,8 +167,9 @@ std::vector<WorkingSetRate> measure_working_sets(platform::ThreadPool& pool,
     const Index num_bytes = static_cast<Index>(size) / smallest * smallest;
     if (rates.empty() || rates.back().num_bytes < num_bytes) {
       // The first pass brings the bytes into the cache: it is never the best.
-      rates.push_back({num_bytes, measure_read_of(pool, buffer.bytes().first(to_size(num_bytes)),
-                                                  num_passes + 1)});
+      rates.push_back(
+          {num_bytes,
+           measure_read_of(pool, buffer.bytes().first(to_size(num_bytes)), num_passes + 1).best});
     }
     size *= kGrowth;
   }
@@ -206,7 +209,8 @@ MachineProfile measure_machine(const ProbeOptions& options) {
     const Buffer buffer(pool, options.buffer_bytes);
     for (const int count : thread_counts(pool.num_threads())) {
       platform::ThreadPool some({.num_threads = count});
-      profile.reads.push_back({count, measure_read_of(some, buffer.bytes(), options.num_passes)});
+      profile.reads.push_back(
+          {count, measure_read_of(some, buffer.bytes(), options.num_passes).best});
       told();
     }
   }

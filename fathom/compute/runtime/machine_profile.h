@@ -24,6 +24,12 @@ struct ProbeOptions {
   std::function<void()> on_measured = {};  // told after every figure: for progress
 };
 
+// Of several passes: the best is what the machine can do, the mean what whoever shares it leaves.
+struct Rate {
+  double best = 0;
+  double mean = 0;
+};
+
 struct ReadRate {
   int num_threads;
   double bytes_per_s;
@@ -32,6 +38,7 @@ struct ReadRate {
 struct PeakRate {
   std::string instruction;
   double operations_per_s;  // by all threads; a multiplication and an addition count as two
+  double mean_per_s;        // the same, mean of the passes
 };
 
 struct MachineProfile {
@@ -56,11 +63,9 @@ MachineProfile measure_machine(const ProbeOptions& options);
 // Single figures, for measuring them close to what they are compared with.
 
 // Reading anonymous memory, under which huge pages are asked for, by all threads of the pool.
-double measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_passes);
+Rate measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_passes);
 // Reading memory that is there, such as a mapped file, as its pages are.
-double measure_read_of(platform::ThreadPool& pool,
-                       std::span<const std::byte> bytes,
-                       int num_passes);
+Rate measure_read_of(platform::ThreadPool& pool, std::span<const std::byte> bytes, int num_passes);
 std::optional<PeakRate> measure_peak(platform::ThreadPool& pool,
                                      Peak peak,
                                      Index loop_iterations,

@@ -32,24 +32,87 @@ double preparation_weight(std::span<const Cell> cells, std::size_t idx) {
   return is_first_with_context(cells, idx) ? static_cast<double>(tokens_before(cells[idx])) : 0;
 }
 
-// Runs one cell once.
-void sample(Subject& subject, CellResult& result, std::vector<double>& fractions) {
-  const Cell& cell = result.cell;
-  const std::optional<double> cost = subject.cost_per_token(cell);
-  const std::optional<double> before = cost ? subject.limit(cell.phase) : std::nullopt;
-  const Run run = subject.run(cell);
-  const std::optional<double> after = before ? subject.limit(cell.phase) : std::nullopt;
-  FATHOM_CHECK(run.seconds > 0);
-  result.samples.push_back(static_cast<double>(cell.num_computed_tokens()) / run.seconds);
-  if (!after) {
-    return;
-  }
-  const double sum = std::accumulate(run.limits.begin(), run.limits.end(), *before + *after);
-  const double limit = sum / static_cast<double>(run.limits.size() + 2);
-  if (limit > 0) {
-    fractions.push_back(*cost * result.samples.back() / limit);
-  }
+double mean(const std::vector<double>& numbers) {
+  return std::accumulate(numbers.begin(), numbers.end(), 0.0) / static_cast<double>(numbers.size());
 }
+
+// Of each figure; of the limit where all moments have it.
+template <typename Middle>
+Moment middle(const std::vector<Moment>& moments, const Middle& of) {
+  std::vector<double> limits;
+  std::vector<double> reads;
+  std::vector<double> operations;
+  for (const Moment& moment : moments) {
+    if (moment.limit) {
+      limits.push_back(*moment.limit);
+    }
+    reads.push_back(moment.read_bytes_per_s);
+    operations.push_back(moment.fp32_ops_per_s);
+  }
+  return {.limit = limits.size() == moments.size() ? std::optional(of(limits)) : std::nullopt,
+          .read_bytes_per_s = of(reads),
+          .fp32_ops_per_s = of(operations)};
+}
+
+// Runs cells one after another, each between two moments.
+class Sampler {
+ public:
+  Sampler(Subject& subject, std::span<const Cell> cells) : subject_(subject), cells_(cells) {
+    samples_.resize(cells.size());
+  }
+
+  void prepare(std::size_t idx) {
+    subject_.prepare(cells_[idx]);
+    latest_.reset();  // filling a context takes a while
+  }
+
+  void run(std::size_t idx) {
+    const Cell& cell = cells_[idx];
+    const Moment before =
+        latest_ && latest_->phase == cell.phase ? latest_->moment : subject_.moment(cell.phase);
+    Run run = subject_.run(cell);
+    latest_ = {cell.phase, subject_.moment(cell.phase)};
+    FATHOM_CHECK(run.seconds > 0);
+    run.pauses.insert(run.pauses.end(), {before, latest_->moment});
+    const Moment met = middle(run.pauses, mean);
+    Samples& samples = samples_[idx];
+    samples.rates.push_back(static_cast<double>(cell.num_computed_tokens()) / run.seconds);
+    samples.moments.push_back(met);
+    const std::optional<double> cost = subject_.cost_per_token(cell);
+    if (cost && met.limit && *met.limit > 0) {
+      samples.fractions.push_back(*cost * samples.rates.back() / *met.limit);
+    }
+  }
+
+  CellResult result(std::size_t idx) const {
+    const Samples& samples = samples_[idx];
+    CellResult result{.cell = cells_[idx],
+                      .tokens_per_s = median(samples.rates),
+                      .fraction_of_limit = {},
+                      .meanwhile = middle(samples.moments, median),
+                      .samples = samples.rates};
+    if (!samples.fractions.empty()) {
+      result.fraction_of_limit = median(samples.fractions);
+    }
+    return result;
+  }
+
+ private:
+  struct Samples {
+    std::vector<double> rates;
+    std::vector<Moment> moments;
+    std::vector<double> fractions;
+  };
+  struct Latest {
+    Phase phase;
+    Moment moment;
+  };
+
+  Subject& subject_;
+  std::span<const Cell> cells_;
+  std::vector<Samples> samples_;
+  std::optional<Latest> latest_;  // behind the latest run
+};
 
 }  // namespace
 
@@ -68,11 +131,9 @@ std::vector<CellResult> measure_cells(Subject& subject,
     fail(ErrorCode::InvalidArgument, "repetitions: found ", num_repetitions,
          ", expected at least 1");
   }
-  std::vector<CellResult> results;
-  std::vector<std::vector<double>> fractions(cells.size());
+  Sampler sampler(subject, cells);
   double total = 0;
   for (std::size_t idx = 0; idx < cells.size(); ++idx) {
-    results.push_back({.cell = cells[idx], .fraction_of_limit = {}, .samples = {}});
     total += preparation_weight(cells, idx) +
              weight_of(cells[idx]) * static_cast<double>(num_repetitions);
   }
@@ -86,18 +147,16 @@ std::vector<CellResult> measure_cells(Subject& subject,
   for (Index repetition = 0; repetition < num_repetitions; ++repetition) {
     for (std::size_t idx = 0; idx < cells.size(); ++idx) {
       if (repetition == 0) {
-        subject.prepare(cells[idx]);
+        sampler.prepare(idx);
         tell(cells[idx], preparation_weight(cells, idx));
       }
-      sample(subject, results[idx], fractions[idx]);
+      sampler.run(idx);
       tell(cells[idx], weight_of(cells[idx]));
     }
   }
-  for (std::size_t idx = 0; idx < results.size(); ++idx) {
-    results[idx].tokens_per_s = median(results[idx].samples);
-    if (!fractions[idx].empty()) {
-      results[idx].fraction_of_limit = median(std::move(fractions[idx]));
-    }
+  std::vector<CellResult> results;
+  for (std::size_t idx = 0; idx < cells.size(); ++idx) {
+    results.push_back(sampler.result(idx));
   }
   return results;
 }

@@ -16,6 +16,9 @@
 namespace fathom::plan {
 namespace {
 
+constexpr double kGiga = 1e9;
+constexpr double kTera = 1e12;
+
 using Json = nlohmann::json;
 using config::Block;
 
@@ -143,7 +146,9 @@ std::vector<MeasuredCell> read_cells(const Reader& reader, const Json& root) {
                        .tokens = reader.count(row, "tokens", 1),
                        .context = reader.count(row, "context", 0),
                        .batch = reader.count(row, "batch", 1),
-                       .tokens_per_s = reader.number(row, "tokens_per_s", 1e-9, 1e12)});
+                       .tokens_per_s = reader.number(row, "tokens_per_s", 1e-9, 1e12),
+                       .read_bytes_per_s = kGiga * reader.number(row, "read_gb_s", 0, 1e9),
+                       .fp32_ops_per_s = kTera * reader.number(row, "fp32_tflops", 0, 1e9)});
     }
   }
   return cells;
@@ -171,28 +176,34 @@ CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
   return result;
 }
 
+Moment moment_of(const Machine& machine, const MeasuredCell& cell) {
+  const auto share = [&](double met, FigureKind kind) {
+    const std::optional<double> figure = machine.value(kind);
+    return met > 0 && figure ? met / *figure : 1;
+  };
+  return {.memory = share(cell.read_bytes_per_s, FigureKind::ReadBytesPerS),
+          .compute = share(cell.fp32_ops_per_s, FigureKind::Fp32OpsPerS)};
+}
+
 BenchRecord parse_bench_record(std::string_view json, const std::string& file) {
   const Reader reader(file);
   const Json root = Json::parse(json, nullptr, false);
   if (!root.is_object()) {
     reader.refuse("JSON", "found no object");
   }
-  constexpr double kGiga = 1e9;
   const std::string config_text = reader.at(root, "config").dump();
   config::ModelConfig model = config::parse_config_json(config_text, file + ": config").model;
   Storage storage = storage_of(model, read_roles(reader, root));
   const Json& peak = reader.at(root, "peak_rss_bytes");
-  return {
-      .name = reader.text(root, "model"),
-      .config = std::move(model),
-      .storage = std::move(storage),
-      .numerics = reader.text(root, "numerics"),
-      .layout = reader.text(root, "layout"),
-      .num_threads = reader.count(root, "threads", 1),
-      .file_bytes = reader.count(root, "file_bytes", 1),
-      .peak_resident_bytes = peak.is_null() ? 0 : reader.count(root, "peak_rss_bytes", 0),
-      .read_bytes_per_s = kGiga * reader.number(reader.at(root, "machine"), "read_gb_s", 1e-6, 1e9),
-      .cells = read_cells(reader, root)};
+  return {.name = reader.text(root, "model"),
+          .config = std::move(model),
+          .storage = std::move(storage),
+          .numerics = reader.text(root, "numerics"),
+          .layout = reader.text(root, "layout"),
+          .num_threads = reader.count(root, "threads", 1),
+          .file_bytes = reader.count(root, "file_bytes", 1),
+          .peak_resident_bytes = peak.is_null() ? 0 : reader.count(root, "peak_rss_bytes", 0),
+          .cells = read_cells(reader, root)};
 }
 
 }  // namespace fathom::plan

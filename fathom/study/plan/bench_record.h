@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fathom/study/plan/machine.h"
 #include "fathom/study/plan/model_work.h"
 
 namespace fathom::plan {
@@ -15,6 +16,9 @@ struct MeasuredCell {
   Index context = 0;  // as `fathom bench` counts it: 0 begins behind 64 tokens
   Index batch = 1;
   double tokens_per_s = 0;
+  // Of the machine meanwhile, on average; 0: not known.
+  double read_bytes_per_s = 0;
+  double fp32_ops_per_s = 0;
 };
 
 // What the run of a cell took, per step of decoding or for the whole prompt.
@@ -35,9 +39,11 @@ struct BenchRecord {
   Index num_threads = 0;
   Index file_bytes = 0;
   Index peak_resident_bytes = 0;  // 0: not known
-  double read_bytes_per_s = 0;    // of the machine when the run began
   std::vector<MeasuredCell> cells;
 };
+
+// What of the machine's figures a cell met.
+Moment moment_of(const Machine& machine, const MeasuredCell& cell);
 
 // Throws InvalidArgument naming the file and the key.
 BenchRecord parse_bench_record(std::string_view json, const std::string& file);

@@ -72,7 +72,6 @@ Index predict_peak_bytes(const BenchRecord& record) {
 }
 
 CheckResult check_records(const Machine& machine, std::span<const BenchRecord> records) {
-  const SpeedModel speed(machine);
   const auto threads = static_cast<Index>(machine.value(FigureKind::Threads).value_or(0));
   CheckResult result;
   for (const BenchRecord& record : records) {
@@ -87,6 +86,7 @@ CheckResult check_records(const Machine& machine, std::span<const BenchRecord> r
     const ModelWork work(record.config, record.storage);
     for (const MeasuredCell& cell : record.cells) {
       const CellWork took = work_of_cell(work, cell);
+      const SpeedModel speed(at_moment(machine, moment_of(machine, cell)));
       const auto phase = cell.is_prefill ? SpeedModel::Phase::Prefill : SpeedModel::Phase::Decode;
       result.cells.push_back(
           {.model = record.name,

@@ -104,9 +104,12 @@ double root_mean_square(const std::vector<double>& numbers) {
 Amounts prior_efficiencies() {
   Amounts prior{};
   at(prior, Work::PackedBytes) = 0.7;
-  at(prior, Work::WideBytes) = 0.6;
-  at(prior, Work::PackedOps) = 0.35;
-  at(prior, Work::WideOps) = 0.4;
+  at(prior, Work::PlainBytes) = 0.6;
+  at(prior, Work::CodedBytes) = 0.3;
+  at(prior, Work::PackedFewOps) = 2;
+  at(prior, Work::PackedManyOps) = 2;
+  at(prior, Work::WideFewOps) = 0.4;
+  at(prior, Work::WideManyOps) = 0.4;
   at(prior, Work::TokenSharedOps) = 0.3;
   at(prior, Work::PromptSharedOps) = 0.3;
   at(prior, Work::TokenGroupedOps) = 0.1;

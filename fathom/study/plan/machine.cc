@@ -231,6 +231,29 @@ std::optional<double> Machine::read_bytes_per_s(double working_set_bytes) const 
   return below == nullptr ? std::nullopt : std::optional(below->value);
 }
 
+Machine at_moment(Machine machine, const Moment& moment) {
+  for (Figure& figure : machine.figures) {
+    switch (figure.kind) {
+      case FigureKind::ReadBytesPerS:
+      case FigureKind::WorkingSetBytesPerS:
+        figure.value *= moment.memory;
+        break;
+      case FigureKind::Int8OpsPerS:
+      case FigureKind::Bf16OpsPerS:
+      case FigureKind::Fp32OpsPerS:
+        figure.value *= moment.compute;
+        break;
+      case FigureKind::BarrierS:
+        figure.value /= moment.compute;
+        break;
+      default:
+        continue;
+    }
+    figure.spread = 0;
+  }
+  return machine;
+}
+
 std::vector<Machine> parse_machines(std::string_view text, const std::string& file) {
   const TomlTable root = TomlTable::parse(text, file);
   std::vector<Machine> machines;
@@ -316,7 +339,6 @@ void assume_peak(Machine& machine, const Machine& reference, FigureKind kind) {
 
 void assume_missing(Machine& machine) {
   const Machine& reference = find_machine(std::string(kReferenceMachine));
-  assume_peak(machine, reference, FigureKind::Int8OpsPerS);
   assume_peak(machine, reference, FigureKind::Fp32OpsPerS);
   if (machine.has_efficiencies()) {
     return;

@@ -20,8 +20,9 @@ using config::WeightSpec;
 constexpr double kCacheNumberBytes = 4;  // this program's cache rows are fp32
 
 constexpr std::array<std::string_view, kNumWorks> kNames = {
-    "packed_bytes",      "wide_bytes",         "packed_ops",
-    "wide_ops",          "token_shared_ops",   "prompt_shared_ops",
+    "packed_bytes",      "plain_bytes",        "coded_bytes",
+    "packed_few_ops",    "packed_many_ops",    "wide_few_ops",
+    "wide_many_ops",     "token_shared_ops",   "prompt_shared_ops",
     "token_grouped_ops", "prompt_grouped_ops", "index_ops",
     "cache_bytes",       "activations",        "routing",
     "sequence_layers",   "shared_starts",      "starts"};
@@ -93,19 +94,40 @@ double bytes_read(const WeightSums& sums, const Products& products) {
   return sums.dense_bytes + (products.logits > 0 ? sums.head_bytes : 0) +
          sums.expert_bytes * products.distinct;
 }
-double operations(const WeightSums& sums, const Products& products) {
-  return 2 * (products.tokens * (sums.dense_products + products.chosen * sums.expert_products) +
-              products.logits * sums.head_products);
+
+// Tokens of one matrix that kernels still read it for, as they do for a single one.
+constexpr double kFewTokens = 8;
+
+WeightClass class_of(numeric::WeightFormat format) {
+  switch (format) {
+    case numeric::WeightFormat::F32:
+    case numeric::WeightFormat::F16:
+    case numeric::WeightFormat::BF16:
+      return WeightClass::Plain;
+    default:
+      return numeric::has_int8_blocks(format) ? WeightClass::Packed : WeightClass::Coded;
+  }
 }
 
-void add_products(const WeightSums& packed,
-                  const WeightSums& wide,
-                  const Products& products,
-                  Amounts& amounts) {
-  at(amounts, Work::PackedBytes) += bytes_read(packed, products);
-  at(amounts, Work::WideBytes) += bytes_read(wide, products);
-  at(amounts, Work::PackedOps) += operations(packed, products);
-  at(amounts, Work::WideOps) += operations(wide, products);
+void add_products(const WeightsByClass& weights, const Products& products, Amounts& amounts) {
+  constexpr std::array<Work, kNumWeightClasses> kBytes = {Work::PackedBytes, Work::PlainBytes,
+                                                          Work::CodedBytes};
+  const double expert_tokens =
+      products.distinct > 0 ? products.tokens * products.chosen / products.distinct : 0;
+  for (std::size_t idx = 0; idx < kNumWeightClasses; ++idx) {
+    const WeightSums& sums = weights[idx];
+    const bool is_packed = static_cast<WeightClass>(idx) == WeightClass::Packed;
+    const auto add_operations = [&](double tokens_of_matrix, double num_products) {
+      const bool is_few = tokens_of_matrix <= kFewTokens;
+      const Work work = is_packed ? (is_few ? Work::PackedFewOps : Work::PackedManyOps)
+                                  : (is_few ? Work::WideFewOps : Work::WideManyOps);
+      at(amounts, work) += 2 * num_products;
+    };
+    at(amounts, kBytes[idx]) += bytes_read(sums, products);
+    add_operations(products.tokens, products.tokens * sums.dense_products);
+    add_operations(products.logits, products.logits * sums.head_products);
+    add_operations(expert_tokens, products.tokens * products.chosen * sums.expert_products);
+  }
 }
 
 }  // namespace
@@ -156,9 +178,8 @@ void ModelWork::add_weight(const WeightSpec& spec, const Storage& storage) {
   }
   const auto bytes = static_cast<double>(storage.bytes_of(spec));
   const bool is_draft = spec.key.block == Block::Mtp;
-  const bool is_packed = numeric::has_int8_blocks(storage.format_of(spec));
-  WeightSums& sums =
-      is_packed ? (is_draft ? draft_packed_ : packed_) : (is_draft ? draft_wide_ : wide_);
+  const auto class_idx = static_cast<std::size_t>(class_of(storage.format_of(spec)));
+  WeightSums& sums = (is_draft ? draft_weights_ : weights_)[class_idx];
   const double products =
       spec.shape.size() > 1 ? static_cast<double>(spec.num_elements()) : 0;  // vectors: none
   if (spec.num_experts > 0) {
@@ -241,7 +262,7 @@ Amounts ModelWork::of(const Step& step) const {
   const double tokens = sequences * static_cast<double>(step.tokens_per_sequence);
   Amounts amounts{};
   add_products(
-      packed_, wide_,
+      weights_,
       {.tokens = tokens,
        .logits = sequences * static_cast<double>(step.logits_per_sequence),
        .chosen = static_cast<double>(config_.num_experts_per_token),
@@ -273,8 +294,8 @@ Amounts ModelWork::of_prompt(Index num_tokens, Index context, Index step_tokens)
 double ModelWork::weight_bytes() const {
   const auto experts = static_cast<double>(config_.num_experts);
   double bytes = 0;
-  for (const WeightSums* sums : {&packed_, &wide_}) {
-    bytes += sums->dense_bytes + sums->head_bytes + experts * sums->expert_bytes;
+  for (const WeightSums& sums : weights_) {
+    bytes += sums.dense_bytes + sums.head_bytes + experts * sums.expert_bytes;
   }
   return bytes;
 }
@@ -294,13 +315,15 @@ Amounts ModelWork::of_draft(Index num_sequences) const {
       .logits = 0,
       .chosen = static_cast<double>(config_.num_experts_per_token),
       .distinct = expected_experts(config_.num_experts, config_.num_experts_per_token, tokens)};
-  add_products(draft_packed_, draft_wide_, products, amounts);
+  add_products(draft_weights_, products, amounts);
   // The block has no head of its own.
-  const WeightSums packed_head{.head_bytes = packed_.head_bytes,
-                               .head_products = packed_.head_products};
-  const WeightSums wide_head{.head_bytes = wide_.head_bytes, .head_products = wide_.head_products};
+  WeightsByClass heads{};
+  for (std::size_t idx = 0; idx < kNumWeightClasses; ++idx) {
+    heads[idx].head_bytes = weights_[idx].head_bytes;
+    heads[idx].head_products = weights_[idx].head_products;
+  }
   products = {.tokens = 0, .logits = tokens, .chosen = 0, .distinct = 0};
-  add_products(packed_head, wide_head, products, amounts);
+  add_products(heads, products, amounts);
   at(amounts, Work::Numbers) =
       tokens * numbers_per_token() / static_cast<double>(config_.num_layers());
   at(amounts, Work::RoutedTokens) = tokens;

@@ -19,9 +19,14 @@ namespace fathom::plan {
 // The kinds of work of which the time of a step is the sum.
 enum class Work {
   PackedBytes,  // of weights that products read as 8-bit integers
-  WideBytes,    // of other weights: F16, BF16, F32, FP8 of the official layout
-  PackedOps,    // of products with the former; a multiplication and an addition are two
-  WideOps,      // of products with the latter
+  PlainBytes,   // of weights that are numbers: F16, BF16, F32
+  CodedBytes,   // of other weights, which are decoded first: FP8 of the official layout, K-quants
+  // Of products, a multiplication and an addition are two: with packed weights or with others, of a
+  // matrix (of an expert, its own) with few tokens, which are as fast as it is read, or with many.
+  PackedFewOps,
+  PackedManyOps,
+  WideFewOps,
+  WideManyOps,
   // Of queries with cache rows and of their sums: with rows that are key and value at once, or keys
   // and values in groups; for one token of a sequence, or for many of them together.
   TokenSharedOps,
@@ -36,7 +41,7 @@ enum class Work {
   SharedStarts,    // ops started with several tokens: their loops are for all threads
   Starts,          // ops started
 };
-inline constexpr std::size_t kNumWorks = 15;
+inline constexpr std::size_t kNumWorks = 18;
 std::string_view to_string(Work work);
 std::optional<Work> find_work(std::string_view name);
 
@@ -55,6 +60,10 @@ struct Storage {
 };
 Storage storage_by_plan(const config::StoragePlan& plan);
 
+// How products read a weight.
+enum class WeightClass { Packed, Plain, Coded };
+inline constexpr std::size_t kNumWeightClasses = 3;
+
 // Weights of one class, summed: the parts that every token needs and the routed experts.
 struct WeightSums {
   double dense_bytes = 0;
@@ -64,6 +73,7 @@ struct WeightSums {
   double expert_bytes = 0;     // of one expert of each layer, all layers together
   double expert_products = 0;  // per token and chosen expert, all layers together
 };
+using WeightsByClass = std::array<WeightSums, kNumWeightClasses>;
 
 // One token for each of several sequences, or many tokens of one: what a step computes.
 struct Step {
@@ -103,10 +113,8 @@ class ModelWork {
   double starts_per_step() const;
 
   config::ModelConfig config_;
-  WeightSums packed_;
-  WeightSums wide_;
-  WeightSums draft_packed_;
-  WeightSums draft_wide_;
+  WeightsByClass weights_;
+  WeightsByClass draft_weights_;
   std::vector<LayerKind> kinds_;
   Index num_routed_layers_ = 0;
 };

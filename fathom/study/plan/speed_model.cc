@@ -14,15 +14,13 @@ constexpr double kNumberBytes = 4;
 // Of a machine with one thread, which has no barrier: what starting a loop is then compared with.
 constexpr double kNoBarrierS = 1e-6;
 
-enum class Limit { Read, Int8, Fp32, Start };
+// Products of integers are compared with fp32 too: the peaks of their own units are up to fifty
+// times as high, and kernels do not come near them, so that they say little about a machine.
+enum class Limit { Read, Compute, Start };
 constexpr std::array<Limit, kNumWorks> kLimits = {
-    Limit::Read, Limit::Read,  Limit::Int8,  Limit::Fp32,  Limit::Fp32,
-    Limit::Fp32, Limit::Fp32,  Limit::Fp32,  Limit::Fp32,  Limit::Read,
-    Limit::Read, Limit::Start, Limit::Start, Limit::Start, Limit::Start};
-
-bool is_compute(Limit limit) {
-  return limit == Limit::Int8 || limit == Limit::Fp32;
-}
+    Limit::Read,    Limit::Read,    Limit::Read,    Limit::Compute, Limit::Compute, Limit::Compute,
+    Limit::Compute, Limit::Compute, Limit::Compute, Limit::Compute, Limit::Compute, Limit::Compute,
+    Limit::Read,    Limit::Read,    Limit::Start,   Limit::Start,   Limit::Start,   Limit::Start};
 
 double spread_of(const Machine& machine, FigureKind kind) {
   const Figure* figure = machine.find(kind);
@@ -42,8 +40,7 @@ std::string missing_for_speed(const Machine& machine) {
       missing += (missing.empty() ? "" : ", ") + std::string(what);
     }
   };
-  for (const FigureKind kind :
-       {FigureKind::ReadBytesPerS, FigureKind::Int8OpsPerS, FigureKind::Fp32OpsPerS}) {
+  for (const FigureKind kind : {FigureKind::ReadBytesPerS, FigureKind::Fp32OpsPerS}) {
     need(machine.find(kind) != nullptr, to_string(kind));
   }
   for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
@@ -58,9 +55,8 @@ Amounts seconds_at_limits(const Machine& machine,
                           double working_set_bytes) {
   const double read = machine.read_bytes_per_s(working_set_bytes).value_or(0);
   const double memory = machine.value(FigureKind::ReadBytesPerS).value_or(0);
-  const double int8 = machine.value(FigureKind::Int8OpsPerS).value_or(0);
   const double fp32 = machine.value(FigureKind::Fp32OpsPerS).value_or(0);
-  FATHOM_CHECK(read > 0 && memory > 0 && int8 > 0 && fp32 > 0);
+  FATHOM_CHECK(read > 0 && memory > 0 && fp32 > 0);
   const double start_s = machine.value(FigureKind::BarrierS).value_or(kNoBarrierS);
   Amounts seconds{};
   for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
@@ -68,10 +64,7 @@ Amounts seconds_at_limits(const Machine& machine,
       case Limit::Read:
         seconds[idx] = amounts[idx] / read;
         break;
-      case Limit::Int8:
-        seconds[idx] = amounts[idx] / int8;
-        break;
-      case Limit::Fp32:
+      case Limit::Compute:
         seconds[idx] = amounts[idx] / fp32;
         break;
       case Limit::Start:
@@ -93,7 +86,7 @@ SpeedModel::SpeedModel(Machine machine) : machine_(std::move(machine)) {
     spreads[idx] = figure->spread;
   }
   const double read_spread = spread_of(machine_, FigureKind::ReadBytesPerS);
-  const double compute_spread = spread_of(machine_, FigureKind::Int8OpsPerS);
+  const double compute_spread = spread_of(machine_, FigureKind::Fp32OpsPerS);
   for (std::uint64_t draw_idx = 0; draw_idx < kNumDraws; ++draw_idx) {
     std::uint64_t variable = 0;
     const auto factor = [&](double spread) {
@@ -121,9 +114,9 @@ Percentiles SpeedModel::seconds(Phase phase,
   for (const Draw& draw : draws_) {
     double sum = 0;
     for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
-      const double shared = kLimits[idx] == Limit::Read ? draw.read
-                            : is_compute(kLimits[idx])  ? draw.compute
-                                                        : 1;
+      const double shared = kLimits[idx] == Limit::Read      ? draw.read
+                            : kLimits[idx] == Limit::Compute ? draw.compute
+                                                             : 1;
       sum += at_limits[idx] * inverse_efficiencies_[idx] * draw.kinds[idx] * shared;
     }
     drawn.push_back((sum + extra_s) * (phase == Phase::Decode ? draw.decode : draw.prefill));
