@@ -121,7 +121,9 @@ std::optional<double> read_mapped(const weights::Checkpoint& checkpoint,
     if (bytes.size() > largest && to_index(bytes.size()) >= kSmallestMappedBytes) {
       largest = bytes.size();
       rate = runtime::measure_read_of(
-          pool, bytes.first(std::min(bytes.size(), to_size(kLargestMappedBytes))), kMappedPasses);
+                 pool, bytes.first(std::min(bytes.size(), to_size(kLargestMappedBytes))),
+                 kMappedPasses)
+                 .best;
     }
   }
   return rate;
