@@ -17,16 +17,16 @@ class FakeSubject : public Subject {
     calls.push_back("run " + describe(cell));
     const double seconds = next_seconds;
     next_seconds *= slowdown;
-    return {seconds, limits_within};
+    return {seconds, pauses};
   }
-  std::optional<double> limit(Phase phase) override {
-    calls.push_back(phase == Phase::Prefill ? "limit prefill" : "limit decode");
+  Moment moment(Phase phase) override {
+    calls.push_back(phase == Phase::Prefill ? "moment prefill" : "moment decode");
     if (limits.empty()) {
-      return std::nullopt;
+      return {};
     }
     const double limit = limits.front();
     limits.erase(limits.begin());
-    return limit;
+    return {.limit = limit, .read_bytes_per_s = 2 * limit, .fp32_ops_per_s = 3 * limit};
   }
   std::optional<double> cost_per_token(const Cell&) override { return cost; }
 
@@ -34,7 +34,7 @@ class FakeSubject : public Subject {
   double next_seconds = 1;
   double slowdown = 1;
   std::vector<double> limits;
-  std::vector<double> limits_within;
+  std::vector<Moment> pauses;
   std::optional<double> cost = 10;
 };
 
@@ -55,6 +55,7 @@ TEST(Measure, CellsTakeTurnsAndArePreparedOnce) {
   const std::vector<std::string> expected = {
       "prepare prefill 100",         "run prefill 100", "prepare decode 20 at 0, batch 4",
       "run decode 20 at 0, batch 4", "run prefill 100", "run decode 20 at 0, batch 4"};
+  std::erase_if(subject.calls, [](const std::string& call) { return call.starts_with("moment"); });
   EXPECT_EQ(subject.calls, expected);
 }
 
@@ -62,30 +63,41 @@ TEST(Measure, LimitIsTakenJustBeforeAndJustAfterEachRun) {
   FakeSubject subject;
   subject.limits = {1000, 3000};
   const auto results = measure_cells(subject, std::vector<Cell>{kDecode}, 1);
-  const std::vector<std::string> expected = {"prepare decode 20 at 0, batch 4", "limit decode",
-                                             "run decode 20 at 0, batch 4", "limit decode"};
+  const std::vector<std::string> expected = {"prepare decode 20 at 0, batch 4", "moment decode",
+                                             "run decode 20 at 0, batch 4", "moment decode"};
   EXPECT_EQ(subject.calls, expected);
   // 4 sequences, 20 steps, 1 second; 10 a token, of 2000.
   EXPECT_EQ(results[0].tokens_per_s, 80);
   EXPECT_DOUBLE_EQ(results[0].fraction_of_limit.value(), 0.4);
+  EXPECT_DOUBLE_EQ(results[0].meanwhile.read_bytes_per_s, 4000);
+  EXPECT_DOUBLE_EQ(results[0].meanwhile.fp32_ops_per_s, 6000);
+}
+
+TEST(Measure, TheMomentAfterARunIsTheOneBeforeTheNextOfItsPhase) {
+  FakeSubject subject;
+  subject.limits = {1000, 3000, 5000};
+  const auto results = measure_cells(subject, std::vector<Cell>{kPrefill}, 2);
+  // Means of 2000 and 4000; their middle.
+  EXPECT_DOUBLE_EQ(results[0].meanwhile.limit.value(), 3000);
+  EXPECT_TRUE(subject.limits.empty());
 }
 
 TEST(Measure, LimitsInThePausesOfARunCountAsMuchAsThoseAroundIt) {
   FakeSubject subject;
   subject.limits = {1000, 3000};
-  subject.limits_within = {500, 3500};
+  subject.pauses = {{.limit = 500}, {.limit = 3500}};
   const auto results = measure_cells(subject, std::vector<Cell>{kDecode}, 1);
   EXPECT_DOUBLE_EQ(results[0].fraction_of_limit.value(), 0.4);
   subject.limits = {1000, 3000};
-  subject.limits_within = {8000, 4000};
+  subject.pauses = {{.limit = 8000}, {.limit = 4000}};
   EXPECT_DOUBLE_EQ(
       measure_cells(subject, std::vector<Cell>{kDecode}, 1)[0].fraction_of_limit.value(), 0.2);
 }
 
 TEST(Measure, MediansAreOverRunsAndOverTheirOwnFractions) {
   FakeSubject subject;
-  subject.slowdown = 2;  // 1, 2, 4 seconds: 100, 50, 25 tokens per second
-  subject.limits = {1000, 1000, 250, 250, 500, 500};  // fractions 1, 2, 0.5
+  subject.slowdown = 2;                    // 1, 2, 4 seconds: 100, 50, 25 tokens per second
+  subject.limits = {1000, 1000, 0, 1000};  // means 1000, 500, 500: fractions 1, 1, 0.5
   const auto results = measure_cells(subject, std::vector<Cell>{kPrefill}, 3);
   EXPECT_EQ(results[0].samples, (std::vector<double>{100, 50, 25}));
   EXPECT_EQ(results[0].tokens_per_s, 50);

@@ -36,6 +36,20 @@ TEST(Check, ARunThatTookWhatIsPredictedHasNoError) {
   EXPECT_EQ(accuracy_of(slow.cells).num_points, 3);
 }
 
+TEST(Check, ARunIsComparedWithTheMachineOfItsMoment) {
+  std::vector<BenchRecord> records = one_record();
+  const double whole = check_records(simple_machine(), records).cells[0].predicted.p50;
+  for (MeasuredCell& cell : records[0].cells) {
+    cell.read_bytes_per_s /= 2;
+    cell.fp32_ops_per_s /= 2;
+  }
+  EXPECT_NEAR(check_records(simple_machine(), records).cells[0].predicted.p50, whole / 2,
+              1e-9 * whole);
+  records[0].cells[0].read_bytes_per_s = 0;  // not known: as in the profile
+  records[0].cells[0].fp32_ops_per_s = 0;
+  EXPECT_DOUBLE_EQ(check_records(simple_machine(), records).cells[0].predicted.p50, whole);
+}
+
 TEST(Check, PeakMemoryHoldsWeightsCachesAndBuffers) {
   const std::vector<BenchRecord> records = one_record();
   const CheckResult result = check_records(simple_machine(), records);

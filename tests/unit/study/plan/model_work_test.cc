@@ -13,7 +13,16 @@ ModelWork work_of(const char* name, const char* storage) {
 }
 
 double weight_bytes(const Amounts& amounts) {
-  return at(amounts, Work::PackedBytes) + at(amounts, Work::WideBytes);
+  return at(amounts, Work::PackedBytes) + at(amounts, Work::PlainBytes) +
+         at(amounts, Work::CodedBytes);
+}
+
+double packed_ops(const Amounts& amounts) {
+  return at(amounts, Work::PackedFewOps) + at(amounts, Work::PackedManyOps);
+}
+
+double product_ops(const Amounts& amounts) {
+  return packed_ops(amounts) + at(amounts, Work::WideFewOps) + at(amounts, Work::WideManyOps);
 }
 
 TEST(ModelWork, BytesOfFlashAtNativeFormatsAreThoseOfAnEnumerationOverItsTensors) {
@@ -50,7 +59,7 @@ TEST(ModelWork, OperationsOfFlashAreThoseOfTheSpecification) {
   // of attention, at 1M 90.90 G and 23.60 G.
   const ModelWork work = work_of("v4-flash", "fp4");
   const Amounts at_32k = work.of({.context = 32767});
-  const double linears = at(at_32k, Work::PackedOps) + at(at_32k, Work::WideOps);
+  const double linears = product_ops(at_32k);
   EXPECT_LE(std::abs(linears / 26.54e9 - 1), 0.002);
   EXPECT_LE(std::abs(at(at_32k, Work::IndexOps) / 2.84e9 - 1), 0.01);
   EXPECT_LE(std::abs(at(at_32k, Work::TokenSharedOps) / 2.80e9 - 1), 0.01);
@@ -73,8 +82,8 @@ TEST(ModelWork, ABatchReadsDenseWeightsOnce) {
   const double two = weight_bytes(work.of({.num_sequences = 2, .context = 100}));
   EXPECT_GT(two, one);
   EXPECT_LT(two, 1.4 * one);
-  EXPECT_DOUBLE_EQ(at(work.of({.num_sequences = 2, .context = 100}), Work::PackedOps),
-                   2 * at(work.of({.context = 100}), Work::PackedOps));
+  EXPECT_DOUBLE_EQ(packed_ops(work.of({.num_sequences = 2, .context = 100})),
+                   2 * packed_ops(work.of({.context = 100})));
 }
 
 TEST(ModelWork, AStepAtATimeReadsWeightsForEachStep) {
@@ -82,14 +91,27 @@ TEST(ModelWork, AStepAtATimeReadsWeightsForEachStep) {
   const Amounts whole = work.of_prompt(1024, 0, 1024);
   const Amounts halves = work.of_prompt(1024, 0, 512);
   EXPECT_GT(weight_bytes(halves), 1.5 * weight_bytes(whole));
-  EXPECT_NEAR(at(halves, Work::PackedOps) / at(whole, Work::PackedOps), 1, 1e-9);
+  EXPECT_NEAR(packed_ops(halves) / packed_ops(whole), 1, 1e-9);
+}
+
+TEST(ModelWork, ProductsOfAMatrixWithFewTokensAreCountedApart) {
+  const ModelWork work = work_of("v4-flash", "fp4");
+  EXPECT_EQ(at(work.of({.context = 100}), Work::PackedManyOps), 0);
+  // 64 tokens: dense weights, FP8, have many; each of the experts, FP4, two.
+  const Amounts batch = work.of({.num_sequences = 64, .context = 100});
+  EXPECT_EQ(at(batch, Work::PackedManyOps), 0);
+  EXPECT_GT(at(batch, Work::PackedFewOps), 0);
+  EXPECT_GT(at(batch, Work::WideManyOps), 0);
+  EXPECT_EQ(at(batch, Work::WideFewOps), 0);
+  // 512: 12 for each expert.
+  EXPECT_EQ(at(work.of({.tokens_per_sequence = 512}), Work::PackedFewOps), 0);
 }
 
 TEST(ModelWork, DraftingTakesTheMtpBlockAndTheHead) {
   const ModelWork work = work_of("v4-flash", "fp4");
   const Amounts draft = work.of_draft(1);
   // 2 x (attention + six experts and the shared one + projections + head), specification 5.1, 5.2.
-  const double ops = at(draft, Work::PackedOps) + at(draft, Work::WideOps);
+  const double ops = product_ops(draft);
   EXPECT_LE(std::abs(ops / (0.64e9 + 2 * 529530880.0) - 1), 0.05);
 }
 

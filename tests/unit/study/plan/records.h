@@ -30,8 +30,7 @@ inline nlohmann::json flash_record() {
     }
     (*row)["bytes"] = (*row)["bytes"].get<Index>() + spec.num_elements();
   }
-  return {{"machine", {{"read_gb_s", 100}}},
-          {"model", "flash.gguf"},
+  return {{"model", "flash.gguf"},
           {"numerics", "fast"},
           {"layout", "panels"},
           {"threads", 8},
@@ -40,10 +39,26 @@ inline nlohmann::json flash_record() {
           {"config",
            Json::parse(config::make_config_json(flash, config::storage_plan_from_name("bf16")))},
           {"storage", storage},
-          {"prefill", {{{"tokens", 512}, {"context", 0}, {"batch", 1}, {"tokens_per_s", 10}}}},
+          {"prefill",
+           {{{"tokens", 512},
+             {"context", 0},
+             {"batch", 1},
+             {"tokens_per_s", 10},
+             {"read_gb_s", 100},
+             {"fp32_tflops", 0.1}}}},
           {"decode",
-           {{{"tokens", 16}, {"context", 4096}, {"batch", 2}, {"tokens_per_s", 4}},
-            {{"tokens", 16}, {"context", 0}, {"batch", 1}, {"tokens_per_s", 3}}}}};
+           {{{"tokens", 16},
+             {"context", 4096},
+             {"batch", 2},
+             {"tokens_per_s", 4},
+             {"read_gb_s", 100},
+             {"fp32_tflops", 0.1}},
+            {{"tokens", 16},
+             {"context", 0},
+             {"batch", 1},
+             {"tokens_per_s", 3},
+             {"read_gb_s", 100},
+             {"fp32_tflops", 0.1}}}}};
 }
 
 }  // namespace fathom::plan

@@ -13,9 +13,9 @@ using Phase = SpeedModel::Phase;
 
 Amounts some_work() {
   Amounts amounts{};
-  at(amounts, Work::PackedBytes) = 50e9;   // half a second at the limit
-  at(amounts, Work::PackedOps) = 0.25e12;  // a quarter
-  at(amounts, Work::Starts) = 1000;        // a millisecond
+  at(amounts, Work::PackedBytes) = 50e9;        // half a second at the limit
+  at(amounts, Work::PackedManyOps) = 0.025e12;  // a quarter
+  at(amounts, Work::Starts) = 1000;             // a millisecond
   return amounts;
 }
 
@@ -47,7 +47,7 @@ TEST(SpeedModel, BandwidthThatVariesWidensWhatMemoryBoundsAlone) {
   Amounts reading{};
   at(reading, Work::PackedBytes) = 1e9;
   Amounts computing{};
-  at(computing, Work::PackedOps) = 1e9;
+  at(computing, Work::PackedManyOps) = 1e9;
   const Percentiles read = speed.seconds(Phase::Decode, reading, 1e12);
   const Percentiles computed = speed.seconds(Phase::Decode, computing, 1e12);
   EXPECT_GT(read.p90 / read.p10, 1.5);
@@ -60,12 +60,21 @@ TEST(SpeedModel, TheDiskAddsItsSeconds) {
               5 + speed.seconds(Phase::Decode, some_work(), 1e12).p50, 1e-9);
 }
 
+TEST(SpeedModel, AtAMomentMemoryAndComputingHaveTheirShares) {
+  Machine machine = simple_machine();
+  set_figure(machine, FigureKind::ReadBytesPerS, 100e9, 0.3);
+  const SpeedModel speed(at_moment(machine, {.memory = 0.5, .compute = 0.25}));
+  const Percentiles seconds = speed.seconds(Phase::Decode, some_work(), 1e12);
+  EXPECT_NEAR(seconds.p50, 2 * (0.5 / 0.5 + 0.25 / 0.25 + 0.001 / 0.25), 1e-12);
+  EXPECT_DOUBLE_EQ(seconds.p10, seconds.p90);  // a moment has no spread
+}
+
 TEST(SpeedModel, SaysWhatAMachineLacks) {
   Machine machine = simple_machine();
   EXPECT_EQ(missing_for_speed(machine), "");
   std::erase_if(machine.figures,
-                [](const Figure& figure) { return figure.kind == FigureKind::Int8OpsPerS; });
-  EXPECT_EQ(missing_for_speed(machine), "int8_ops_per_s");
+                [](const Figure& figure) { return figure.kind == FigureKind::Fp32OpsPerS; });
+  EXPECT_EQ(missing_for_speed(machine), "fp32_ops_per_s");
 }
 
 }  // namespace
