@@ -20,7 +20,8 @@ TEST(BenchRecord, IsReadWithConfigStorageAndCells) {
   EXPECT_TRUE(record.cells[0].is_prefill);
   EXPECT_EQ(record.cells[1].batch, 2);
   EXPECT_EQ(record.cells[1].context, 4096);
-  EXPECT_EQ(record.read_bytes_per_s, 100e9);
+  EXPECT_EQ(record.cells[0].read_bytes_per_s, 100e9);
+  EXPECT_EQ(record.cells[0].fp32_ops_per_s, 1e11);
 }
 
 TEST(BenchRecord, WorkOfACellIsOfItsMiddleStepOrOfItsWholePrompt) {

@@ -16,9 +16,9 @@ std::vector<Observation> runs() {
     for (int run = 0; run < 6; ++run) {
       Observation observation{.model = "model " + std::to_string(model)};
       at(observation.seconds_at_limits, Work::PackedBytes) = 1.0 + model;
-      at(observation.seconds_at_limits, Work::PackedManyOps) = 0.2 * (run + 1) * (run + 1);
+      at(observation.seconds_at_limits, Work::WideManyOps) = 0.2 * (run + 1) * (run + 1);
       observation.seconds = at(observation.seconds_at_limits, Work::PackedBytes) / 0.8 +
-                            at(observation.seconds_at_limits, Work::PackedManyOps) / 0.4;
+                            at(observation.seconds_at_limits, Work::WideManyOps) / 0.4;
       observation.phase = run < 3 ? SpeedModel::Phase::Decode : SpeedModel::Phase::Prefill;
       observations.push_back(observation);
     }
@@ -29,7 +29,7 @@ std::vector<Observation> runs() {
 TEST(Fit, FindsTheEfficienciesThatTheTimesWereMadeWith) {
   const FittedEfficiencies fitted = fit_efficiencies(runs(), prior_efficiencies());
   EXPECT_NEAR(at(fitted.efficiencies, Work::PackedBytes), 0.8, 0.01);
-  EXPECT_NEAR(at(fitted.efficiencies, Work::PackedManyOps), 0.4, 0.01);
+  EXPECT_NEAR(at(fitted.efficiencies, Work::WideManyOps), 0.4, 0.01);
   EXPECT_LE(fitted.decode_error, 0.01);
   EXPECT_LE(fitted.prefill_error, 0.01);
 }
@@ -46,7 +46,7 @@ TEST(Fit, OneRunThatANeighbourDisturbedHardlyMatters) {
   observations[5].seconds *= 10;
   const FittedEfficiencies fitted = fit_efficiencies(observations, prior_efficiencies());
   EXPECT_NEAR(at(fitted.efficiencies, Work::PackedBytes), 0.8, 0.08);
-  EXPECT_NEAR(at(fitted.efficiencies, Work::PackedManyOps), 0.4, 0.04);
+  EXPECT_NEAR(at(fitted.efficiencies, Work::WideManyOps), 0.4, 0.04);
 }
 
 TEST(Fit, ErrorsAreOfModelsThatWereLeftOut) {

@@ -123,8 +123,8 @@ TEST(Machine, WhatIsAssumedIsLabelledEstimatedAndEnoughForSpeeds) {
   EXPECT_GE(machine.value(FigureKind::DecodeError).value_or(0), 0.35);
   const Machine& reference = find_machine(std::string(kReferenceMachine));
   EXPECT_DOUBLE_EQ(
-      *machine.value(FigureKind::Int8OpsPerS),
-      *reference.value(FigureKind::Int8OpsPerS) * 8 / *reference.value(FigureKind::Threads));
+      *machine.value(FigureKind::Fp32OpsPerS),
+      *reference.value(FigureKind::Fp32OpsPerS) * 8 / *reference.value(FigureKind::Threads));
   // Nothing is added to a machine that lacks nothing.
   const std::size_t count = machine.figures.size();
   assume_missing(machine);
