@@ -89,14 +89,11 @@ void list_kernels(const BenchCommand& options) {
   print_out(options.run.json ? chosen_kernels_json(chosen) : chosen_kernels_table(chosen));
 }
 
-runtime::MachineProfile probe_machine(const BenchCommand& options, Index buffer_bytes) {
-  const int num_threads =
-      options.run.num_threads == 0 ? platform::available_processors() : options.run.num_threads;
+runtime::MachineProfile probe_machine(int num_threads, const runtime::ReadBuffer& buffer) {
   Index num_done = 0;
   Progress progress("machine", runtime::num_machine_figures(num_threads), "figures");
-  return runtime::measure_machine({.num_threads = num_threads,
-                                   .buffer_bytes = buffer_bytes,
-                                   .on_measured = [&] { progress.update(++num_done); }});
+  return runtime::measure_machine(
+      buffer, {.num_threads = num_threads, .on_measured = [&] { progress.update(++num_done); }});
 }
 
 // Brings the files into the page cache and says how fast the largest reads as it is mapped.
@@ -115,12 +112,12 @@ std::optional<double> read_mapped(const weights::Checkpoint& checkpoint,
       continue;
     }
     if (fits) {
-      runtime::measure_read_of(pool, bytes, 1);
+      runtime::measure_read(pool, bytes, 1);
       progress.update(done += to_index(bytes.size()));
     }
     if (bytes.size() > largest && to_index(bytes.size()) >= kSmallestMappedBytes) {
       largest = bytes.size();
-      rate = runtime::measure_read_of(
+      rate = runtime::measure_read(
                  pool, bytes.first(std::min(bytes.size(), to_size(kLargestMappedBytes))),
                  kMappedPasses)
                  .best;
@@ -132,7 +129,7 @@ std::optional<double> read_mapped(const weights::Checkpoint& checkpoint,
 std::vector<bench::KernelResult> bench_kernels(const BenchCommand& options,
                                                const OpenedModel& opened,
                                                const std::string& layout,
-                                               Index buffer_bytes) {
+                                               const runtime::ReadBuffer& buffer) {
   runtime::Runtime runtime({.num_threads = options.run.num_threads,
                             .backend = options.run.backend,
                             .numerics = numerics_of(options)});
@@ -142,8 +139,7 @@ std::vector<bench::KernelResult> bench_kernels(const BenchCommand& options,
   Progress progress("kernels", 1, "shapes");
   return bench::measure_kernels(
       runtime, opened.config.model, *opened.store,
-      {.limit =
-           [&](bench::Bound bound) { return measure_bound(runtime.pool(), bound, buffer_bytes); },
+      {.limit = [&](bench::Bound bound) { return measure_bound(runtime.pool(), bound, buffer); },
        .progress =
            [&](Index done, Index total) {
              progress.set_total(total);
@@ -172,7 +168,7 @@ void count_experts(const BenchCommand& options, const bench::Plan& plan, ModelCo
 
 void bench_cells(const BenchCommand& options,
                  const bench::Plan& plan,
-                 Index buffer_bytes,
+                 const runtime::ReadBuffer& buffer,
                  ModelBench& result) {
   platform::give_back_free_memory();
   const bool counts_anew = MemoryPeak::begin();
@@ -187,7 +183,7 @@ void bench_cells(const BenchCommand& options,
   result.load_s = seconds_since(start);
   result.facts = model->facts();
   ModelSubject subject(std::move(model), *result.costs,
-                       {.prefill_bound = result.prefill_bound, .buffer_bytes = buffer_bytes});
+                       {.prefill_bound = result.prefill_bound, .buffer = buffer});
   subject.warm_up();
   constexpr double kPercentUnit = 100;
   Progress progress("model", Index{100} * Index{100}, "%", kPercentUnit);
@@ -222,8 +218,9 @@ void run_bench(const BenchCommand& options, InterruptWatch& interrupts) {
     [[maybe_unused]] const ssize_t written =
         write(STDERR_FILENO, kFarewell.data(), kFarewell.size());
   });
-  const Index buffer_bytes = runtime::default_buffer_bytes();
-  BenchResult result{.machine = probe_machine(options, buffer_bytes), .model = {}};
+  platform::ThreadPool pool({.num_threads = options.run.num_threads});
+  const runtime::ReadBuffer buffer(pool, runtime::default_buffer_bytes());
+  BenchResult result{.machine = probe_machine(pool.num_threads(), buffer), .model = {}};
   std::optional<ModelCosts> costs;
   if (opened) {
     costs.emplace(*opened);
@@ -234,16 +231,13 @@ void run_bench(const BenchCommand& options, InterruptWatch& interrupts) {
     model.costs = &*costs;
     model.prefill_bound = bench::product_bound(numerics);
     model.skipped = plan.skipped;
-    {
-      platform::ThreadPool pool({.num_threads = options.run.num_threads});
-      model.read_mapped_bytes_per_s = read_mapped(*opened->checkpoint, pool);
-    }
+    model.read_mapped_bytes_per_s = read_mapped(*opened->checkpoint, pool);
     opened.reset();  // its pages would count as memory of the model
     count_experts(options, plan, *costs);
-    bench_cells(options, plan, buffer_bytes, model);
+    bench_cells(options, plan, buffer, model);
     if (!options.skips_kernels) {
       model.kernels =
-          bench_kernels(options, open_model(options.run.model), model.facts.layout, buffer_bytes);
+          bench_kernels(options, open_model(options.run.model), model.facts.layout, buffer);
     }
   }
   print_out(options.run.json ? bench_json(result) : bench_tables(result));

@@ -158,9 +158,11 @@ bool MemoryPeak::begin() {
 }
 
 void MemoryPeak::end() {
-  keep_larger(resident_bytes, platform::peak_resident_bytes());
+  if (const auto peak = platform::peak_resident_bytes()) {
+    keep_larger(resident_bytes, *peak - measuring_bytes);
+  }
   if (const auto resident = platform::resident_bytes()) {
-    keep_larger(anonymous_bytes, resident->anonymous);
+    keep_larger(anonymous_bytes, resident->anonymous - measuring_bytes);
     keep_larger(file_mapped_bytes, resident->file_mapped);
   }
 }
@@ -171,7 +173,8 @@ ModelSubject::ModelSubject(std::shared_ptr<Model> model,
     : model_(std::move(model)),
       costs_(costs),
       options_(options),
-      pool_({.num_threads = model_->facts().num_threads}) {}
+      pool_({.num_threads = model_->facts().num_threads}),
+      memory_{.measuring_bytes = to_index(options.buffer.bytes().size())} {}
 
 std::vector<TokenId> ModelSubject::random_tokens(Index count) {
   return draw_tokens(random_, model_->facts().vocab_size, count);
@@ -240,12 +243,12 @@ bench::Run ModelSubject::decode(const bench::Cell& cell) {
 }
 
 bench::Moment ModelSubject::moment(bench::Phase phase) {
-  const runtime::Rate read = runtime::measure_read(pool_, options_.buffer_bytes, kProbePasses);
+  const runtime::Rate read = runtime::measure_read(pool_, options_.buffer.bytes(), kProbePasses);
   const auto fp32 =
       runtime::measure_peak(pool_, runtime::Peak::Fp32, kProbeIterations, kProbePasses);
   return {.limit = phase == bench::Phase::Decode
                        ? std::optional(read.best)
-                       : measure_bound(pool_, options_.prefill_bound, options_.buffer_bytes),
+                       : measure_bound(pool_, options_.prefill_bound, options_.buffer),
           .read_bytes_per_s = read.mean,
           .fp32_ops_per_s = fp32 ? fp32->mean_per_s : 0};
 }
@@ -257,13 +260,13 @@ std::optional<double> ModelSubject::cost_per_token(const bench::Cell& cell) {
 
 std::optional<double> measure_bound(platform::ThreadPool& pool,
                                     bench::Bound bound,
-                                    Index buffer_bytes) {
+                                    const runtime::ReadBuffer& buffer) {
   const auto peak = [&](runtime::Peak which) {
     return rate_of(runtime::measure_peak(pool, which, kProbeIterations, kProbePasses));
   };
   switch (bound) {
     case bench::Bound::Read:
-      return runtime::measure_read(pool, buffer_bytes, kProbePasses).best;
+      return runtime::measure_read(pool, buffer.bytes(), kProbePasses).best;
     case bench::Bound::Int8:
       return peak(runtime::Peak::Int8);
     case bench::Bound::Bf16:

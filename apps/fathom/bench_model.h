@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/runtime/machine_profile.h"
 #include "fathom/families.h"
 #include "fathom/fathom.h"
 #include "fathom/study/bench/kernels.h"
@@ -59,9 +60,10 @@ std::vector<double> count_distinct_experts(const std::string& path,
 
 // The largest memory seen while the model worked; what the machine is probed with does not count.
 struct MemoryPeak {
-  std::optional<Index> resident_bytes;
-  std::optional<Index> anonymous_bytes;
-  std::optional<Index> file_mapped_bytes;
+  std::optional<Index> resident_bytes = {};
+  std::optional<Index> anonymous_bytes = {};
+  std::optional<Index> file_mapped_bytes = {};
+  Index measuring_bytes = 0;  // anonymous memory of the measuring itself, which is not counted
 
   static bool begin();  // from here on; says whether the system counts anew
   void end();
@@ -69,7 +71,7 @@ struct MemoryPeak {
 
 struct SubjectOptions {
   bench::Bound prefill_bound;
-  Index buffer_bytes;  // of the read probe
+  const runtime::ReadBuffer& buffer;
 };
 
 class ModelSubject final : public bench::Subject {
@@ -105,6 +107,6 @@ class ModelSubject final : public bench::Subject {
 // Operations or bytes per second that the machine can do at this moment.
 std::optional<double> measure_bound(platform::ThreadPool& pool,
                                     bench::Bound bound,
-                                    Index buffer_bytes);
+                                    const runtime::ReadBuffer& buffer);
 
 }  // namespace fathom::app

@@ -37,9 +37,13 @@ Json json_of(const plan::Fit& fit) {
 }
 
 Json json_of(const plan::MemoryParts& parts) {
-  return {{"weights", parts.weights_bytes},   {"cache", parts.cache_bytes},
-          {"raw_rows", parts.raw_rows_bytes}, {"step", parts.step_bytes},
-          {"process", parts.process_bytes},   {"total", parts.total()}};
+  return {{"weights", parts.weights_bytes},
+          {"cache", parts.cache_bytes},
+          {"raw_rows", parts.raw_rows_bytes},
+          {"step", parts.step_bytes},
+          {"rounding", parts.rounding_bytes},
+          {"process", parts.process_bytes},
+          {"total", parts.total()}};
 }
 
 std::string gigabytes(Index bytes) {

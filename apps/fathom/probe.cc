@@ -91,8 +91,8 @@ struct Moments {
   std::vector<double> int8;
   std::vector<double> fp32;
 
-  void measure(platform::ThreadPool& pool, Index buffer_bytes) {
-    read.push_back(runtime::measure_read(pool, buffer_bytes, kPasses).mean);
+  void measure(platform::ThreadPool& pool, const runtime::ReadBuffer& buffer) {
+    read.push_back(runtime::measure_read(pool, buffer.bytes(), kPasses).mean);
     const auto add = [&](std::vector<double>& values, runtime::Peak peak) {
       if (const auto rate = runtime::measure_peak(pool, peak, kPeakIterations, kPasses)) {
         values.push_back(rate->mean_per_s);
@@ -109,6 +109,7 @@ class Probe {
       : options_(options),
         interrupts_(interrupts),
         pool_({.num_threads = options.num_threads}),
+        buffer_(pool_, runtime::default_buffer_bytes()),
         models_(options.skips_models ? std::vector<ProbeModel>{} : probe_models()) {
     profile_.name = options.name;
     profile_.title = processor_name();
@@ -125,9 +126,9 @@ class Probe {
     }
     for (const ProbeModel& model : models_) {
       records_.push_back(
-          measure_probe_model(model, options_.folder, options_.num_threads, interrupts_));
+          measure_probe_model(model, options_.folder, options_.num_threads, buffer_, interrupts_));
       step();
-      moments_.measure(pool_, buffer_bytes_);
+      moments_.measure(pool_, buffer_);
       step();
     }
     add_limits();
@@ -153,18 +154,17 @@ class Probe {
   }
 
   void measure_limits() {
-    limits_ = runtime::measure_machine({.num_threads = pool_.num_threads(),
-                                        .buffer_bytes = buffer_bytes_,
-                                        .num_passes = kPasses,
-                                        .loop_iterations = kPeakIterations,
-                                        .on_measured = [&] { step(); }});
-    moments_.measure(pool_, buffer_bytes_);
+    limits_ = runtime::measure_machine(buffer_, {.num_threads = pool_.num_threads(),
+                                                 .num_passes = kPasses,
+                                                 .loop_iterations = kPeakIterations,
+                                                 .on_measured = [&] { step(); }});
+    moments_.measure(pool_, buffer_);
     step();
   }
 
   void measure_working_sets() {
     for (const runtime::WorkingSetRate& rate :
-         runtime::measure_working_sets(pool_, buffer_bytes_, kPasses)) {
+         runtime::measure_working_sets(pool_, buffer_, kPasses)) {
       add(FigureKind::WorkingSetBytesPerS, rate.bytes_per_s, static_cast<double>(rate.num_bytes));
     }
     step();
@@ -233,8 +233,8 @@ class Probe {
   const ProbeCommand& options_;
   InterruptWatch& interrupts_;
   platform::ThreadPool pool_;
+  const runtime::ReadBuffer buffer_;
   std::vector<ProbeModel> models_;
-  Index buffer_bytes_ = runtime::default_buffer_bytes();
   std::string date_ = today();
   Progress progress_{"probe", 0, "steps"};
   Index num_done_ = 0;

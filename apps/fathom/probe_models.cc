@@ -9,7 +9,6 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/thread_pool.h"
-#include "fathom/compute/runtime/machine_profile.h"
 #include "fathom/model/config/read_config.h"
 #include "fathom/model/weights/synth.h"
 #include "fathom/model/weights/synth_presets.h"
@@ -145,6 +144,7 @@ std::vector<ProbeModel> probe_models() {
 plan::BenchRecord measure_probe_model(const ProbeModel& model,
                                       const fs::path& folder,
                                       int num_threads,
+                                      const runtime::ReadBuffer& buffer,
                                       InterruptWatch& interrupts) {
   const ModelFiles files(model, folder, num_threads, interrupts);
   plan::BenchRecord record;
@@ -154,9 +154,8 @@ plan::BenchRecord measure_probe_model(const ProbeModel& model,
   record.storage = storage_of_files(opened);
   const ModelCosts costs(opened);
   ModelOptions options{.num_threads = num_threads, .numerics = "fast", .raw_tokens = 0};
-  ModelSubject subject(
-      Model::open(files.path().string(), options), costs,
-      {.prefill_bound = bench::Bound::Int8, .buffer_bytes = runtime::default_buffer_bytes()});
+  ModelSubject subject(Model::open(files.path().string(), options), costs,
+                       {.prefill_bound = bench::Bound::Int8, .buffer = buffer});
   subject.warm_up();
   const bench::Plan plan = bench::plan_cells(model.matrix, model.config.max_context);
   for (const bench::CellResult& result : bench::measure_cells(subject, plan.cells, kRepetitions)) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/compute/runtime/machine_profile.h"
 #include "fathom/fathom.h"
 #include "fathom/study/bench/matrix.h"
 #include "fathom/study/plan/bench_record.h"
@@ -28,6 +29,7 @@ std::vector<ProbeModel> probe_models();
 plan::BenchRecord measure_probe_model(const ProbeModel& model,
                                       const std::filesystem::path& folder,
                                       int num_threads,
+                                      const runtime::ReadBuffer& buffer,
                                       InterruptWatch& interrupts);
 
 }  // namespace fathom::app

@@ -8,7 +8,6 @@
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/clock.h"
 #include "fathom/base/platform/process_memory.h"
-#include "fathom/base/platform/reserved_memory.h"
 #include "fathom/compute/backends/cpu/machine_peaks.h"
 
 namespace fathom::runtime {
@@ -57,33 +56,6 @@ double timed_together(platform::ThreadPool& pool, const Body& body) {
   return seconds_since(*std::min_element(starts.begin(), starts.end()));
 }
 
-// Anonymous memory with a page behind every address.
-class Buffer {
- public:
-  Buffer(platform::ThreadPool& pool, Index num_bytes)
-      : memory_(platform::reserve_memory(num_bytes, kSmallestBufferBytes)) {
-    if (memory_.data == nullptr) {
-      fail(ErrorCode::OutOfMemory, "machine probe: no ", num_bytes, " bytes to read");
-    }
-    platform::ask_for_huge_pages(memory_);
-    const Index num_tiles = ceil_div(memory_.num_bytes, kHugePageBytes);
-    pool.parallel_for(num_tiles, [&](Index tile, int /*thread*/) {
-      const Index first = tile * kHugePageBytes;
-      // Not zero: the pages are memory of their own then, not one page of zeros.
-      std::fill_n(memory_.data + first, std::min(kHugePageBytes, memory_.num_bytes - first),
-                  std::byte{1});
-    });
-  }
-  ~Buffer() { platform::release_memory(memory_); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-
-  std::span<const std::byte> bytes() const { return {memory_.data, to_size(memory_.num_bytes)}; }
-
- private:
-  platform::ReservedMemory memory_;
-};
-
 std::optional<PeakRate> rate_of(cpu::PeakNumber number,
                                 platform::ThreadPool& pool,
                                 Index iterations,
@@ -125,13 +97,32 @@ std::vector<int> thread_counts(int num_threads) {
 
 }  // namespace
 
+ReadBuffer::ReadBuffer(platform::ThreadPool& pool, Index num_bytes)
+    : memory_(platform::reserve_memory(num_bytes, kSmallestBufferBytes)) {
+  if (memory_.data == nullptr) {
+    fail(ErrorCode::OutOfMemory, "machine probe: no ", num_bytes, " bytes to read");
+  }
+  platform::ask_for_huge_pages(memory_);
+  const Index num_tiles = ceil_div(memory_.num_bytes, kHugePageBytes);
+  pool.parallel_for(num_tiles, [&](Index tile, int /*thread*/) {
+    const Index first = tile * kHugePageBytes;
+    // Not zero: the pages are memory of their own then, not one page of zeros.
+    std::fill_n(memory_.data + first, std::min(kHugePageBytes, memory_.num_bytes - first),
+                std::byte{1});
+  });
+}
+
+ReadBuffer::~ReadBuffer() {
+  platform::release_memory(memory_);
+}
+
 Index default_buffer_bytes() {
   constexpr Index kWanted = Index{1} << 30;
   const std::optional<Index> available = platform::available_memory_bytes();
   return available ? std::clamp(*available / 8, kSmallestBufferBytes, kWanted) : kWanted;
 }
 
-Rate measure_read_of(platform::ThreadPool& pool, std::span<const std::byte> bytes, int num_passes) {
+Rate measure_read(platform::ThreadPool& pool, std::span<const std::byte> bytes, int num_passes) {
   FATHOM_CHECK(!bytes.empty());
   const Index num_bytes = to_index(bytes.size());
   std::atomic<std::uint64_t> total{0};
@@ -146,30 +137,22 @@ Rate measure_read_of(platform::ThreadPool& pool, std::span<const std::byte> byte
   });
 }
 
-Rate measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_passes) {
-  return measure_read_of(pool, Buffer(pool, buffer_bytes).bytes(), num_passes);
-}
-
 std::vector<WorkingSetRate> measure_working_sets(platform::ThreadPool& pool,
-                                                 Index largest_bytes,
+                                                 const ReadBuffer& buffer,
                                                  int num_passes) {
   // Where caches end differs; a factor of 1.5 is close enough to see it.
   constexpr double kGrowth = 1.5;
   std::vector<WorkingSetRate> rates;
   const Index smallest = std::max<Index>(2, pool.num_threads()) * kReadTileBytes;
-  if (largest_bytes < smallest) {
-    return rates;
-  }
-  const Buffer buffer(pool, largest_bytes);
   auto size = static_cast<double>(smallest);
-  while (size <= static_cast<double>(largest_bytes)) {
+  while (size <= static_cast<double>(buffer.bytes().size())) {
     // In whole tiles, as many for each thread.
     const Index num_bytes = static_cast<Index>(size) / smallest * smallest;
     if (rates.empty() || rates.back().num_bytes < num_bytes) {
       // The first pass brings the bytes into the cache: it is never the best.
       rates.push_back(
           {num_bytes,
-           measure_read_of(pool, buffer.bytes().first(to_size(num_bytes)), num_passes + 1).best});
+           measure_read(pool, buffer.bytes().first(to_size(num_bytes)), num_passes + 1).best});
     }
     size *= kGrowth;
   }
@@ -196,7 +179,7 @@ Index num_machine_figures(int num_threads) {
   return to_index(thread_counts(num_threads).size()) + kPeaksAndBarrier;
 }
 
-MachineProfile measure_machine(const ProbeOptions& options) {
+MachineProfile measure_machine(const ReadBuffer& buffer, const ProbeOptions& options) {
   platform::ThreadPool pool({.num_threads = options.num_threads});
   const auto told = [&] {
     if (options.on_measured) {
@@ -205,14 +188,10 @@ MachineProfile measure_machine(const ProbeOptions& options) {
   };
   MachineProfile profile;
   profile.num_threads = pool.num_threads();
-  {
-    const Buffer buffer(pool, options.buffer_bytes);
-    for (const int count : thread_counts(pool.num_threads())) {
-      platform::ThreadPool some({.num_threads = count});
-      profile.reads.push_back(
-          {count, measure_read_of(some, buffer.bytes(), options.num_passes).best});
-      told();
-    }
+  for (const int count : thread_counts(pool.num_threads())) {
+    platform::ThreadPool some({.num_threads = count});
+    profile.reads.push_back({count, measure_read(some, buffer.bytes(), options.num_passes).best});
+    told();
   }
   const auto peak_of = [&](Peak peak) {
     auto rate = measure_peak(pool, peak, options.loop_iterations, options.num_passes);

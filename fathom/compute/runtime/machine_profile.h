@@ -12,13 +12,31 @@
 #include <vector>
 
 #include "fathom/base/core/index.h"
+#include "fathom/base/platform/reserved_memory.h"
 #include "fathom/base/platform/thread_pool.h"
 
 namespace fathom::runtime {
 
+// Anonymous memory that is read for measuring, under which huge pages are asked for.
+class ReadBuffer {
+ public:
+  // Written by all threads of the pool, so that a page is behind every address. Throws OutOfMemory.
+  ReadBuffer(platform::ThreadPool& pool, Index num_bytes);
+  ~ReadBuffer();
+  ReadBuffer(const ReadBuffer&) = delete;
+  ReadBuffer& operator=(const ReadBuffer&) = delete;
+
+  std::span<const std::byte> bytes() const { return {memory_.data, to_size(memory_.num_bytes)}; }
+
+ private:
+  platform::ReservedMemory memory_;
+};
+
+// How large it should be: 1 GiB, or an eighth of what the machine has left.
+Index default_buffer_bytes();
+
 struct ProbeOptions {
   int num_threads = 0;                     // 0: one per available processor
-  Index buffer_bytes = Index{1} << 30;     // anonymous memory that is read
   int num_passes = 7;                      // the best counts
   Index loop_iterations = Index{3} << 20;  // of one pass of a peak loop
   std::function<void()> on_measured = {};  // told after every figure: for progress
@@ -57,32 +75,26 @@ enum class Peak { Int8, Bf16, Fp32 };
 // The number of figures that measure_machine() takes: for progress.
 Index num_machine_figures(int num_threads);
 
-// Throws OutOfMemory where the buffer cannot be had.
-MachineProfile measure_machine(const ProbeOptions& options);
+MachineProfile measure_machine(const ReadBuffer& buffer, const ProbeOptions& options);
 
 // Single figures, for measuring them close to what they are compared with.
 
-// Reading anonymous memory, under which huge pages are asked for, by all threads of the pool.
-Rate measure_read(platform::ThreadPool& pool, Index buffer_bytes, int num_passes);
-// Reading memory that is there, such as a mapped file, as its pages are.
-Rate measure_read_of(platform::ThreadPool& pool, std::span<const std::byte> bytes, int num_passes);
+// Reading memory by all threads of the pool: a ReadBuffer's, or a mapped file as its pages are.
+Rate measure_read(platform::ThreadPool& pool, std::span<const std::byte> bytes, int num_passes);
 std::optional<PeakRate> measure_peak(platform::ThreadPool& pool,
                                      Peak peak,
                                      Index loop_iterations,
                                      int num_passes);
 
-// Reading so many bytes again and again by all threads of the pool, of rising sizes up to
-// `largest_bytes`: those that fit into caches show. Sizes below a few MiB per thread, which cannot
-// be shared out, are left out.
+// Reading so many bytes again and again by all threads of the pool, of rising sizes up to the whole
+// buffer: those that fit into caches show. Sizes below a few MiB per thread, which cannot be shared
+// out, are left out.
 struct WorkingSetRate {
   Index num_bytes;
   double bytes_per_s;
 };
 std::vector<WorkingSetRate> measure_working_sets(platform::ThreadPool& pool,
-                                                 Index largest_bytes,
+                                                 const ReadBuffer& buffer,
                                                  int num_passes);
-
-// How much memory measure_read() should read: 1 GiB, or an eighth of what the machine has left.
-Index default_buffer_bytes();
 
 }  // namespace fathom::runtime

@@ -176,7 +176,7 @@ CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
   return result;
 }
 
-Moment moment_of(const Machine& machine, const MeasuredCell& cell) {
+MomentShares moment_of(const Machine& machine, const MeasuredCell& cell) {
   const auto share = [&](double met, FigureKind kind) {
     const std::optional<double> figure = machine.value(kind);
     return met > 0 && figure ? met / *figure : 1;

@@ -43,7 +43,7 @@ struct BenchRecord {
 };
 
 // What of the machine's figures a cell met.
-Moment moment_of(const Machine& machine, const MeasuredCell& cell);
+MomentShares moment_of(const Machine& machine, const MeasuredCell& cell);
 
 // Throws InvalidArgument naming the file and the key.
 BenchRecord parse_bench_record(std::string_view json, const std::string& file);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "fathom/base/core/error.h"
+#include "fathom/model/config/cache_layout.h"
 #include "fathom/study/plan/distribution.h"
 #include "fathom/study/plan/memory.h"
 #include "fathom/study/plan/speed_model.h"
@@ -19,13 +20,18 @@ Index tokens_before(const MeasuredCell& cell) {
   return cell.is_prefill ? 0 : std::max(cell.context, kSeedTokens);
 }
 
-// Rows that every sequence of a batch adds to what they share, with the copied last page of each
-// stream.
+// Rows that every sequence of a batch adds to what they share, with its copies of the pages that
+// they end in.
 Index rows_of_batch(const config::ModelConfig& config, const MeasuredCell& cell) {
+  constexpr Index kPageRows = 16;
   const Index before = tokens_before(cell);
   const Index grown = config::cache_bytes(config, before + cell.tokens, kNumberBytes) -
                       config::cache_bytes(config, before, kNumberBytes);
-  return cell.batch * std::max<Index>(grown, 0);
+  Index copied = 0;
+  for (const config::CacheStream& stream : config::cache_layout(config)) {
+    copied += kPageRows * stream.width * kNumberBytes;
+  }
+  return cell.batch * (std::max<Index>(grown, 0) + copied);
 }
 
 }  // namespace
@@ -46,29 +52,24 @@ Index predict_peak_bytes(const BenchRecord& record) {
   const config::ModelConfig& config = record.config;
   std::set<Index> contexts;
   Index of_runs = 0;
-  Index longest = 1;
-  Index step_tokens = 1;
+  Index longest = kStepTokens;  // a run warms up with a step
   for (const MeasuredCell& cell : record.cells) {
     if (cell.is_prefill) {
       of_runs = std::max(of_runs, config::cache_bytes(config, cell.tokens, kNumberBytes));
       longest = std::max(longest, cell.tokens);
-      step_tokens = std::max(step_tokens, std::min(cell.tokens, kStepTokens));
     } else {
       contexts.insert(tokens_before(cell));
       of_runs = std::max(of_runs, rows_of_batch(config, cell));
       longest = std::max(longest, tokens_before(cell));
-      step_tokens = std::max(step_tokens, std::min(tokens_before(cell), kStepTokens));
     }
   }
   Index kept = 0;  // each context is filled once and stays
   for (const Index context : contexts) {
     kept += config::cache_bytes(config, context, kNumberBytes);
   }
-  const MemoryParts base = memory_parts(
-      config, config::weight_bytes(config, record.storage.bytes_of).total(),
-      {.num_sequences = 0, .context = longest, .raw_tokens = 0, .step_tokens = kStepTokens});
-  return base.weights_bytes + base.process_bytes + step_bytes(config, kStepTokens, longest) + kept +
-         of_runs;
+  const MemoryParts base =
+      memory_parts(config, record.storage, {.num_sequences = 0, .context = longest});
+  return base.total() + kept + of_runs;
 }
 
 CheckResult check_records(const Machine& machine, std::span<const BenchRecord> records) {

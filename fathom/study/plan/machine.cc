@@ -231,7 +231,7 @@ std::optional<double> Machine::read_bytes_per_s(double working_set_bytes) const 
   return below == nullptr ? std::nullopt : std::optional(below->value);
 }
 
-Machine at_moment(Machine machine, const Moment& moment) {
+Machine at_moment(Machine machine, const MomentShares& moment) {
   for (Figure& figure : machine.figures) {
     switch (figure.kind) {
       case FigureKind::ReadBytesPerS:

@@ -72,13 +72,13 @@ struct Machine {
 
 // What a machine did at some moment, as shares of its figures: neighbours take their part of a
 // shared one.
-struct Moment {
+struct MomentShares {
   double memory = 1;
   double compute = 1;
 };
 // The machine at that moment: caches follow memory, starting a loop follows what computes. The
 // spread from moment to moment is gone; efficiencies, and what they leave unexplained, stay.
-Machine at_moment(Machine machine, const Moment& moment);
+Machine at_moment(Machine machine, const MomentShares& moment);
 
 // Machines of a TOML file, data/machines.toml or a saved profile; docs/planning.md has the form.
 // Every error is InvalidArgument naming file, line and field.

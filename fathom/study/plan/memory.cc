@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -23,7 +24,11 @@ using numeric::WeightFormat;
 
 constexpr Index kNumberBytes = 4;  // fp32
 // The program, its libraries, its threads and the tables of a model, as measured of small models.
-constexpr Index kProcessBytes = 12'000'000;
+constexpr Index kProcessBytes = 15'000'000;
+constexpr Index kHugePageBytes = Index{1} << 21;
+// Runs of tensors between the matrices of a layer that stay in the file: norms and the mixing of
+// streams, sinks and router, what the layer ends with.
+constexpr Index kPiecesOfLayer = 3;
 constexpr double kLeftToSystem = 0.05;
 constexpr double kGiga = 1e9;
 
@@ -128,24 +133,39 @@ Index step_bytes(const config::ModelConfig& config, Index num_tokens, Index cont
   const Index mixed = 3 * config.hidden_size;  // embedded, collapsed, normed
   const Index attention = attention_numbers(config, context);
   const Index inner = std::max(attention, feed_forward_numbers(config));
-  return num_tokens * kNumberBytes * (streams + mixed + 2 * config.rope_dim + inner);
+  return num_tokens * (kNumberBytes * (streams + mixed + 2 * config.rope_dim + inner) +
+                       config::raw_row_bytes_per_token(config, kNumberBytes));
+}
+
+// Pages of the file are given back when their matrices are panels; touching a norm between two of
+// them maps the huge page that it lies in again. The cache keeps rows of each width in blocks of
+// their own.
+Index rounding_bytes(const config::ModelConfig& config, const Storage& storage) {
+  const Index around_pieces = config.num_layers() * kPiecesOfLayer * kHugePageBytes;
+  std::set<Index> widths;
+  for (const config::CacheStream& stream : config::cache_layout(config)) {
+    widths.insert(stream.width);
+  }
+  return std::min(panel_bytes(config, storage), around_pieces) +
+         to_index(widths.size()) * kHugePageBytes;
 }
 
 Index MemoryParts::total() const {
-  return weights_bytes + cache_bytes + raw_rows_bytes + step_bytes + process_bytes;
+  return weights_bytes + cache_bytes + raw_rows_bytes + step_bytes + rounding_bytes + process_bytes;
 }
 
 MemoryParts memory_parts(const config::ModelConfig& config,
-                         Index weights_bytes,
+                         const Storage& storage,
                          const MemoryDemand& demand) {
   const Index raw = std::min(demand.raw_tokens, demand.context);
-  return {.weights_bytes = weights_bytes,
+  return {.weights_bytes = config::weight_bytes(config, storage.bytes_of).total(),
           .cache_bytes =
               demand.num_sequences * config::cache_bytes(config, demand.context, kNumberBytes),
           .raw_rows_bytes =
               demand.num_sequences * raw * config::raw_row_bytes_per_token(config, kNumberBytes),
           .step_bytes =
               step_bytes(config, std::min(demand.step_tokens, demand.context), demand.context),
+          .rounding_bytes = rounding_bytes(config, storage),
           .process_bytes = kProcessBytes};
 }
 

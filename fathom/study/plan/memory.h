@@ -18,8 +18,11 @@ inline constexpr Index kStepTokens = 512;
 inline constexpr Index kRawTokens = 8192;
 
 // Bytes of what a step of so many tokens computes in between, behind `context` tokens: the largest
-// that lies in the arena at a time.
+// that lies in the arena at a time, and cache rows of its tokens that are dropped at its end.
 Index step_bytes(const config::ModelConfig& config, Index num_tokens, Index context);
+// What huge pages take beyond what is needed: of the file around weights that are no panels, and
+// behind the last row of the cache.
+Index rounding_bytes(const config::ModelConfig& config, const Storage& storage);
 
 struct MemoryDemand {
   Index num_sequences = 1;
@@ -32,11 +35,12 @@ struct MemoryParts {
   Index cache_bytes = 0;     // rows kept for the whole context, of all sequences
   Index raw_rows_bytes = 0;  // rows of the last tokens, for going back
   Index step_bytes = 0;
+  Index rounding_bytes = 0;
   Index process_bytes = 0;  // the program itself
   Index total() const;
 };
 MemoryParts memory_parts(const config::ModelConfig& config,
-                         Index weights_bytes,
+                         const Storage& storage,
                          const MemoryDemand& demand);
 
 // Bytes of weights by format, in the order of their names.

@@ -99,9 +99,8 @@ class Planner {
     }
   }
 
-  MemoryParts memory_of(Index weights_bytes, Index context, Index batch) const {
-    return memory_parts(request_.config, weights_bytes,
-                        {.num_sequences = batch, .context = context});
+  MemoryParts memory_of(const Storage& storage, Index context, Index batch) const {
+    return memory_parts(request_.config, storage, {.num_sequences = batch, .context = context});
   }
 
   // What is read from the disk when the page cache holds only a part of the experts.
@@ -146,7 +145,7 @@ class Planner {
     DecodeCell cell;
     cell.context = context;
     cell.batch = batch;
-    cell.memory = memory_of(plan_.weights.total(), context, batch);
+    cell.memory = memory_of(request_.storage, context, batch);
     cell.placement = place(cell.memory, cell.reason);
     if (request_.must_fit && request_.machine && cell.placement == Placement::Nowhere) {
       fail(ErrorCode::InvalidArgument, "--batch: ", batch, " sequence(s) of ", context,
@@ -185,7 +184,7 @@ class Planner {
                          .tokens_per_s = {},
                          .first_token_s = {}};
     DecodeCell cell;
-    cell.memory = memory_of(plan_.weights.total(), prompt, 1);
+    cell.memory = memory_of(request_.storage, prompt, 1);
     cell.placement = place(cell.memory, cell.reason);
     if (!speed_ || cell.placement == Placement::Nowhere) {
       return result;
@@ -205,7 +204,7 @@ class Planner {
     const config::BytesOf& bytes_of = quantisation.storage.bytes_of;
     const config::WeightBytes weights = config::weight_bytes(request_.config, bytes_of);
     const MemoryParts memory =
-        memory_of(weights.total(), request_.contexts.front(), request_.batches.front());
+        memory_of(quantisation.storage, request_.contexts.front(), request_.batches.front());
     const Machine& machine = *request_.machine;
     return {
         .quantisation = quantisation,

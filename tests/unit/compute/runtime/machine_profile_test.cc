@@ -10,15 +10,20 @@ namespace fathom::runtime {
 namespace {
 
 // Small enough for a sanitised build; the figures mean nothing.
-const ProbeOptions kSmall = {
-    .num_threads = 3, .buffer_bytes = Index{8} << 20, .num_passes = 1, .loop_iterations = 1000};
+const ProbeOptions kSmall = {.num_threads = 3, .num_passes = 1, .loop_iterations = 1000};
+constexpr Index kSmallBytes = Index{8} << 20;
+
+MachineProfile measure(const ProbeOptions& options) {
+  platform::ThreadPool pool({.num_threads = 2});
+  return measure_machine(ReadBuffer(pool, kSmallBytes), options);
+}
 
 bool is_rate(double value) {
   return std::isfinite(value) && value > 0;
 }
 
 TEST(MachineProfile, ReadsAreMeasuredByOneTwoFourAndAllThreads) {
-  const MachineProfile profile = measure_machine(kSmall);
+  const MachineProfile profile = measure(kSmall);
   EXPECT_EQ(profile.num_threads, 3);
   ASSERT_EQ(profile.reads.size(), 3U);
   EXPECT_EQ(profile.reads[0].num_threads, 1);
@@ -31,7 +36,7 @@ TEST(MachineProfile, ReadsAreMeasuredByOneTwoFourAndAllThreads) {
 }
 
 TEST(MachineProfile, PeaksAreThereWhereTheProcessorHasTheInstruction) {
-  const MachineProfile profile = measure_machine(kSmall);
+  const MachineProfile profile = measure(kSmall);
   EXPECT_EQ(profile.int8.has_value(), cpu::peak_loop(cpu::PeakNumber::Int8).has_value());
   EXPECT_EQ(profile.bf16.has_value(), cpu::peak_loop(cpu::PeakNumber::Bf16).has_value());
   EXPECT_EQ(profile.fp32.has_value(), cpu::peak_loop(cpu::PeakNumber::Fp32).has_value());
@@ -45,9 +50,9 @@ TEST(MachineProfile, PeaksAreThereWhereTheProcessorHasTheInstruction) {
 
 TEST(MachineProfile, OneThreadHasNoBarrier) {
   ProbeOptions options = kSmall;
-  EXPECT_TRUE(is_rate(measure_machine(options).barrier_s.value()));
+  EXPECT_TRUE(is_rate(measure(options).barrier_s.value()));
   options.num_threads = 1;
-  EXPECT_FALSE(measure_machine(options).barrier_s.has_value());
+  EXPECT_FALSE(measure(options).barrier_s.has_value());
 }
 
 TEST(MachineProfile, EveryFigureIsTold) {
@@ -56,7 +61,7 @@ TEST(MachineProfile, EveryFigureIsTold) {
     ProbeOptions options = kSmall;
     options.num_threads = num_threads;
     options.on_measured = [&] { ++num_told; };
-    measure_machine(options);
+    measure(options);
     EXPECT_EQ(num_told, num_machine_figures(num_threads));
   }
 }
@@ -64,7 +69,7 @@ TEST(MachineProfile, EveryFigureIsTold) {
 TEST(MachineProfile, MemoryThatIsThereIsReadAsItIs) {
   platform::ThreadPool pool({.num_threads = 2});
   const std::vector<std::byte> odd(12345, std::byte{3});
-  const Rate rate = measure_read_of(pool, odd, 2);
+  const Rate rate = measure_read(pool, odd, 2);
   EXPECT_TRUE(is_rate(rate.best));
   EXPECT_TRUE(is_rate(rate.mean));
   EXPECT_LE(rate.mean, rate.best);
@@ -74,7 +79,8 @@ TEST(MachineProfile, MemoryThatIsThereIsReadAsItIs) {
 TEST(MachineProfile, WorkingSetsRiseFromAShareForEachThreadToTheLargest) {
   platform::ThreadPool pool({.num_threads = 2});
   const Index largest = Index{40} << 20;
-  const std::vector<WorkingSetRate> rates = measure_working_sets(pool, largest, 1);
+  const std::vector<WorkingSetRate> rates =
+      measure_working_sets(pool, ReadBuffer(pool, largest), 1);
   ASSERT_GE(rates.size(), 3U);
   EXPECT_EQ(rates.front().num_bytes, Index{8} << 20);
   for (std::size_t idx = 0; idx < rates.size(); ++idx) {
@@ -82,7 +88,7 @@ TEST(MachineProfile, WorkingSetsRiseFromAShareForEachThreadToTheLargest) {
     EXPECT_LE(rates[idx].num_bytes, largest);
     EXPECT_TRUE(idx == 0 || rates[idx].num_bytes > rates[idx - 1].num_bytes);
   }
-  EXPECT_TRUE(measure_working_sets(pool, 1000, 1).empty());
+  EXPECT_TRUE(measure_working_sets(pool, ReadBuffer(pool, Index{1} << 20), 1).empty());
 }
 
 }  // namespace

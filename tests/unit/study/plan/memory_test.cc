@@ -14,18 +14,44 @@ config::ModelConfig flash() {
 }
 
 TEST(Memory, PartsFollowTheFootprint) {
-  const MemoryParts parts =
-      memory_parts(flash(), 1000, {.num_sequences = 3, .context = 16384, .raw_tokens = 8192});
-  EXPECT_EQ(parts.weights_bytes, 1000);
+  const Quantisation gguf = quantisations(flash())[1];
+  const MemoryParts parts = memory_parts(
+      flash(), gguf.storage, {.num_sequences = 3, .context = 16384, .raw_tokens = 8192});
+  EXPECT_EQ(parts.weights_bytes, config::weight_bytes(flash(), gguf.storage.bytes_of).total());
   EXPECT_EQ(parts.cache_bytes, 3 * config::cache_bytes(flash(), 16384, 4));
   EXPECT_EQ(parts.raw_rows_bytes, 3 * 8192 * config::raw_row_bytes_per_token(flash(), 4));
   EXPECT_EQ(parts.total(), parts.weights_bytes + parts.cache_bytes + parts.raw_rows_bytes +
-                               parts.step_bytes + parts.process_bytes);
+                               parts.step_bytes + parts.rounding_bytes + parts.process_bytes);
+}
+
+TEST(Memory, HugePagesAreRoundedAroundWhatIsNotInPanels) {
+  constexpr Index kHugePage = Index{2} << 20;
+  const std::vector<Quantisation> all = quantisations(flash());
+  const Quantisation& without_panels = all[6];
+  ASSERT_EQ(without_panels.name, "f32");
+  // The cache's rows: window and compressed, compressor inputs with and without overlap, and of the
+  // indexer inputs and keys.
+  EXPECT_EQ(rounding_bytes(flash(), without_panels.storage), 4 * kHugePage);
+  EXPECT_EQ(rounding_bytes(flash(), all[1].storage), (4 + 3 * 43) * kHugePage);
+  // Not more than lies in panels.
+  config::ModelConfig small = flash();
+  small.layers.resize(1);
+  small.num_experts = 2;
+  small.num_experts_per_token = 2;
+  small.expert_hidden = 64;
+  small.hidden_size = 64;
+  small.query_rank = 32;
+  small.num_heads = 8;
+  small.vocab_size = 64;
+  const Storage storage = quantisations(small)[1].storage;
+  EXPECT_LT(panel_bytes(small, storage), 3 * kHugePage);
+  EXPECT_EQ(rounding_bytes(small, storage), panel_bytes(small, storage) + kHugePage);
 }
 
 TEST(Memory, AStepHoldsItsStreamsAndTheLargestOfItsBlocks) {
   const Index one = step_bytes(flash(), 1, 4096);
   EXPECT_EQ(step_bytes(flash(), 512, 4096), 512 * one);
+  EXPECT_GT(one, config::raw_row_bytes_per_token(flash(), 4));
   // At least the streams and queries with what is attended, in fp32.
   EXPECT_GT(one, 4 * (4 * 4096 + 2 * 64 * 512));
   // The indexer's scores grow with the context.
