@@ -16,8 +16,6 @@ namespace {
 using platform::Clock;
 using platform::seconds_since;
 
-// Enough that the best of them met a quiet moment, and over in a fraction of a second.
-constexpr int kProbePasses = 5;
 constexpr Index kProbeIterations = Index{1} << 20;
 constexpr Index kCountedSteps = 8;
 constexpr Index kWarmUpTokens = 512;
@@ -243,9 +241,10 @@ bench::Run ModelSubject::decode(const bench::Cell& cell) {
 }
 
 bench::Moment ModelSubject::moment(bench::Phase phase) {
-  const runtime::Rate read = runtime::measure_read(pool_, options_.buffer.bytes(), kProbePasses);
+  const runtime::Rate read =
+      runtime::measure_read(pool_, options_.buffer.bytes(), options_.num_passes);
   const auto fp32 =
-      runtime::measure_peak(pool_, runtime::Peak::Fp32, kProbeIterations, kProbePasses);
+      runtime::measure_peak(pool_, runtime::Peak::Fp32, kProbeIterations, options_.num_passes);
   return {.limit = phase == bench::Phase::Decode
                        ? std::optional(read.best)
                        : measure_bound(pool_, options_.prefill_bound, options_.buffer),
@@ -262,11 +261,11 @@ std::optional<double> measure_bound(platform::ThreadPool& pool,
                                     bench::Bound bound,
                                     const runtime::ReadBuffer& buffer) {
   const auto peak = [&](runtime::Peak which) {
-    return rate_of(runtime::measure_peak(pool, which, kProbeIterations, kProbePasses));
+    return rate_of(runtime::measure_peak(pool, which, kProbeIterations, kMomentPasses));
   };
   switch (bound) {
     case bench::Bound::Read:
-      return runtime::measure_read(pool, buffer.bytes(), kProbePasses).best;
+      return runtime::measure_read(pool, buffer.bytes(), kMomentPasses).best;
     case bench::Bound::Int8:
       return peak(runtime::Peak::Int8);
     case bench::Bound::Bf16:

@@ -69,9 +69,13 @@ struct MemoryPeak {
   void end();
 };
 
+// Enough that the best of them met a quiet moment, and over in a fraction of a second.
+inline constexpr int kMomentPasses = 5;
+
 struct SubjectOptions {
   bench::Bound prefill_bound;
   const runtime::ReadBuffer& buffer;
+  int num_passes = kMomentPasses;  // over it, and of the loop of a peak
 };
 
 class ModelSubject final : public bench::Subject {

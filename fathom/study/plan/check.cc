@@ -72,7 +72,10 @@ Index predict_peak_bytes(const BenchRecord& record) {
   return base.total() + kept + of_runs;
 }
 
-CheckResult check_records(const Machine& machine, std::span<const BenchRecord> records) {
+CheckResult check_records(const Machine& machine,
+                          std::span<const BenchRecord> records,
+                          Against against) {
+  const SpeedModel by_profile(machine);
   const auto threads = static_cast<Index>(machine.value(FigureKind::Threads).value_or(0));
   CheckResult result;
   for (const BenchRecord& record : records) {
@@ -87,13 +90,16 @@ CheckResult check_records(const Machine& machine, std::span<const BenchRecord> r
     const ModelWork work(record.config, record.storage);
     for (const MeasuredCell& cell : record.cells) {
       const CellWork took = work_of_cell(work, cell);
-      const SpeedModel speed(at_moment(machine, moment_of(machine, cell)));
       const auto phase = cell.is_prefill ? SpeedModel::Phase::Prefill : SpeedModel::Phase::Decode;
+      const auto seconds_by = [&](const SpeedModel& speed) {
+        return speed.seconds(phase, took.amounts, took.working_set_bytes);
+      };
+      const Percentiles seconds =
+          against == Against::ProfileAlone
+              ? seconds_by(by_profile)
+              : seconds_by(SpeedModel(at_moment(machine, moment_of(machine, cell))));
       result.cells.push_back(
-          {.model = record.name,
-           .measured = cell,
-           .predicted =
-               rate_of(took.tokens, speed.seconds(phase, took.amounts, took.working_set_bytes))});
+          {.model = record.name, .measured = cell, .predicted = rate_of(took.tokens, seconds)});
     }
     if (record.peak_resident_bytes > 0) {
       result.memories.push_back({.model = record.name,

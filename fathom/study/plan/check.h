@@ -31,10 +31,16 @@ struct CheckResult {
   std::vector<CheckedMemory> memories;
 };
 
+enum class Against {
+  MachineMeanwhile,  // the profile with what the machine did while a run took place
+  ProfileAlone,      // what is known beforehand
+};
 // Each record on a machine that lacks nothing of what speeds need (missing_for_speed). Throws
 // InvalidArgument for records in other numerics than `fast` or with other numbers of threads than
 // the machine's.
-CheckResult check_records(const Machine& machine, std::span<const BenchRecord> records);
+CheckResult check_records(const Machine& machine,
+                          std::span<const BenchRecord> records,
+                          Against against = Against::MachineMeanwhile);
 
 // The largest resident memory of a run of `fathom bench` with the record's cells.
 Index predict_peak_bytes(const BenchRecord& record);

@@ -50,6 +50,20 @@ TEST(Check, ARunIsComparedWithTheMachineOfItsMoment) {
   EXPECT_DOUBLE_EQ(check_records(simple_machine(), records).cells[0].predicted.p50, whole);
 }
 
+TEST(Check, BeforehandOnlyTheProfileIsKnown) {
+  std::vector<BenchRecord> records = one_record();
+  const auto beforehand = [&] {
+    return check_records(simple_machine(), records, Against::ProfileAlone).cells[0].predicted.p50;
+  };
+  const double whole = beforehand();
+  for (MeasuredCell& cell : records[0].cells) {
+    cell.read_bytes_per_s /= 2;
+    cell.fp32_ops_per_s /= 2;
+  }
+  EXPECT_EQ(beforehand(), whole);
+  EXPECT_LT(check_records(simple_machine(), records).cells[0].predicted.p50, 0.6 * whole);
+}
+
 TEST(Check, PeakMemoryHoldsWeightsCachesAndBuffers) {
   const std::vector<BenchRecord> records = one_record();
   const CheckResult result = check_records(simple_machine(), records);
