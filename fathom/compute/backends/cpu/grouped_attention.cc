@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // must come before highway.h
 
 #include "fathom/base/platform/thread_pool.h"
@@ -44,6 +45,21 @@ const float* query_of(const GroupedArgs& args, const QueryTile& tile, Index quer
          head_column(args, tile, query);
 }
 
+// Brings numbers of a row that is computed with so many rows later into the cache: a head's rows
+// lie apart from each other, where the processor does not find the next one by itself.
+constexpr Index kRowsAhead = 32;
+
+template <typename RowOf>
+HWY_INLINE void read_ahead(const RowOf& row_of, Index idx, Index num_rows, Index first, Index end) {
+  constexpr Index kLine = 64 / sizeof(float);
+  if (idx + kRowsAhead < num_rows) {
+    const float* row = row_of(idx + kRowsAhead);
+    for (Index c = first; c < end; c += kLine) {
+      hwy::Prefetch(row + c);
+    }
+  }
+}
+
 // What one query has to do with the rows it sees.
 struct RowSum {
   const float* weights;
@@ -69,6 +85,8 @@ HWY_INLINE void add_part(
   }
   for (Index idx = first; idx < num_shared; ++idx) {
     const float* row = row_of(idx) + c;
+    // The first query sees the fewest rows.
+    read_ahead(row_of, idx, queries[0].num_rows, c, c + kColumns * kWidth);
     V numbers[to_size(kColumns)];
     for (Index part = 0; part < kColumns; ++part) {
       numbers[part] = hn::LoadU(D(), row + part * kWidth);
@@ -224,6 +242,9 @@ void attend_few(const GroupedArgs& args, const QueryTile& tile, float* scratch) 
   }
   Index idx = 0;
   for (; idx + kScoredRows <= most; idx += kScoredRows) {
+    for (Index r = 0; r < kScoredRows; ++r) {
+      read_ahead(key_of, idx + r, most, 0, args.head_dim);
+    }
     score_some_rows<kCount, kScoredRows>(key_of, queries, args.head_dim, scale, idx, scores);
   }
   for (; idx < most; ++idx) {
