@@ -22,7 +22,6 @@ constexpr double kOutlier = 0.25;
 
 struct Row {
   Amounts shares;  // seconds at limits over seconds: their products with 1/efficiency sum to one
-  double share_of_phase = 1;
   double weight = 1;
 };
 
@@ -67,20 +66,11 @@ Amounts fit_inverses(std::span<const Observation> observations,
                      const std::string& left_out,
                      const Amounts& prior) {
   std::vector<Row> rows;
-  // Both phases together count as much, however many runs of each there are.
-  const auto num_prefill = static_cast<double>(
-      std::count_if(observations.begin(), observations.end(), [](const Observation& observation) {
-        return observation.phase == SpeedModel::Phase::Prefill;
-      }));
-  const double num_decode = static_cast<double>(observations.size()) - num_prefill;
   for (const Observation& observation : observations) {
     if (observation.model == left_out) {
       continue;
     }
-    const bool is_prefill = observation.phase == SpeedModel::Phase::Prefill;
     Row row;
-    row.share_of_phase = is_prefill ? num_decode / num_prefill : 1;
-    row.weight = row.share_of_phase;
     for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
       row.shares[idx] = observation.seconds_at_limits[idx] / observation.seconds;
     }
@@ -90,7 +80,7 @@ Amounts fit_inverses(std::span<const Observation> observations,
   for (int round = 0; round < kReweightings; ++round) {
     for (Row& row : rows) {
       const double error = std::abs(predicted(row.shares, inverses) - 1);
-      row.weight = row.share_of_phase * (error > kOutlier ? kOutlier / error : 1);
+      row.weight = error > kOutlier ? kOutlier / error : 1;
     }
     inverses = solve(rows, prior);
   }
