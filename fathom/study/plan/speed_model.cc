@@ -14,8 +14,8 @@ constexpr double kNumberBytes = 4;
 // Of a machine with one thread, which has no barrier: what starting a loop is then compared with.
 constexpr double kNoBarrierS = 1e-6;
 
-// Products of integers are compared with fp32 too: where a unit of tiles makes their own peak twenty
-// times as high, kernels do not come near it, so that it says little about a machine.
+// Products of integers are compared with fp32 too: where a unit of tiles makes their own peak
+// twenty times as high, kernels do not come near it, so that it says little about a machine.
 enum class Limit { Read, Compute, Start };
 constexpr std::array<Limit, kNumWorks> kLimits = {
     Limit::Read,    Limit::Read,    Limit::Read,    Limit::Compute, Limit::Compute, Limit::Compute,
