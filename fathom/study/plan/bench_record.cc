@@ -154,10 +154,12 @@ std::vector<MeasuredCell> read_cells(const Reader& reader, const Json& root) {
   return cells;
 }
 
-// A decode run of `fathom bench` at context 0 begins behind so many tokens.
-constexpr Index kSeedTokens = 64;
-
 }  // namespace
+
+Index tokens_before(const MeasuredCell& cell) {
+  constexpr Index kSeedTokens = 64;  // in front of a decode run of `fathom bench` at context 0
+  return cell.is_prefill ? 0 : std::max(cell.context, kSeedTokens);
+}
 
 CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
   CellWork result;
@@ -167,7 +169,7 @@ CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
     result.tokens = static_cast<double>(cell.tokens);
   } else {
     // The step in the middle of the run. Sequences of a batch share the rows that they begin with.
-    const Index context = std::max(cell.context, kSeedTokens) + cell.tokens / 2;
+    const Index context = tokens_before(cell) + cell.tokens / 2;
     result.amounts = work.of({.num_sequences = cell.batch, .context = context});
     result.working_set_bytes += work.cache_bytes_read(context);
     result.tokens = static_cast<double>(cell.batch);

@@ -21,6 +21,9 @@ struct MeasuredCell {
   double fp32_ops_per_s = 0;
 };
 
+// Tokens in the cache when a run of the cell begins.
+Index tokens_before(const MeasuredCell& cell);
+
 // What the run of a cell took, per step of decoding or for the whole prompt.
 struct CellWork {
   Amounts amounts{};

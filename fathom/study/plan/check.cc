@@ -14,16 +14,11 @@ namespace fathom::plan {
 namespace {
 
 constexpr Index kNumberBytes = 4;
-constexpr Index kSeedTokens = 64;  // in front of a decode run at context 0
-
-Index tokens_before(const MeasuredCell& cell) {
-  return cell.is_prefill ? 0 : std::max(cell.context, kSeedTokens);
-}
 
 // Rows that every sequence of a batch adds to what they share, with its copies of the pages that
 // they end in.
 Index rows_of_batch(const config::ModelConfig& config, const MeasuredCell& cell) {
-  constexpr Index kPageRows = 16;
+  constexpr Index kPageRows = 16;  // tensor::RowTable::kRowsPerPage, a room that plans do not need
   const Index before = tokens_before(cell);
   const Index grown = config::cache_bytes(config, before + cell.tokens, kNumberBytes) -
                       config::cache_bytes(config, before, kNumberBytes);
