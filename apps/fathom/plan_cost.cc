@@ -1,7 +1,6 @@
 #include "apps/fathom/plan_cost.h"
 
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <system_error>
 #include <utility>
@@ -17,6 +16,7 @@
 #include "fathom/base/platform/small_file.h"
 #include "fathom/model/config/footprint.h"
 #include "fathom/study/plan/cost_study.h"
+#include "fathom/study/plan/date.h"
 #include "fathom/study/plan/flops.h"
 #include "fathom/study/plan/report_sections.h"
 #include "fathom/study/plan/training_cost.h"
@@ -158,9 +158,7 @@ BuyerInputs buyer_of(const CostOptions& options, const std::string& model) {
 }
 
 plan::Time date_of(const CostOptions& options) {
-  return options.date.empty()
-             ? std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now())
-             : plan::parse_date(options.date, "--date");
+  return options.date.empty() ? plan::now() : plan::parse_date(options.date, "--date");
 }
 
 // The caller's own run; where it says nothing, the model's published tokens on the hardware, at the

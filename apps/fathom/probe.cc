@@ -1,6 +1,5 @@
 // fathom probe: measures this machine once and saves a profile that `fathom plan` predicts with.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -11,7 +10,6 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -22,6 +20,7 @@
 #include "fathom/compute/runtime/disk_profile.h"
 #include "fathom/compute/runtime/machine_profile.h"
 #include "fathom/study/bench/measure.h"
+#include "fathom/study/plan/date.h"
 #include "fathom/study/plan/fit.h"
 
 #include "apps/fathom/interrupt.h"
@@ -52,12 +51,6 @@ struct ProbeCommand {
 constexpr double kSecondsOfAll = 60;
 constexpr int kPasses = 5;
 constexpr Index kPeakIterations = Index{1} << 20;
-
-std::string today() {
-  return fmt::format(
-      "{:%Y-%m-%d}",
-      fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
-}
 
 // The processor as the system calls it.
 std::string processor_name() {
@@ -235,7 +228,7 @@ class Probe {
   platform::ThreadPool pool_;
   const runtime::ReadBuffer buffer_;
   std::vector<ProbeModel> models_;
-  std::string date_ = today();
+  std::string date_ = plan::date_text(plan::now());
   Progress progress_{"probe", 0, "steps"};
   Index num_done_ = 0;
   plan::Machine profile_;

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <iterator>
 #include <set>
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
 #include "fathom/base/formats/toml_table.h"
+#include "fathom/study/plan/date.h"
 
 namespace fathom::embedded {
 std::string_view machines_toml();
@@ -96,10 +95,6 @@ std::string filled_text(const TomlTable& table, std::string_view key) {
     table.refuse(key, "found nothing, expected text");
   }
   return text;
-}
-
-std::string date_text(std::chrono::sys_seconds time) {
-  return fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
 }
 
 Figure read_figure(const TomlTable& table) {

@@ -2,16 +2,14 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fathom/base/core/index.h"
+#include "fathom/study/plan/date.h"
 
 namespace fathom::plan {
-
-using Time = std::chrono::sys_seconds;
 
 enum class TokenClass { Input, CachedInput, Output };
 inline constexpr std::array kTokenClasses = {TokenClass::Input, TokenClass::CachedInput,
@@ -84,9 +82,5 @@ class PriceTable {
   std::vector<PriceLine> lines_;
   std::vector<TariffWindow> windows_;
 };
-
-std::string date_text(Time time);  // "2026-08-16"
-// "2026-08-16"; throws InvalidArgument naming `field` for anything else.
-Time parse_date(const std::string& text, const std::string& field);
 
 }  // namespace fathom::plan
