@@ -1,7 +1,10 @@
 // Runs a fuzz target without libFuzzer: first every file of the kept corpus, then mutations of them
-// until the time is up. The mutations follow a fixed seed, so a finding can be repeated.
+// until the time is up or their number is reached. The mutations follow from the seed and from the
+// files in the order of their names: they are the same on every machine, so a finding can be
+// repeated, and a gate that bounds their number meets nothing that was not met before it.
 //
-// usage: TARGET [--seconds N] [--seed N] CORPUS_DIR...
+// usage: TARGET [--seconds N] [--mutations N] [--seed N] CORPUS_DIR...
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -9,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -20,14 +24,19 @@ namespace {
 using Bytes = std::vector<std::uint8_t>;
 
 std::vector<Bytes> read_corpus(const std::vector<std::string>& folders) {
-  std::vector<Bytes> corpus;
+  std::vector<std::filesystem::path> paths;
   for (const std::string& folder : folders) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
       if (entry.is_regular_file()) {
-        std::ifstream file(entry.path(), std::ios::binary);
-        corpus.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+        paths.push_back(entry.path());
       }
     }
+  }
+  std::sort(paths.begin(), paths.end());
+  std::vector<Bytes> corpus;
+  for (const std::filesystem::path& path : paths) {
+    std::ifstream file(path, std::ios::binary);
+    corpus.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
   }
   return corpus;
 }
@@ -80,12 +89,15 @@ Bytes mutate(const std::vector<Bytes>& corpus, std::mt19937_64& random) {
 
 int main(int argc, char** argv) {
   double seconds = 2;
+  std::size_t most_mutations = std::numeric_limits<std::size_t>::max();
   std::uint64_t seed = 1;
   std::vector<std::string> folders;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument == "--seconds" && i + 1 < argc) {
       seconds = std::atof(argv[++i]);
+    } else if (argument == "--mutations" && i + 1 < argc) {
+      most_mutations = std::strtoull(argv[++i], nullptr, 10);
     } else if (argument == "--seed" && i + 1 < argc) {
       seed = std::strtoull(argv[++i], nullptr, 10);
     } else {
@@ -103,8 +115,9 @@ int main(int argc, char** argv) {
   std::mt19937_64 random(seed);
   const auto start = std::chrono::steady_clock::now();
   std::size_t num_runs = 0;
-  while (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() <
-         seconds) {
+  while (num_runs < most_mutations &&
+         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() <
+             seconds) {
     const Bytes bytes = mutate(corpus, random);
     LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
     ++num_runs;
