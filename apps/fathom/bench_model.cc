@@ -243,13 +243,10 @@ bench::Run ModelSubject::decode(const bench::Cell& cell) {
 bench::Moment ModelSubject::moment(bench::Phase phase) {
   const runtime::Rate read =
       runtime::measure_read(pool_, options_.buffer.bytes(), options_.num_passes);
-  const auto fp32 =
-      runtime::measure_peak(pool_, runtime::Peak::Fp32, kProbeIterations, options_.num_passes);
   return {.limit = phase == bench::Phase::Decode
                        ? std::optional(read.best)
                        : measure_bound(pool_, options_.prefill_bound, options_.buffer),
-          .read_bytes_per_s = read.mean,
-          .fp32_ops_per_s = fp32 ? fp32->mean_per_s : 0};
+          .read_bytes_per_s = read.mean};
 }
 
 std::optional<double> ModelSubject::cost_per_token(const bench::Cell& cell) {

@@ -90,7 +90,6 @@ Json cell_json(const ModelBench& model, const CellResult& result) {
           {"tokens_per_s", number(result.tokens_per_s)},
           {"limit", limit_name(model, result.cell)},
           {"read_gb_s", number(result.meanwhile.read_bytes_per_s, kGiga)},
-          {"fp32_tflops", number(result.meanwhile.fp32_ops_per_s, kTera)},
           {"fraction_of_limit", number(result.fraction_of_limit)},
           {"no_fraction", missing.empty() ? Json(nullptr) : Json(missing)},
           {"bytes_per_token", rounded(bytes_per_token(model, result.cell))},

@@ -218,7 +218,7 @@ void check_plan(const PlanCheck& options) {
       {.heading = "Errors",
        .paragraphs = {source->machine.title + ", " + source->origin +
                       ". Each run is compared with the profile as the machine "
-                      "was meanwhile: its bandwidth and fp32 rate are in the "
+                      "was meanwhile: the bandwidth that it had is in the "
                       "record. Beforehand only the profile is known."},
        .points = {},
        .charts = {},

@@ -205,13 +205,12 @@ class Probe {
       const plan::ModelWork work(record.config, record.storage);
       for (const plan::MeasuredCell& cell : record.cells) {
         const plan::CellWork took = plan::work_of_cell(work, cell);
-        observations.push_back({.model = record.name,
-                                .phase = cell.is_prefill ? plan::SpeedModel::Phase::Prefill
-                                                         : plan::SpeedModel::Phase::Decode,
-                                .seconds_at_limits = plan::seconds_at_limits(
-                                    at_moment(profile_, moment_of(profile_, cell)), took.amounts,
-                                    took.working_set_bytes),
-                                .seconds = took.seconds});
+        observations.push_back(
+            {.model = record.name,
+             .phase = took.phase,
+             .seconds_at_limits = plan::seconds_at_limits(machine_during(cell, profile_),
+                                                          took.amounts, took.working_set_bytes),
+             .seconds = took.seconds});
       }
     }
     const auto fitted = plan::fit_efficiencies(observations, plan::prior_efficiencies());

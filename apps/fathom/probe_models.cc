@@ -170,8 +170,7 @@ plan::BenchRecord measure_probe_model(const ProbeModel& model,
                             .context = result.cell.context,
                             .batch = result.cell.batch,
                             .tokens_per_s = result.tokens_per_s,
-                            .read_bytes_per_s = result.meanwhile.read_bytes_per_s,
-                            .fp32_ops_per_s = result.meanwhile.fp32_ops_per_s});
+                            .read_bytes_per_s = result.meanwhile.read_bytes_per_s});
   }
   return record;
 }

@@ -192,7 +192,6 @@ class PlanTest(unittest.TestCase):
         measured = json.loads(bench.stdout)
         for run in (*measured["prefill"], *measured["decode"]):
             self.assertGreater(run["read_gb_s"], 0)
-            self.assertGreater(run["fp32_tflops"], 0)
         for cell, run in zip(out["cells"], (*measured["prefill"], *measured["decode"])):
             self.assertEqual(cell["measured_tokens_per_s"], run["tokens_per_s"])
             self.assertAlmostEqual(cell["error"], cell["p50"] / run["tokens_per_s"] - 1)

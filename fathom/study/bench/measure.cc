@@ -41,17 +41,14 @@ template <typename Middle>
 Moment middle(const std::vector<Moment>& moments, const Middle& of) {
   std::vector<double> limits;
   std::vector<double> reads;
-  std::vector<double> operations;
   for (const Moment& moment : moments) {
     if (moment.limit) {
       limits.push_back(*moment.limit);
     }
     reads.push_back(moment.read_bytes_per_s);
-    operations.push_back(moment.fp32_ops_per_s);
   }
   return {.limit = limits.size() == moments.size() ? std::optional(of(limits)) : std::nullopt,
-          .read_bytes_per_s = of(reads),
-          .fp32_ops_per_s = of(operations)};
+          .read_bytes_per_s = of(reads)};
 }
 
 // Runs cells one after another, each between two moments.

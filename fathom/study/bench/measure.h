@@ -19,9 +19,7 @@ struct Moment {
   // At most: bytes read per second for decoding, operations per second for prefill. Nothing where
   // it cannot be said.
   std::optional<double> limit = {};
-  // On average, with what whoever shares the machine takes of it.
-  double read_bytes_per_s = 0;
-  double fp32_ops_per_s = 0;
+  double read_bytes_per_s = 0;  // on average, with what whoever shares the machine takes of it
 };
 
 struct Run {

@@ -17,7 +17,6 @@ namespace fathom::plan {
 namespace {
 
 constexpr double kGiga = 1e9;
-constexpr double kTera = 1e12;
 
 using Json = nlohmann::json;
 using config::Block;
@@ -147,8 +146,7 @@ std::vector<MeasuredCell> read_cells(const Reader& reader, const Json& root) {
                        .context = reader.count(row, "context", 0),
                        .batch = reader.count(row, "batch", 1),
                        .tokens_per_s = reader.number(row, "tokens_per_s", 1e-9, 1e12),
-                       .read_bytes_per_s = kGiga * reader.number(row, "read_gb_s", 0, 1e9),
-                       .fp32_ops_per_s = kTera * reader.number(row, "fp32_tflops", 0, 1e9)});
+                       .read_bytes_per_s = kGiga * reader.number(row, "read_gb_s", 0, 1e9)});
     }
   }
   return cells;
@@ -163,6 +161,7 @@ Index tokens_before(const MeasuredCell& cell) {
 
 CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
   CellWork result;
+  result.phase = cell.is_prefill ? SpeedModel::Phase::Prefill : SpeedModel::Phase::Decode;
   result.working_set_bytes = work.weight_bytes();
   if (cell.is_prefill) {
     result.amounts = work.of_prompt(cell.tokens, 0, kStepTokens);
@@ -178,13 +177,10 @@ CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
   return result;
 }
 
-MomentShares moment_of(const Machine& machine, const MeasuredCell& cell) {
-  const auto share = [&](double met, FigureKind kind) {
-    const std::optional<double> figure = machine.value(kind);
-    return met > 0 && figure ? met / *figure : 1;
-  };
-  return {.memory = share(cell.read_bytes_per_s, FigureKind::ReadBytesPerS),
-          .compute = share(cell.fp32_ops_per_s, FigureKind::Fp32OpsPerS)};
+Machine machine_during(const MeasuredCell& cell, const Machine& machine) {
+  const std::optional<double> figure = machine.value(FigureKind::ReadBytesPerS);
+  const bool is_known = cell.read_bytes_per_s > 0 && figure.has_value();
+  return at_moment(machine, is_known ? cell.read_bytes_per_s / *figure : 1);
 }
 
 BenchRecord parse_bench_record(std::string_view json, const std::string& file) {

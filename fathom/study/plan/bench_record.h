@@ -7,6 +7,7 @@
 
 #include "fathom/study/plan/machine.h"
 #include "fathom/study/plan/model_work.h"
+#include "fathom/study/plan/speed_model.h"
 
 namespace fathom::plan {
 
@@ -16,9 +17,7 @@ struct MeasuredCell {
   Index context = 0;  // as `fathom bench` counts it: 0 begins behind 64 tokens
   Index batch = 1;
   double tokens_per_s = 0;
-  // Of the machine meanwhile, on average; 0: not known.
-  double read_bytes_per_s = 0;
-  double fp32_ops_per_s = 0;
+  double read_bytes_per_s = 0;  // of the machine meanwhile, on average; 0: not known
 };
 
 // Tokens in the cache when a run of the cell begins.
@@ -26,6 +25,7 @@ Index tokens_before(const MeasuredCell& cell);
 
 // What the run of a cell took, per step of decoding or for the whole prompt.
 struct CellWork {
+  SpeedModel::Phase phase = SpeedModel::Phase::Decode;
   Amounts amounts{};
   double working_set_bytes = 0;
   double tokens = 0;   // computed
@@ -45,8 +45,10 @@ struct BenchRecord {
   std::vector<MeasuredCell> cells;
 };
 
-// What of the machine's figures a cell met.
-MomentShares moment_of(const Machine& machine, const MeasuredCell& cell);
+// The machine as the run of a cell met it. How fast memory was read stands for the whole machine:
+// time that the hypervisor takes and a slower clock are in it. A peak of arithmetic says less:
+// where two threads come to share a core it halves, and models lose a tenth (docs/planning.md).
+Machine machine_during(const MeasuredCell& cell, const Machine& machine);
 
 // Throws InvalidArgument naming the file and the key.
 BenchRecord parse_bench_record(std::string_view json, const std::string& file);

@@ -85,14 +85,12 @@ CheckResult check_records(const Machine& machine,
     const ModelWork work(record.config, record.storage);
     for (const MeasuredCell& cell : record.cells) {
       const CellWork took = work_of_cell(work, cell);
-      const auto phase = cell.is_prefill ? SpeedModel::Phase::Prefill : SpeedModel::Phase::Decode;
       const auto seconds_by = [&](const SpeedModel& speed) {
-        return speed.seconds(phase, took.amounts, took.working_set_bytes);
+        return speed.seconds(took.phase, took.amounts, took.working_set_bytes);
       };
-      const Percentiles seconds =
-          against == Against::ProfileAlone
-              ? seconds_by(by_profile)
-              : seconds_by(SpeedModel(at_moment(machine, moment_of(machine, cell))));
+      const Percentiles seconds = against == Against::ProfileAlone
+                                      ? seconds_by(by_profile)
+                                      : seconds_by(SpeedModel(machine_during(cell, machine)));
       result.cells.push_back(
           {.model = record.name, .measured = cell, .predicted = rate_of(took.tokens, seconds)});
     }

@@ -226,20 +226,18 @@ std::optional<double> Machine::read_bytes_per_s(double working_set_bytes) const 
   return below == nullptr ? std::nullopt : std::optional(below->value);
 }
 
-Machine at_moment(Machine machine, const MomentShares& moment) {
+Machine at_moment(Machine machine, double share) {
   for (Figure& figure : machine.figures) {
     switch (figure.kind) {
       case FigureKind::ReadBytesPerS:
       case FigureKind::WorkingSetBytesPerS:
-        figure.value *= moment.memory;
-        break;
       case FigureKind::Int8OpsPerS:
       case FigureKind::Bf16OpsPerS:
       case FigureKind::Fp32OpsPerS:
-        figure.value *= moment.compute;
+        figure.value *= share;
         break;
       case FigureKind::BarrierS:
-        figure.value /= moment.compute;
+        figure.value /= share;
         break;
       default:
         continue;

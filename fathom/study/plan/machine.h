@@ -70,15 +70,10 @@ struct Machine {
   std::optional<double> read_bytes_per_s(double working_set_bytes) const;
 };
 
-// What a machine did at some moment, as shares of its figures: neighbours take their part of a
-// shared one.
-struct MomentShares {
-  double memory = 1;
-  double compute = 1;
-};
-// The machine at that moment: caches follow memory, starting a loop follows what computes. The
-// spread from moment to moment is gone; efficiencies, and what they leave unexplained, stay.
-Machine at_moment(Machine machine, const MomentShares& moment);
+// The machine at a moment when it did `share` of what its figures say: neighbours take their part
+// of a shared one, of memory, caches and arithmetic alike. The spread from moment to moment is
+// gone; efficiencies, and what they leave unexplained, stay.
+Machine at_moment(Machine machine, double share);
 
 // Machines of a TOML file, data/machines.toml or a saved profile; docs/planning.md has the form.
 // Every error is InvalidArgument naming file, line and field.

@@ -26,7 +26,7 @@ class FakeSubject : public Subject {
     }
     const double limit = limits.front();
     limits.erase(limits.begin());
-    return {.limit = limit, .read_bytes_per_s = 2 * limit, .fp32_ops_per_s = 3 * limit};
+    return {.limit = limit, .read_bytes_per_s = 2 * limit};
   }
   std::optional<double> cost_per_token(const Cell&) override { return cost; }
 
@@ -70,7 +70,6 @@ TEST(Measure, LimitIsTakenJustBeforeAndJustAfterEachRun) {
   EXPECT_EQ(results[0].tokens_per_s, 80);
   EXPECT_DOUBLE_EQ(results[0].fraction_of_limit.value(), 0.4);
   EXPECT_DOUBLE_EQ(results[0].meanwhile.read_bytes_per_s, 4000);
-  EXPECT_DOUBLE_EQ(results[0].meanwhile.fp32_ops_per_s, 6000);
 }
 
 TEST(Measure, TheMomentAfterARunIsTheOneBeforeTheNextOfItsPhase) {

@@ -30,35 +30,21 @@ inline nlohmann::json flash_record() {
     }
     (*row)["bytes"] = (*row)["bytes"].get<Index>() + spec.num_elements();
   }
-  return {{"model", "flash.gguf"},
-          {"numerics", "fast"},
-          {"layout", "panels"},
-          {"threads", 8},
-          {"file_bytes", 284'000'000'000},
-          {"peak_rss_bytes", 300'000'000'000},
-          {"config",
-           Json::parse(config::make_config_json(flash, config::storage_plan_from_name("bf16")))},
-          {"storage", storage},
-          {"prefill",
-           {{{"tokens", 512},
-             {"context", 0},
-             {"batch", 1},
-             {"tokens_per_s", 10},
-             {"read_gb_s", 100},
-             {"fp32_tflops", 0.1}}}},
-          {"decode",
-           {{{"tokens", 16},
-             {"context", 4096},
-             {"batch", 2},
-             {"tokens_per_s", 4},
-             {"read_gb_s", 100},
-             {"fp32_tflops", 0.1}},
-            {{"tokens", 16},
-             {"context", 0},
-             {"batch", 1},
-             {"tokens_per_s", 3},
-             {"read_gb_s", 100},
-             {"fp32_tflops", 0.1}}}}};
+  return {
+      {"model", "flash.gguf"},
+      {"numerics", "fast"},
+      {"layout", "panels"},
+      {"threads", 8},
+      {"file_bytes", 284'000'000'000},
+      {"peak_rss_bytes", 300'000'000'000},
+      {"config",
+       Json::parse(config::make_config_json(flash, config::storage_plan_from_name("bf16")))},
+      {"storage", storage},
+      {"prefill",
+       {{{"tokens", 512}, {"context", 0}, {"batch", 1}, {"tokens_per_s", 10}, {"read_gb_s", 100}}}},
+      {"decode",
+       {{{"tokens", 16}, {"context", 4096}, {"batch", 2}, {"tokens_per_s", 4}, {"read_gb_s", 100}},
+        {{"tokens", 16}, {"context", 0}, {"batch", 1}, {"tokens_per_s", 3}, {"read_gb_s", 100}}}}};
 }
 
 }  // namespace fathom::plan

@@ -60,12 +60,12 @@ TEST(SpeedModel, TheDiskAddsItsSeconds) {
               5 + speed.seconds(Phase::Decode, some_work(), 1e12).p50, 1e-9);
 }
 
-TEST(SpeedModel, AtAMomentMemoryAndComputingHaveTheirShares) {
+TEST(SpeedModel, AtAMomentAllLimitsHaveTheirShare) {
   Machine machine = simple_machine();
   set_figure(machine, FigureKind::ReadBytesPerS, 100e9, 0.3);
-  const SpeedModel speed(at_moment(machine, {.memory = 0.5, .compute = 0.25}));
+  const SpeedModel speed(at_moment(machine, 0.5));
   const Percentiles seconds = speed.seconds(Phase::Decode, some_work(), 1e12);
-  EXPECT_NEAR(seconds.p50, 2 * (0.5 / 0.5 + 0.25 / 0.25 + 0.001 / 0.25), 1e-12);
+  EXPECT_NEAR(seconds.p50, 2 * (0.5 + 0.25 + 0.001) / 0.5, 1e-12);
   EXPECT_DOUBLE_EQ(seconds.p10, seconds.p90);  // a moment has no spread
 }
 
