@@ -63,7 +63,6 @@ struct GroupedProblem {
                                                         .num_visible = num_visible,
                                                         .head_dim = head_dim,
                                                         .scale = scale(),
-                                                        .scratch = {},
                                                         .out = {}},
                                             .most_rows = num_rows,
                                             .d_out = d_outs.view(),

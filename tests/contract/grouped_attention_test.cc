@@ -28,26 +28,7 @@ struct AttentionProblem {
     return one;
   }
   template <typename Real>
-  Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
-    Grid<Real> queries(rows, num_heads * head_dim, 3, query);
-    Grid<Real> out(rows, num_heads * head_dim, 5);
-    const Index num_rows = to_index(keys.size()) / row_width();
-    const Pages<Real> key_pages(num_rows, row_width(), keys);
-    const Pages<Real> value_pages(num_rows, row_width(), values);
-    Grid<Real> scratch(pool.num_threads(),
-                       ops::GroupedAttentionArgs<Real>::scratch_columns(head_dim, most_visible()),
-                       0);
-    kernels.grouped_attention.run({.query = queries.view(),
-                                   .keys = key_pages.table(),
-                                   .values = value_pages.table(),
-                                   .num_visible = num_visible,
-                                   .head_dim = head_dim,
-                                   .scale = scale(),
-                                   .scratch = scratch.view(),
-                                   .out = out.view()},
-                                  pool);
-    return result_of<Real>(rows, out);
-  }
+  Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const;
   // As in the contract of sink_attention: exponents are dot products, known to the error of their
   // sums; the weights sum to 1 and multiply values.
   std::vector<double> limits(const Result<double>& expected) const {
@@ -67,6 +48,70 @@ struct AttentionProblem {
     return limits_by_value(expected, [&](double /*value*/) { return relative * largest; });
   }
 };
+
+// A problem's numbers as a kernel gets them.
+template <typename Real>
+class Operands {
+ public:
+  explicit Operands(const AttentionProblem& problem)
+      : problem_(problem),
+        queries_(problem.rows, problem.num_heads * problem.head_dim, 3, problem.query),
+        out_(problem.rows, problem.num_heads * problem.head_dim, 5),
+        keys_(num_rows(problem), problem.row_width(), problem.keys),
+        values_(num_rows(problem), problem.row_width(), problem.values) {}
+
+  ops::GroupedAttentionArgs<Real> args() {
+    return {.query = queries_.view(),
+            .keys = keys_.table(),
+            .values = values_.table(),
+            .num_visible = problem_.num_visible,
+            .head_dim = problem_.head_dim,
+            .scale = problem_.scale(),
+            .out = out_.view()};
+  }
+  Result<Real> result() const { return result_of<Real>(problem_.rows, out_); }
+
+ private:
+  static Index num_rows(const AttentionProblem& problem) {
+    return to_index(problem.keys.size()) / problem.row_width();
+  }
+
+  const AttentionProblem& problem_;
+  Grid<Real> queries_;
+  Grid<Real> out_;
+  Pages<Real> keys_;
+  Pages<Real> values_;
+};
+
+// The problems as sequences of one step.
+template <typename Real>
+std::vector<Result<Real>> run_together(std::span<const AttentionProblem> problems,
+                                       const ops::KernelTable<Real>& kernels,
+                                       platform::ThreadPool& pool) {
+  using Args = ops::GroupedAttentionsArgs<Real>;
+  std::vector<std::unique_ptr<Operands<Real>>> operands;
+  std::vector<ops::GroupedAttentionArgs<Real>> sequences;
+  Index most_visible = 0;
+  for (const AttentionProblem& problem : problems) {
+    operands.push_back(std::make_unique<Operands<Real>>(problem));
+    sequences.push_back(operands.back()->args());
+    most_visible = std::max(most_visible, problem.most_visible());
+  }
+  Grid<Real> scratch(pool.num_threads(),
+                     Args::scratch_columns(problems.front().head_dim, most_visible), 0);
+  kernels.grouped_attention.run({.sequences = sequences, .scratch = scratch.view()}, pool);
+  std::vector<Result<Real>> results;
+  for (const auto& of_problem : operands) {
+    results.push_back(of_problem->result());
+  }
+  return results;
+}
+
+template <typename Real>
+Result<Real> AttentionProblem::run(const ops::KernelTable<Real>& kernels,
+                                   platform::ThreadPool& pool) const {
+  return run_together<Real>({this, 1}, kernels, pool).front();
+}
 
 struct Shape {
   Index rows;
@@ -128,21 +173,46 @@ TEST_P(GroupedAttention, InfinityInALaterRowDoesNotReachEarlierTokens) {
   }
 }
 
+TEST_P(GroupedAttention, ASequenceOfAStepIsAsAlone) {
+  Random random(126);
+  std::vector<AttentionProblem> problems;
+  for (const auto& [rows, first_position] :
+       {std::pair<Index, Index>{1, 70}, {1, 0}, {40, 3}, {2, 300}, {7, 16}, {1, 70}}) {
+    problems.push_back(draw(random, {rows, 6, 2, 32, first_position}));
+  }
+  for (const int num_threads : {1, 2, 3}) {
+    runtime::Runtime& runtime = runtime_of(GetParam(), num_threads);
+    const auto together = run_together<float>(problems, runtime.context().f32, runtime.pool());
+    for (std::size_t idx = 0; idx < problems.size(); ++idx) {
+      const auto alone = problems[idx].run<float>(runtime.context().f32, runtime.pool());
+      EXPECT_TRUE(is_same(together[idx].values, alone.values)) << idx;
+      EXPECT_TRUE(together[idx].is_padding_untouched) << idx;
+    }
+  }
+}
+
 FATHOM_ON_EVERY_BACKEND(GroupedAttention);
 
-using Args = ops::GroupedAttentionArgs<float>;
+using Args = ops::GroupedAttentionsArgs<float>;
+
+// Runs the reference on a changed sequence.
+template <typename Change>
+void run_wrong(const Args& args, platform::ThreadPool& pool, const Change& change) noexcept {
+  ops::GroupedAttentionArgs<float> wrong = args.sequences.front();
+  change(wrong);
+  reference::grouped_attention<float>({.sequences = {&wrong, 1}, .scratch = args.scratch}, pool);
+}
 
 TEST(GroupedAttentionMutation, AForgottenRowIsNoticed) {
   Random random(123);
   expect_notices(draw(random, {12, 4, 2, 32, 2}), &ops::KernelTable<float>::grouped_attention,
                  [](const Args& args, platform::ThreadPool& pool) noexcept {
-                   std::vector<Index> fewer(args.num_visible.begin(), args.num_visible.end());
+                   const auto visible = args.sequences.front().num_visible;
+                   std::vector<Index> fewer(visible.begin(), visible.end());
                    for (Index& count : fewer) {
                      count -= count > 1 ? 1 : 0;
                    }
-                   auto wrong = args;
-                   wrong.num_visible = fewer;
-                   reference::grouped_attention(wrong, pool);
+                   run_wrong(args, pool, [&](auto& wrong) { wrong.num_visible = fewer; });
                  });
 }
 
@@ -150,9 +220,7 @@ TEST(GroupedAttentionMutation, ValuesInPlaceOfKeysAreNoticed) {
   Random random(124);
   expect_notices(draw(random, {3, 4, 2, 32, 9}), &ops::KernelTable<float>::grouped_attention,
                  [](const Args& args, platform::ThreadPool& pool) noexcept {
-                   auto wrong = args;
-                   wrong.keys = args.values;
-                   reference::grouped_attention(wrong, pool);
+                   run_wrong(args, pool, [](auto& wrong) { wrong.keys = wrong.values; });
                  });
 }
 
@@ -162,10 +230,11 @@ TEST(GroupedAttentionMutation, HeadsDealtInTurnInsteadOfInGroupsAreNoticed) {
                  [](const Args& args, platform::ThreadPool& pool) noexcept {
                    reference::grouped_attention(args, pool);
                    // Heads 1 and 2 of four exchange their groups.
-                   for (Index row = 0; row < args.out.rows; ++row) {
-                     float* out = args.out.row(row);
-                     std::swap_ranges(out + args.head_dim, out + 2 * args.head_dim,
-                                      out + 2 * args.head_dim);
+                   const auto& sequence = args.sequences.front();
+                   for (Index row = 0; row < sequence.out.rows; ++row) {
+                     float* out = sequence.out.row(row);
+                     std::swap_ranges(out + sequence.head_dim, out + 2 * sequence.head_dim,
+                                      out + 2 * sequence.head_dim);
                    }
                  });
 }

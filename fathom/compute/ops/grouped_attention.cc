@@ -10,7 +10,6 @@ namespace fathom::ops {
 
 namespace {
 
-// What a kernel reads; its scratch and out are the caller's.
 template <typename Real>
 GroupedAttentionArgs<Real> operands_of(const GroupedAttention& attention) {
   return {.query = attention.query.matrix<Real>(),
@@ -19,13 +18,31 @@ GroupedAttentionArgs<Real> operands_of(const GroupedAttention& attention) {
           .num_visible = attention.num_visible,
           .head_dim = attention.head_dim,
           .scale = attention.scale,
-          .scratch = {},
-          .out = {}};
+          .out = attention.out.matrix<Real>()};
 }
 
-void record_grouped_attention(Context& context,
-                              const GroupedAttention& attention,
-                              Index most_rows) {
+// The largest number of rows that a token sees.
+Index checked_most_rows(const GroupedAttention& attention) {
+  constexpr std::string_view kOp = "grouped_attention";
+  const Index num_tokens = to_index(attention.num_visible.size());
+  const Index row_width = attention.query.shape().last();
+  require_shape(kOp, "query", attention.query, {num_tokens, row_width});
+  require_shape(kOp, "out", attention.out, {num_tokens, row_width});
+  require_equal(kOp, "width of values", attention.values.width, attention.keys.width);
+  require_equal(kOp, "width of keys modulo head_dim", attention.keys.width % attention.head_dim, 0);
+  require_equal(kOp, "width of query modulo width of keys", row_width % attention.keys.width, 0);
+  Index most_rows = 1;
+  for (const Index num_visible : attention.num_visible) {
+    FATHOM_CHECK(num_visible >= 1 && num_visible <= attention.keys.num_rows);
+    FATHOM_CHECK(num_visible <= attention.values.num_rows);
+    most_rows = std::max(most_rows, num_visible);
+  }
+  return most_rows;
+}
+
+void record_grouped_attention(Context& context, const GroupedAttention& attention) {
+  const Index most_rows =
+      *std::max_element(attention.num_visible.begin(), attention.num_visible.end());
   context.recorder->record(
       "grouped_attention", {attention.out}, [=](Context& back, Gradients& gradients) {
         with_kernels(back, [&](auto real, const auto& kernels) {
@@ -49,36 +66,32 @@ void record_grouped_attention(Context& context,
 
 }  // namespace
 
-void grouped_attention(Context& context, const GroupedAttention& attention) {
-  constexpr std::string_view kOp = "grouped_attention";
-  const Index num_tokens = to_index(attention.num_visible.size());
-  const Index row_width = attention.query.shape().last();
-  require_shape(kOp, "query", attention.query, {num_tokens, row_width});
-  require_shape(kOp, "out", attention.out, {num_tokens, row_width});
-  require_equal(kOp, "width of values", attention.values.width, attention.keys.width);
-  require_equal(kOp, "width of keys modulo head_dim", attention.keys.width % attention.head_dim, 0);
-  require_equal(kOp, "width of query modulo width of keys", row_width % attention.keys.width, 0);
+void grouped_attention(Context& context, std::span<const GroupedAttention> sequences) {
+  FATHOM_CHECK(!sequences.empty());
+  const GroupedAttention& first = sequences.front();
   Index most_rows = 1;
-  for (const Index num_visible : attention.num_visible) {
-    FATHOM_CHECK(num_visible >= 1 && num_visible <= attention.keys.num_rows);
-    FATHOM_CHECK(num_visible <= attention.values.num_rows);
-    most_rows = std::max(most_rows, num_visible);
+  for (const GroupedAttention& attention : sequences) {
+    most_rows = std::max(most_rows, checked_most_rows(attention));
+    FATHOM_CHECK(attention.head_dim == first.head_dim && attention.keys.width == first.keys.width);
   }
   {
     const tensor::Arena::Scope scope(context.arena);
     with_kernels(context, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
       const tensor::Tensor scratch =
-          context.allocate({context.num_threads, GroupedAttentionArgs<Real>::scratch_columns(
-                                                     attention.head_dim, most_rows)});
-      GroupedAttentionArgs<Real> args = operands_of<Real>(attention);
-      args.scratch = scratch.matrix<Real>();
-      args.out = attention.out.matrix<Real>();
-      kernels.grouped_attention.run(args, context.pool);
+          context.allocate({context.num_threads, GroupedAttentionsArgs<Real>::scratch_columns(
+                                                     first.head_dim, most_rows)});
+      const auto operands =
+          context.arena.allocate_array<GroupedAttentionArgs<Real>>(to_index(sequences.size()));
+      std::transform(sequences.begin(), sequences.end(), operands.begin(), operands_of<Real>);
+      kernels.grouped_attention.run({.sequences = operands, .scratch = scratch.matrix<Real>()},
+                                    context.pool);
     });
   }
   if (context.recorder != nullptr) [[unlikely]] {
-    record_grouped_attention(context, attention, most_rows);
+    for (const GroupedAttention& attention : sequences) {
+      record_grouped_attention(context, attention);
+    }
   }
 }
 

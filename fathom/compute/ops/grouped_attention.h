@@ -16,27 +16,33 @@ namespace fathom::ops {
 //   keys         rows of tokens, [H' * C], rotated
 //   values       rows of tokens, [H' * C]
 //   num_visible  [T]: the token sees the first so many rows, at least one
-//   scratch      [threads, scratch_columns(C, most)], most the largest number of rows a token sees
 //   out          [T, H * C]
 template <typename Real>
 struct GroupedAttentionArgs {
-  static constexpr Index kQueriesPerTile = 16;
-  // For each query of a tile: itself and a score for each row, rounded up to a multiple of 16.
-  static Index scratch_columns(Index head_dim, Index most_rows) {
-    return kQueriesPerTile * (head_dim + ceil_div(most_rows, 16) * 16);
-  }
-
   tensor::MatrixView<const Real> query;
   tensor::RowTable<Real> keys;
   tensor::RowTable<Real> values;
   std::span<const Index> num_visible;
   Index head_dim;
   double scale;
-  tensor::MatrixView<Real> scratch;
   tensor::MatrixView<Real> out;
 
   Index num_key_value_heads() const { return keys.width / head_dim; }
   Index heads_per_group() const { return query.columns / keys.width; }
+};
+// The sequences of a step: each as above, all with the same heads.
+//
+//   scratch  [threads, scratch_columns(C, most)], most the largest number of rows a token sees
+template <typename Real>
+struct GroupedAttentionsArgs {
+  static constexpr Index kQueriesPerTile = 16;
+  // For each query of a tile: itself and a score for each row, rounded up to a multiple of 16.
+  static Index scratch_columns(Index head_dim, Index most_rows) {
+    return kQueriesPerTile * (head_dim + ceil_div(most_rows, 16) * 16);
+  }
+
+  std::span<const GroupedAttentionArgs<Real>> sequences;
+  tensor::MatrixView<Real> scratch;
 };
 // With p[i] the weights and d[i] = d_out . value[i]: dz[i] = p[i] (d[i] - sum_j p[j] d[j]),
 // d_query += scale sum_i dz[i] key[i], d_key[i] += scale dz[i] q, d_value[i] += p[i] d_out.
@@ -60,7 +66,7 @@ struct GroupedAttentionBackwardArgs {
     return chunk_tokens(num_heads, most_rows, num_tokens) * token_numbers(num_heads, most_rows);
   }
 
-  GroupedAttentionArgs<Real> forward;  // its scratch and out are not looked at
+  GroupedAttentionArgs<Real> forward;  // its out is not looked at
   Index most_rows;
   tensor::MatrixView<const Real> d_out;
   tensor::MatrixView<Real> scratch;
@@ -77,6 +83,7 @@ struct GroupedAttention {
   double scale;
   tensor::Tensor out;
 };
-void grouped_attention(Context& context, const GroupedAttention& attention);
+// Of every sequence of a step, at least one, in one loop: a single one has few heads to share out.
+void grouped_attention(Context& context, std::span<const GroupedAttention> sequences);
 
 }  // namespace fathom::ops

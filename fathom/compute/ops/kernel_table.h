@@ -113,7 +113,7 @@ struct KernelTable {
   Kernel<ScaleArgs<Real>> scale;
   Kernel<IndexSelectArgs<Real>> index_select;
   Kernel<SinkAttentionArgs<Real>> sink_attention;
-  Kernel<GroupedAttentionArgs<Real>> grouped_attention;
+  Kernel<GroupedAttentionsArgs<Real>> grouped_attention;
   Kernel<RouteArgs<Real>> route;
   Kernel<CombineExpertsArgs<Real>> combine_experts;
   Kernel<SwigluArgs<Real>> swiglu;

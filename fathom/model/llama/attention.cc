@@ -1,5 +1,6 @@
 #include "fathom/model/llama/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -52,17 +53,21 @@ void Attention::attend(ops::Context& context,
                        const layers::Step& step,
                        const tensor::Tensor& queries,
                        const tensor::Tensor& out) const {
-  for (const layers::Segment& segment : step.batch.segments) {
+  const std::span<const layers::Segment> segments = step.batch.segments;
+  const auto sequences =
+      context.arena.allocate_array<ops::GroupedAttention>(to_index(segments.size()));
+  std::transform(segments.begin(), segments.end(), sequences.begin(), [&](const auto& segment) {
     const auto num_visible = context.arena.allocate_array<Index>(segment.num_tokens);
     std::iota(num_visible.begin(), num_visible.end(), segment.position + 1);
-    ops::grouped_attention(context, {.query = queries.slice(segment.first_row, segment.num_tokens),
-                                     .keys = segment.kv->rows(key_stream_),
-                                     .values = segment.kv->rows(value_stream_),
-                                     .num_visible = num_visible,
-                                     .head_dim = head_dim_,
-                                     .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
-                                     .out = out.slice(segment.first_row, segment.num_tokens)});
-  }
+    return ops::GroupedAttention{.query = queries.slice(segment.first_row, segment.num_tokens),
+                                 .keys = segment.kv->rows(key_stream_),
+                                 .values = segment.kv->rows(value_stream_),
+                                 .num_visible = num_visible,
+                                 .head_dim = head_dim_,
+                                 .scale = 1.0 / std::sqrt(static_cast<double>(head_dim_)),
+                                 .out = out.slice(segment.first_row, segment.num_tokens)};
+  });
+  ops::grouped_attention(context, sequences);
 }
 
 }  // namespace fathom::llama

@@ -422,16 +422,15 @@ class KernelBench {
     const std::vector<Index> num_visible(to_size(tokens), kAttentionRows);
     const Tensor out = context_.allocate(query.shape());
     KernelCase kernel = attention_case("grouped_attention", kAttentionRows, tokens);
-    kernel.run = [&](Index /*idx*/) {
-      ops::grouped_attention(context_,
-                             {.query = query,
-                              .keys = keys.view(),
-                              .values = values.view(),
-                              .num_visible = num_visible,
-                              .head_dim = config_.head_dim,
-                              .scale = 1 / std::sqrt(static_cast<double>(config_.head_dim)),
-                              .out = out});
-    };
+    const ops::GroupedAttention attention = {
+        .query = query,
+        .keys = keys.view(),
+        .values = values.view(),
+        .num_visible = num_visible,
+        .head_dim = config_.head_dim,
+        .scale = 1 / std::sqrt(static_cast<double>(config_.head_dim)),
+        .out = out};
+    kernel.run = [&](Index /*idx*/) { ops::grouped_attention(context_, {&attention, 1}); };
     measure(kernel);
   }
 

@@ -16,10 +16,11 @@ HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
 namespace {
 
-using GroupedArgs = ops::GroupedAttentionArgs<float>;
+using GroupedArgs = ops::GroupedAttentionArgs<float>;  // of one sequence
+using Sequences = ops::GroupedAttentionsArgs<float>;
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-constexpr Index kQueries = GroupedArgs::kQueriesPerTile;
+constexpr Index kQueries = Sequences::kQueriesPerTile;
 static_assert(kQueries == kLanes);
 
 // Queries [first, first + count) of one head of keys and values: query i is head i mod group of
@@ -229,16 +230,18 @@ void attend_few(const GroupedArgs& args, const QueryTile& tile, float* scratch) 
   const Index column = tile.shared_head * args.head_dim;
   const auto key_of = [&](Index idx) { return args.keys.row(idx) + column; };
   const auto value_of = [&](Index idx) { return args.values.row(idx) + column; };
-  const Index stride = args.scratch.columns / kQueries;
   const auto scale = static_cast<float>(args.scale);
+  Index most = 0;
+  for (Index q = 0; q < kCount; ++q) {
+    most = std::max(most, num_visible_to(args, tile, q));
+  }
+  const Index stride = ceil_div(most, kLanes) * kLanes;
   const float* queries[to_size(kCount)];
   float* scores[to_size(kCount)];
   RowSum sums[to_size(kCount)];
-  Index most = 0;
   for (Index q = 0; q < kCount; ++q) {
     queries[q] = query_of(args, tile, q);
     scores[q] = scratch + q * stride;
-    most = std::max(most, num_visible_to(args, tile, q));
   }
   Index idx = 0;
   for (; idx + kScoredRows <= most; idx += kScoredRows) {
@@ -396,22 +399,43 @@ void attend_rest(const GroupedArgs& args, QueryTile tile, float* scratch) {
   }
 }
 
+// Queries of a tile of a sequence: a tile that is not full is shared out, where all of a decoded
+// token's queries are one.
+Index queries_per_tile(const GroupedArgs& args) {
+  return args.query.rows * args.heads_per_group() < kQueries ? 4 : kQueries;
+}
+
+Index num_tiles_of(const GroupedArgs& args) {
+  return args.num_key_value_heads() *
+         ceil_div(args.query.rows * args.heads_per_group(), queries_per_tile(args));
+}
+
+void attend_tile(const GroupedArgs& args, Index tile_idx, float* scratch) {
+  const Index num_queries = args.query.rows * args.heads_per_group();
+  const Index step = queries_per_tile(args);
+  const Index num_tiles = ceil_div(num_queries, step);
+  const Index first = tile_idx % num_tiles * step;
+  const QueryTile tile = {tile_idx / num_tiles, first, std::min(step, num_queries - first)};
+  if (tile.count == kQueries) {
+    attend_sixteen(args, tile, scratch);
+  } else {
+    attend_rest(args, tile, scratch);
+  }
+}
+
 }  // namespace
 
-void grouped_attention(const GroupedArgs& args, platform::ThreadPool& pool) {
-  const Index num_queries = args.query.rows * args.heads_per_group();
-  // A tile that is not full is shared out: all of a decoded token's queries are one.
-  const Index step = num_queries < kQueries ? 4 : kQueries;
-  const Index num_tiles = ceil_div(num_queries, step);
-  pool.parallel_for(args.num_key_value_heads() * num_tiles, [&](Index idx, int thread_idx) {
-    const Index first = idx % num_tiles * step;
-    const QueryTile tile = {idx / num_tiles, first, std::min(step, num_queries - first)};
-    float* scratch = args.scratch.row(thread_idx);
-    if (tile.count == kQueries) {
-      attend_sixteen(args, tile, scratch);
-    } else {
-      attend_rest(args, tile, scratch);
+void grouped_attention(const Sequences& args, platform::ThreadPool& pool) {
+  Index num_tiles = 0;
+  for (const GroupedArgs& sequence : args.sequences) {
+    num_tiles += num_tiles_of(sequence);
+  }
+  pool.parallel_for(num_tiles, [&](Index tile, int thread_idx) {
+    const GroupedArgs* sequence = args.sequences.data();
+    for (; tile >= num_tiles_of(*sequence); ++sequence) {
+      tile -= num_tiles_of(*sequence);
     }
+    attend_tile(*sequence, tile, args.scratch.row(thread_idx));
   });
 }
 

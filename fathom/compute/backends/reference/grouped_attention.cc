@@ -7,35 +7,44 @@
 
 namespace fathom::reference {
 
+namespace {
+
 template <typename Real>
-void grouped_attention(const ops::GroupedAttentionArgs<Real>& args,
-                       platform::ThreadPool& /*pool*/) noexcept {
+void attend(const ops::GroupedAttentionArgs<Real>& args, Index token, Index head, Real* scores) {
   const Index width = args.head_dim;
-  Real* scores = args.scratch.row(0);
-  for (Index token = 0; token < args.query.rows; ++token) {
-    const Index num_rows = args.num_visible[to_size(token)];
-    for (Index head = 0; head < args.query.columns / width; ++head) {
-      const Index shared = head / args.heads_per_group() * width;
-      const Real* query = args.query.row(token) + head * width;
-      Real* out = args.out.row(token) + head * width;
-      Real largest = -std::numeric_limits<Real>::infinity();
-      for (Index idx = 0; idx < num_rows; ++idx) {
-        scores[idx] =
-            dot(query, args.keys.row(idx) + shared, width) * static_cast<Real>(args.scale);
-        largest = std::max(largest, scores[idx]);
-      }
-      Real sum = 0;
-      std::fill_n(out, width, Real{0});
-      for (Index idx = 0; idx < num_rows; ++idx) {
-        const Real weight = std::exp(scores[idx] - largest);
-        sum += weight;
-        const Real* value = args.values.row(idx) + shared;
-        for (Index i = 0; i < width; ++i) {
-          out[i] += weight * value[i];
-        }
-      }
-      for (Index i = 0; i < width; ++i) {
-        out[i] /= sum;
+  const Index num_rows = args.num_visible[to_size(token)];
+  const Index shared = head / args.heads_per_group() * width;
+  const Real* query = args.query.row(token) + head * width;
+  Real* out = args.out.row(token) + head * width;
+  Real largest = -std::numeric_limits<Real>::infinity();
+  for (Index idx = 0; idx < num_rows; ++idx) {
+    scores[idx] = dot(query, args.keys.row(idx) + shared, width) * static_cast<Real>(args.scale);
+    largest = std::max(largest, scores[idx]);
+  }
+  Real sum = 0;
+  std::fill_n(out, width, Real{0});
+  for (Index idx = 0; idx < num_rows; ++idx) {
+    const Real weight = std::exp(scores[idx] - largest);
+    sum += weight;
+    const Real* value = args.values.row(idx) + shared;
+    for (Index i = 0; i < width; ++i) {
+      out[i] += weight * value[i];
+    }
+  }
+  for (Index i = 0; i < width; ++i) {
+    out[i] /= sum;
+  }
+}
+
+}  // namespace
+
+template <typename Real>
+void grouped_attention(const ops::GroupedAttentionsArgs<Real>& args,
+                       platform::ThreadPool& /*pool*/) noexcept {
+  for (const ops::GroupedAttentionArgs<Real>& sequence : args.sequences) {
+    for (Index token = 0; token < sequence.query.rows; ++token) {
+      for (Index head = 0; head < sequence.query.columns / sequence.head_dim; ++head) {
+        attend(sequence, token, head, args.scratch.row(0));
       }
     }
   }
@@ -96,9 +105,9 @@ void grouped_attention_backward(const ops::GroupedAttentionBackwardArgs<Real>& a
   }
 }
 
-template void grouped_attention(const ops::GroupedAttentionArgs<float>&,
+template void grouped_attention(const ops::GroupedAttentionsArgs<float>&,
                                 platform::ThreadPool&) noexcept;
-template void grouped_attention(const ops::GroupedAttentionArgs<double>&,
+template void grouped_attention(const ops::GroupedAttentionsArgs<double>&,
                                 platform::ThreadPool&) noexcept;
 template void grouped_attention_backward(const ops::GroupedAttentionBackwardArgs<float>&,
                                          platform::ThreadPool&) noexcept;

@@ -47,7 +47,7 @@ void index_select(const ops::IndexSelectArgs<Real>& args, platform::ThreadPool& 
 template <typename Real>
 void sink_attention(const ops::SinkAttentionArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 template <typename Real>
-void grouped_attention(const ops::GroupedAttentionArgs<Real>& args,
+void grouped_attention(const ops::GroupedAttentionsArgs<Real>& args,
                        platform::ThreadPool& pool) noexcept;
 template <typename Real>
 void route(const ops::RouteArgs<Real>& args, platform::ThreadPool& pool) noexcept;

@@ -25,13 +25,14 @@ class GroupedAttentions : public OpTest {
     const Index rows = to_index(num_visible.size());
     const tensor::Shape shape = {rows, to_index(query.size()) / rows};
     const auto out = context().allocate(shape);
-    grouped_attention(context(), {.query = make(shape, query),
-                                  .keys = key_rows.rows(),
-                                  .values = value_rows.rows(),
-                                  .num_visible = num_visible,
-                                  .head_dim = kDim,
-                                  .scale = 0.25,
-                                  .out = out});
+    const GroupedAttention attention = {.query = make(shape, query),
+                                        .keys = key_rows.rows(),
+                                        .values = value_rows.rows(),
+                                        .num_visible = num_visible,
+                                        .head_dim = kDim,
+                                        .scale = 0.25,
+                                        .out = out};
+    grouped_attention(context(), {&attention, 1});
     return numbers(out);
   }
   // One head by the textbook, in double.
@@ -132,13 +133,14 @@ TEST(GroupedAttentionGradient, MeetsCentralDifferencesForEveryOperand) {
       const testing::RowsOf key_rows(context.arena, check.value(keys));
       const testing::RowsOf value_rows(context.arena, check.value(values));
       const tensor::Tensor out = context.allocate(check.value(query).shape());
-      grouped_attention(context, {.query = check.value(query),
-                                  .keys = key_rows.view(),
-                                  .values = value_rows.view(),
-                                  .num_visible = visible,
-                                  .head_dim = width,
-                                  .scale = 0.7,
-                                  .out = out});
+      const GroupedAttention attention = {.query = check.value(query),
+                                          .keys = key_rows.view(),
+                                          .values = value_rows.view(),
+                                          .num_visible = visible,
+                                          .head_dim = width,
+                                          .scale = 0.7,
+                                          .out = out};
+      grouped_attention(context, {&attention, 1});
       return std::vector{out};
     })) << "seed "
         << seed;
