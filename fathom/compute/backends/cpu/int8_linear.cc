@@ -31,6 +31,9 @@ namespace {
 constexpr Index kTileTokens = 256;
 constexpr Index kTiledTokens = 64;
 constexpr Index kFewTokens = 8;  // what compute_few takes at most
+// What it takes in passes over the same rows, where more tokens would go through matrix tiles: what
+// a tile costs beside its products has to be shared by that many.
+constexpr Index kPassedTokens = 32;
 constexpr Index kTiledRows = 256;
 // Panels that share one reading of the activations.
 constexpr Index kMicroPanels = HWY_TARGET == HWY_AVX3_DL ? 2 : 1;
@@ -315,9 +318,15 @@ void compute_tile(const numeric::WeightView& weight,
       return few(std::integral_constant<Index, 4>());
     }
     if (num_tokens <= kFewTokens) {
-      return few(std::integral_constant<Index, 8>());
+      return few(std::integral_constant<Index, kFewTokens>());
     }
     if constexpr (kInTiles) {
+      if (num_tokens <= kPassedTokens) {
+        compute_few<kHasNibbles, Scales, kHasMinimum, kFewTokens>(weight, first_row, end_row,
+                                                                  tokens, kFewTokens);
+        return compute_tile<kInTiles>(weight, first_row, end_row, tokens + kFewTokens,
+                                      num_tokens - kFewTokens);
+      }
       return compute_in_tiles<kHasNibbles, Scales, kHasMinimum>(weight, first_row, end_row, tokens,
                                                                 num_tokens);
     }
@@ -374,7 +383,7 @@ struct LoopTile {
 };
 template <bool kInTiles>
 constexpr LoopTile loop_tile(Index num_rows, Index num_tokens) {
-  if (kInTiles && num_tokens > kFewTokens) {
+  if (kInTiles && num_tokens > kPassedTokens) {
     return {num_rows >= 2 * kTiledRows ? kTiledRows : kTiledRows / 4, kTiledTokens};
   }
   return {num_rows >= 2048 ? 128 : 32, kInTiles ? kTiledTokens : kTileTokens};
