@@ -45,6 +45,15 @@ std::vector<Session*> pointers_to(std::vector<Session>& sessions) {
   return pointers;
 }
 
+// The next token of every session.
+void append_next(std::vector<Session>& sessions, std::span<const TokenId> tokens) {
+  if (sessions.size() == 1) {
+    sessions.front().append(tokens);
+  } else {
+    Session::append_each(pointers_to(sessions), tokens, [](Index, Index, const float*) {});
+  }
+}
+
 void keep_larger(std::optional<Index>& largest, std::optional<Index> value) {
   if (value) {
     largest = std::max(largest.value_or(0), *value);
@@ -213,19 +222,19 @@ bench::Run ModelSubject::prefill(const bench::Cell& cell) {
 }
 
 bench::Run ModelSubject::decode(const bench::Cell& cell) {
-  std::vector<Session> sessions = fork_batch(filled_.at(bench::tokens_before(cell)), cell.batch);
-  const std::vector<Session*> pointers = pointers_to(sessions);
+  const Session& base = filled_.at(bench::tokens_before(cell));
+  {
+    // Measuring the machine has emptied its caches: a step that does not count fills them again.
+    std::vector<Session> forks = fork_batch(base, cell.batch);
+    append_next(forks, random_tokens(cell.batch));
+  }
+  std::vector<Session> sessions = fork_batch(base, cell.batch);
   const std::vector<TokenId> tokens = random_tokens(cell.num_computed_tokens());
   const std::span<const TokenId> all(tokens);
   bench::Run run;
   auto start = Clock::now();
   for (Index step = 0; step < cell.tokens; ++step) {
-    const auto next = all.subspan(to_size(step * cell.batch), to_size(cell.batch));
-    if (cell.batch == 1) {
-      sessions.front().append(next);
-    } else {
-      Session::append_each(pointers, next, [](Index, Index, const float*) {});
-    }
+    append_next(sessions, all.subspan(to_size(step * cell.batch), to_size(cell.batch)));
     const double part_s = seconds_since(start);
     if (part_s > kLongestPartSeconds && step + 1 < cell.tokens) {
       run.seconds += part_s;
