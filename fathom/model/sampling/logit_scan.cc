@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cfloat>
 #include <cstdint>
 #include <limits>
 
+#include <hwy/highway.h>
+
 namespace fathom::sampling {
 namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;  // of the instructions that every machine has
 
 constexpr Index kLanes = 16;
 
@@ -76,28 +79,22 @@ void find_maxima(std::span<const float> logits, BlockMaxima& maxima) {
   maxima.of_block.resize(to_size(blocks));
   maxima.of_all = -std::numeric_limits<float>::infinity();
   std::array<float, to_size(kLogitsPerBlock)> room;
-  std::int32_t num_bad = 0;
+  const hn::CappedTag<float, to_size(kLanes)> d;
+  const auto most = hn::Set(d, std::numeric_limits<float>::max());
+  auto good = hn::Le(most, most);
   for (Index block_idx = 0; block_idx < blocks; ++block_idx) {
     const float* block = padded(logits, block_idx, room);
-    Lanes largest;
-    std::array<std::int32_t, to_size(kLanes)> bad{};
-    largest.fill(-std::numeric_limits<float>::infinity());
-    for (Index base = 0; base < kLogitsPerBlock; base += kLanes) {
-      for (std::size_t lane = 0; lane < to_size(kLanes); ++lane) {
-        const float value = block[to_size(base) + lane];
-        largest[lane] = value > largest[lane] ? value : largest[lane];
-        bad[lane] |= value <= FLT_MAX ? 0 : 1;  // NaN compares false
-      }
+    auto largest = hn::Set(d, -std::numeric_limits<float>::infinity());
+    for (std::size_t at = 0; at < room.size(); at += hn::Lanes(d)) {
+      const auto values = hn::LoadU(d, block + at);
+      largest = hn::Max(values, largest);
+      good = hn::And(good, hn::Le(values, most));  // NaN compares false
     }
-    for (std::size_t lane = 1; lane < to_size(kLanes); ++lane) {
-      largest[0] = largest[lane] > largest[0] ? largest[lane] : largest[0];
-      bad[0] |= bad[lane];
-    }
-    maxima.of_block[to_size(block_idx)] = largest[0];
-    maxima.of_all = std::max(maxima.of_all, largest[0]);
-    num_bad |= bad[0];
+    const float of_block = hn::GetLane(hn::MaxOfLanes(d, largest));
+    maxima.of_block[to_size(block_idx)] = of_block;
+    maxima.of_all = std::max(maxima.of_all, of_block);
   }
-  maxima.has_bad = num_bad != 0;
+  maxima.has_bad = !hn::AllTrue(d, good);
 }
 
 TokenId argmax(std::span<const float> logits, const BlockMaxima& maxima) {
