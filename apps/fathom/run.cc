@@ -80,7 +80,10 @@ void run_run(const RunCommand& options) {
   const auto start = platform::Clock::now();
   const std::string prompt = read_prompt(options);
   TextSession session = open_session(options.text);
-  const ReplyOptions reply_opts = reply_options(options.text, session);
+  ReplyOptions reply_opts = reply_options(options.text, session);
+  if (options.text.run.json && !reply_opts.sampling.num_top_logprobs) {
+    reply_opts.sampling.num_top_logprobs = 0;  // those of the chosen tokens are in the report
+  }
 
   Progress progress("prompt", 1, "tokens");
   Logprobs logprobs;

@@ -167,7 +167,7 @@ class ReplayEngine final : public engine::Engine {
           .id = token,
           .logprobs = {.logprob = -0.25, .top = {}},
           .is_stop = std::find(stops.begin(), stops.end(), token) != stops.end()};
-      if (request.generation.sampling.num_top_logprobs > 0) {
+      if (request.generation.sampling.num_top_logprobs.value_or(0) > 0) {
         picked.logprobs.top = {{.id = token, .logprob = -0.25}};
       }
       if (!tell(id, sink, reader.push(picked))) {

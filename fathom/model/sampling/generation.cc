@@ -148,7 +148,9 @@ const Picked& Generation::next(std::span<const float> logits) {
     fail(ErrorCode::Internal, "sampling: every logit is minus infinity");
   }
   picked_.id = *id;
-  sampler_.logprobs(logits, *id, options_.sampling.num_top_logprobs, picked_.logprobs);
+  if (options_.sampling.num_top_logprobs) {
+    sampler_.logprobs(logits, *id, *options_.sampling.num_top_logprobs, picked_.logprobs);
+  }
   accept(*id);
   return picked_;
 }

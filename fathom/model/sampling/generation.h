@@ -44,7 +44,7 @@ enum class FinishReason { Stop, Length };
 
 struct Picked {
   TokenId id = 0;
-  TokenLogprobs logprobs;  // of the model's own distribution
+  TokenLogprobs logprobs;  // of the model's own distribution, where the options want them
   bool is_stop = false;    // one of stop_ids: not part of the text
 };
 

@@ -43,9 +43,10 @@ void validate(const SamplingOptions& options, Index vocab_size) {
     }
     require_within("logit_bias", entry.bias, -100, 100);
   }
-  if (options.num_top_logprobs < 0 || options.num_top_logprobs > kMaxTopLogprobs) {
+  const Index num_top = options.num_top_logprobs.value_or(0);
+  if (num_top < 0 || num_top > kMaxTopLogprobs) {
     fail(ErrorCode::InvalidArgument, "top_logprobs: expected 0 to ", kMaxTopLogprobs, ", found ",
-         options.num_top_logprobs);
+         num_top);
   }
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "fathom/base/core/index.h"
@@ -30,7 +31,8 @@ struct SamplingOptions {
   double frequency_penalty = 0;   // -2 to 2, per occurrence in the reply
   std::vector<LogitBias> logit_bias;
   std::uint64_t seed = 0;
-  Index num_top_logprobs = 0;  // the n best log-probabilities to report, at most 128
+  // Log-probabilities to report: of the chosen token and of the n best, at most 128. Nothing: none.
+  std::optional<Index> num_top_logprobs = {};
 };
 
 // Throws InvalidArgument naming the field, what is allowed and what was found.

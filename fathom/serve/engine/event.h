@@ -30,7 +30,7 @@ struct PromptScores {
 struct SampledToken {
   TokenId id = 0;
   std::string bytes;                 // often no UTF-8 on their own; empty for an end token
-  sampling::TokenLogprobs logprobs;  // of the model's own distribution
+  sampling::TokenLogprobs logprobs;  // as Picked's
   bool is_reasoning = false;
 };
 

@@ -157,10 +157,12 @@ void read_lengths(const JsonField& body, GenerateRequest& request) {
 
 bool read_logprobs(const JsonField& body, GenerateRequest& request) {
   const bool has_logprobs = body.member("logprobs").boolean_or(false);
-  const JsonField top = body.member("top_logprobs");
-  request.sampling.num_top_logprobs = top.integer(0, kMostTopLogprobs).value_or(0);
-  if (request.sampling.num_top_logprobs > 0 && !has_logprobs) {
+  const Index num_top = body.member("top_logprobs").integer(0, kMostTopLogprobs).value_or(0);
+  if (num_top > 0 && !has_logprobs) {
     fail(ErrorCode::InvalidArgument, "top_logprobs: expected logprobs to be true beside it");
+  }
+  if (has_logprobs) {
+    request.sampling.num_top_logprobs = num_top;
   }
   return has_logprobs;
 }

@@ -84,7 +84,10 @@ void read_choices(const JsonField& body, CompletionRequest& completion, Generate
 void read_logprobs(const JsonField& body, CompletionRequest& completion, GenerateRequest& request) {
   const auto num_top = body.member("logprobs").integer(0, kMostTopLogprobs);
   completion.has_logprobs = num_top.has_value();
-  request.sampling.num_top_logprobs = num_top.value_or(0);
+  request.sampling.num_top_logprobs = num_top;
+  if (!num_top && request.num_choices > completion.num_choices) {
+    request.sampling.num_top_logprobs = 0;  // by which the best of them are chosen
+  }
   completion.echoes_prompt = body.member("echo").boolean_or(false);
   if (completion.echoes_prompt && num_top) {
     request.num_prompt_logprobs = num_top;

@@ -76,7 +76,9 @@ void read_include(const JsonField& include, ResponsesRequest& request) {
 void read_logprobs(const JsonField& body, ResponsesRequest& request) {
   const Index num_top = body.member("top_logprobs").integer(0, kMostTopLogprobs).value_or(0);
   request.has_logprobs = request.has_logprobs || num_top > 0;
-  request.generate.sampling.num_top_logprobs = num_top;
+  if (request.has_logprobs) {
+    request.generate.sampling.num_top_logprobs = num_top;
+  }
 }
 
 // Reasoning is on unless the effort is "none", as in chat completions.

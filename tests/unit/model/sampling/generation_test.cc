@@ -255,6 +255,14 @@ TEST(Generation, LogprobsAreThoseOfTheModel) {
   EXPECT_EQ(picked.logprobs.top[1].logprob, picked.logprobs.logprob);
 }
 
+TEST(Generation, LogprobsThatNobodyWantsAreNotComputed) {
+  Generation generation(greedy(1), kVocab, {});
+  const Picked& picked = generation.next(liking(3));
+  EXPECT_EQ(picked.id, 3);
+  EXPECT_EQ(picked.logprobs.logprob, 0);
+  EXPECT_TRUE(picked.logprobs.top.empty());
+}
+
 TEST(Generation, NoTokensAndNoNumbersAreRefused) {
   EXPECT_TRUE(testing::fails_with(ErrorCode::InvalidArgument, "max_tokens",
                                   [] { Generation generation(greedy(0), kVocab, {}); }));

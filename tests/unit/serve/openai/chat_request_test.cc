@@ -69,6 +69,11 @@ TEST(ReadChat, EveryFieldArrives) {
   EXPECT_EQ(prompt_of(request).render.effort, "max");
 }
 
+TEST(ReadChat, LogprobsAreComputedWhereTheyAreWanted) {
+  EXPECT_FALSE(read_with(R"("n":1)").generate.sampling.num_top_logprobs);
+  EXPECT_EQ(read_with(R"("logprobs":true)").generate.sampling.num_top_logprobs, 0);
+}
+
 TEST(ReadChat, ASchemaIsARuleAndPartOfThePrompt) {
   const ChatRequest request = read_with(
       R"("response_format":{"type":"json_schema","json_schema":{"name":"W","strict":true,

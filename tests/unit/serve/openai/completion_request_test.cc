@@ -61,8 +61,15 @@ TEST(ReadCompletion, DefaultsAreThoseOfTheApi) {
   const CompletionRequest request = read(R"({"prompt":"a","suffix":null,"logprobs":null})");
   EXPECT_EQ(request.generate[0].max_tokens, 16);
   EXPECT_FALSE(request.generate[0].num_prompt_logprobs);
+  EXPECT_FALSE(request.generate[0].sampling.num_top_logprobs);
   EXPECT_FALSE(request.has_logprobs || request.echoes_prompt || request.is_streamed);
   EXPECT_FALSE(std::get<TextPrompt>(request.generate[0].prompt).suffix);
+}
+
+TEST(ReadCompletion, TheBestOfMoreChoicesAreFoundByLogprobs) {
+  const CompletionRequest request = read(R"({"prompt":"a","best_of":2})");
+  EXPECT_FALSE(request.has_logprobs);
+  EXPECT_EQ(request.generate[0].sampling.num_top_logprobs, 0);
 }
 
 TEST(ReadCompletion, ASuffixFillsInTheMiddle) {

@@ -140,6 +140,7 @@ TEST(ResponsesRequest, WhatIsWrongOrNotSupportedIsNamed) {
 
 TEST(ResponsesRequest, LogprobsAreWantedByEitherField) {
   EXPECT_FALSE(read(R"("input": "x")").has_logprobs);
+  EXPECT_FALSE(read(R"("input": "x")").generate.sampling.num_top_logprobs);
   EXPECT_TRUE(read(R"("input": "x", "include": ["message.output_text.logprobs"])").has_logprobs);
   const ResponsesRequest request = read(R"("input": "x", "top_logprobs": 3)");
   EXPECT_TRUE(request.has_logprobs);
