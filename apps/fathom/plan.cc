@@ -184,7 +184,7 @@ Command add_plan(CLI::App& program) {
       ->add_option(
           "--mtp-acceptance", options->mtp_acceptance,
           "Share of the tokens drafted by the MTP block that are right: adds what drafting "
-          "would give (this program does not draft yet)")
+          "gives, as fathom serve does it")
       ->type_name("0..1");
   command
       ->add_option("--check", options->records,
