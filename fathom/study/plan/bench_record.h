@@ -47,7 +47,7 @@ struct BenchRecord {
 
 // The machine as the run of a cell met it. How fast memory was read stands for the whole machine:
 // time that the hypervisor takes and a slower clock are in it. A peak of arithmetic says less:
-// where two threads come to share a core it halves, and models lose a tenth (docs/planning.md).
+// it was seen to halve while models lost a tenth (docs/planning.md).
 Machine machine_during(const MeasuredCell& cell, const Machine& machine);
 
 // Throws InvalidArgument naming the file and the key.

@@ -23,7 +23,7 @@ TEST(Date, TextIsReadBackTheSame) {
 TEST(Date, AnythingElseIsRefusedByTheNameOfItsField) {
   for (const std::string text :
        {"", "2026-02-30", "2026-13-01", "2026-1-1", "26-01-01xx", "2026-11-26 "}) {
-    EXPECT_TRUE(fails_with(ErrorCode::InvalidArgument, "--date: found", [&] {
+    EXPECT_TRUE(fails_with(ErrorCode::InvalidArgument, "--date: found \"" + text + "\"", [&] {
       parse_date(text, "--date");
     })) << text;
   }
