@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "fathom/base/core/index.h"
 #include "fathom/compute/ops/scalar_rows.h"
@@ -42,6 +43,23 @@ Real dot(const Real* a, const Real* b, Index count) {
   Real lanes[kLanes] = {};
   add_products(a, b, count, lanes);
   return sum_lanes(lanes);
+}
+
+// scores[i] = scale * (query . row_of(i)) for every row an attention head sees; the largest of
+// them.
+template <typename Real, typename RowOf>
+Real score_rows(const Real* query,
+                const RowOf& row_of,
+                Index num_rows,
+                Index width,
+                double scale,
+                Real* scores) {
+  Real largest = -std::numeric_limits<Real>::infinity();
+  for (Index idx = 0; idx < num_rows; ++idx) {
+    scores[idx] = dot(query, row_of(idx), width) * static_cast<Real>(scale);
+    largest = std::max(largest, scores[idx]);
+  }
+  return largest;
 }
 
 using ops::rounded;

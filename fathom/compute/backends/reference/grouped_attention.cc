@@ -1,7 +1,5 @@
 #include "fathom/compute/ops/grouped_attention.h"
 
-#include <limits>
-
 #include "fathom/compute/backends/reference/arithmetic.h"
 #include "fathom/compute/backends/reference/kernels.h"
 
@@ -16,11 +14,8 @@ void attend(const ops::GroupedAttentionArgs<Real>& args, Index token, Index head
   const Index shared = head / args.heads_per_group() * width;
   const Real* query = args.query.row(token) + head * width;
   Real* out = args.out.row(token) + head * width;
-  Real largest = -std::numeric_limits<Real>::infinity();
-  for (Index idx = 0; idx < num_rows; ++idx) {
-    scores[idx] = dot(query, args.keys.row(idx) + shared, width) * static_cast<Real>(args.scale);
-    largest = std::max(largest, scores[idx]);
-  }
+  const auto key_of = [&](Index idx) { return args.keys.row(idx) + shared; };
+  const Real largest = score_rows(query, key_of, num_rows, width, args.scale, scores);
   Real sum = 0;
   std::fill_n(out, width, Real{0});
   for (Index idx = 0; idx < num_rows; ++idx) {
@@ -63,11 +58,8 @@ void head_backward(const ops::GroupedAttentionBackwardArgs<Real>& args, Index to
   const auto scale = static_cast<Real>(forward.scale);
   Real* weights = args.scratch.row(0);
   Real* d_weights = weights + num_rows;
-  Real largest = -std::numeric_limits<Real>::infinity();
-  for (Index idx = 0; idx < num_rows; ++idx) {
-    weights[idx] = dot(query, forward.keys.row(idx) + shared, width) * scale;
-    largest = std::max(largest, weights[idx]);
-  }
+  const auto key_of = [&](Index idx) { return forward.keys.row(idx) + shared; };
+  const Real largest = score_rows(query, key_of, num_rows, width, forward.scale, weights);
   Real sum = 0;
   for (Index idx = 0; idx < num_rows; ++idx) {
     weights[idx] = std::exp(weights[idx] - largest);

@@ -1,5 +1,3 @@
-#include <limits>
-
 #include "fathom/compute/backends/reference/arithmetic.h"
 #include "fathom/compute/backends/reference/kernels.h"
 
@@ -17,11 +15,8 @@ void add_head(const ops::SinkAttentionArgs<Real>& args,
   const ops::VisibleRows& visible = args.visible[to_size(token)];
   const Index num_rows = visible.num_window_rows + visible.num_compressed_rows;
   const Real* query = args.query.row(token) + head * width;
-  Real largest = -std::numeric_limits<Real>::infinity();
-  for (Index idx = 0; idx < num_rows; ++idx) {
-    scores[idx] = dot(query, args.visible_row(token, idx), width) * static_cast<Real>(args.scale);
-    largest = std::max(largest, scores[idx]);
-  }
+  const auto row_of = [&](Index idx) { return args.visible_row(token, idx); };
+  const Real largest = score_rows(query, row_of, num_rows, width, args.scale, scores);
   Real sum = std::exp(static_cast<Real>(args.sink[to_size(head)]) - largest);
   for (Index idx = 0; idx < num_rows; ++idx) {
     scores[idx] = std::exp(scores[idx] - largest);

@@ -1,5 +1,3 @@
-#include <limits>
-
 #include "fathom/compute/backends/reference/arithmetic.h"
 #include "fathom/compute/backends/reference/kernels.h"
 
@@ -15,12 +13,8 @@ void sink_attention(const ops::SinkAttentionArgs<Real>& args,
     for (Index head = 0; head < to_index(args.sink.size()); ++head) {
       const Real* query = args.query.row(token) + head * width;
       Real* out = args.out.row(token) + head * width;
-      Real largest = -std::numeric_limits<Real>::infinity();
-      for (Index idx = 0; idx < num_rows; ++idx) {
-        scores[idx] =
-            dot(query, args.visible_row(token, idx), width) * static_cast<Real>(args.scale);
-        largest = std::max(largest, scores[idx]);
-      }
+      const auto row_of = [&](Index idx) { return args.visible_row(token, idx); };
+      const Real largest = score_rows(query, row_of, num_rows, width, args.scale, scores);
       Real sum = 0;
       std::fill_n(out, width, Real{0});
       for (Index idx = 0; idx < num_rows; ++idx) {
@@ -55,11 +49,8 @@ void head_backward(const ops::SinkAttentionBackwardArgs<Real>& args, Index token
   const auto sink = static_cast<Real>(forward.sink[to_size(head)]);
   Real* weights = args.scratch.row(0);
   Real* d_weights = weights + num_rows;
-  Real largest = -std::numeric_limits<Real>::infinity();
-  for (Index idx = 0; idx < num_rows; ++idx) {
-    weights[idx] = dot(query, forward.visible_row(token, idx), width) * scale;
-    largest = std::max(largest, weights[idx]);
-  }
+  const auto row_of = [&](Index idx) { return forward.visible_row(token, idx); };
+  const Real largest = score_rows(query, row_of, num_rows, width, forward.scale, weights);
   Real sum = std::exp(sink - largest);
   for (Index idx = 0; idx < num_rows; ++idx) {
     weights[idx] = std::exp(weights[idx] - largest);
