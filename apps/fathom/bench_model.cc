@@ -250,12 +250,13 @@ bench::Run ModelSubject::decode(const bench::Cell& cell) {
 }
 
 bench::Moment ModelSubject::moment(bench::Phase phase) {
-  const runtime::Rate read =
-      runtime::measure_read(pool_, options_.buffer.bytes(), options_.num_passes);
+  const runtime::Moment now = runtime::measure_moment(pool_, options_.buffer, options_.num_passes);
   return {.limit = phase == bench::Phase::Decode
-                       ? std::optional(read.best)
+                       ? std::optional(now.read.best)
                        : measure_bound(pool_, options_.prefill_bound, options_.buffer),
-          .read_bytes_per_s = read.mean};
+          .read_bytes_per_s = now.read.mean,
+          .cached_bytes_per_s = now.cached_bytes_per_s,
+          .barrier_s = now.barrier_s};
 }
 
 std::optional<double> ModelSubject::cost_per_token(const bench::Cell& cell) {

@@ -90,6 +90,8 @@ Json cell_json(const ModelBench& model, const CellResult& result) {
           {"tokens_per_s", number(result.tokens_per_s)},
           {"limit", limit_name(model, result.cell)},
           {"read_gb_s", number(result.meanwhile.read_bytes_per_s, kGiga)},
+          {"cached_gb_s", number(result.meanwhile.cached_bytes_per_s, kGiga)},
+          {"barrier_us", number(result.meanwhile.barrier_s, kMicro)},
           {"fraction_of_limit", number(result.fraction_of_limit)},
           {"no_fraction", missing.empty() ? Json(nullptr) : Json(missing)},
           {"bytes_per_token", rounded(bytes_per_token(model, result.cell))},

@@ -81,11 +81,18 @@ double log_deviation(const std::vector<double>& values) {
 // What the limits were at several moments: memory of a shared machine is not always as fast.
 struct Moments {
   std::vector<double> read;
+  std::vector<double> cached;
+  std::vector<double> barrier;
   std::vector<double> int8;
   std::vector<double> fp32;
 
   void measure(platform::ThreadPool& pool, const runtime::ReadBuffer& buffer) {
-    read.push_back(runtime::measure_read(pool, buffer.bytes(), kPasses).mean);
+    const runtime::Moment now = runtime::measure_moment(pool, buffer, kPasses);
+    read.push_back(now.read.mean);
+    cached.push_back(now.cached_bytes_per_s);
+    if (now.barrier_s) {
+      barrier.push_back(*now.barrier_s);
+    }
     const auto add = [&](std::vector<double>& values, runtime::Peak peak) {
       if (const auto rate = runtime::measure_peak(pool, peak, kPeakIterations, kPasses)) {
         values.push_back(rate->mean_per_s);
@@ -173,27 +180,30 @@ class Probe {
 
   // The middle of the moments is what a run meets; the best of them is in no plan.
   void add_limits() {
+    // Working sets were measured at the first.
+    add(FigureKind::ReadBytesPerS, moments_.read.front(), pool_.num_threads());
+    profile_ = plan::at_moment(std::move(profile_),
+                               {.read_bytes_per_s = bench::median(moments_.read),
+                                .cached_bytes_per_s = bench::median(moments_.cached)});
+    profile_.figures.back().spread = log_deviation(moments_.read);
+    for (const runtime::ReadRate& rate : limits_.reads) {
+      if (rate.num_threads < pool_.num_threads()) {
+        add(FigureKind::ReadBytesPerS, rate.bytes_per_s, rate.num_threads);
+      }
+    }
     add(FigureKind::Threads, pool_.num_threads());
     if (const auto bytes = platform::total_memory_bytes()) {
       add(FigureKind::RamBytes, static_cast<double>(*bytes));
     }
-    const double read = bench::median(moments_.read);
-    for (const runtime::ReadRate& rate : limits_.reads) {
-      const bool is_whole = rate.num_threads == pool_.num_threads();
-      add(FigureKind::ReadBytesPerS, is_whole ? read : rate.bytes_per_s, rate.num_threads,
-          is_whole ? log_deviation(moments_.read) : 0);
-    }
-    add_peak(FigureKind::Int8OpsPerS, moments_.int8);
-    add_peak(FigureKind::Fp32OpsPerS, moments_.fp32);
+    add_middle(FigureKind::Int8OpsPerS, moments_.int8);
+    add_middle(FigureKind::Fp32OpsPerS, moments_.fp32);
     if (limits_.bf16) {
       add(FigureKind::Bf16OpsPerS, limits_.bf16->operations_per_s);
     }
-    if (limits_.barrier_s) {
-      add(FigureKind::BarrierS, *limits_.barrier_s);
-    }
+    add_middle(FigureKind::BarrierS, moments_.barrier);
   }
 
-  void add_peak(FigureKind kind, const std::vector<double>& moments) {
+  void add_middle(FigureKind kind, const std::vector<double>& moments) {
     if (!moments.empty()) {
       add(kind, bench::median(moments), 0, log_deviation(moments));
     }
@@ -208,7 +218,7 @@ class Probe {
         observations.push_back(
             {.model = record.name,
              .phase = took.phase,
-             .seconds_at_limits = plan::seconds_at_limits(machine_during(cell, profile_),
+             .seconds_at_limits = plan::seconds_at_limits(at_moment(profile_, cell.meanwhile),
                                                           took.amounts, took.working_set_bytes),
              .seconds = took.seconds});
       }

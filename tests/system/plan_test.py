@@ -191,7 +191,8 @@ class PlanTest(unittest.TestCase):
         self.assertEqual((out["all"]["points"], out["all_by_profile_alone"]["points"]), (5, 5))
         measured = json.loads(bench.stdout)
         for run in (*measured["prefill"], *measured["decode"]):
-            self.assertGreater(run["read_gb_s"], 0)
+            for figure in ("read_gb_s", "cached_gb_s", "barrier_us"):
+                self.assertGreater(run[figure], 0)
         for cell, run in zip(out["cells"], (*measured["prefill"], *measured["decode"])):
             self.assertEqual(cell["measured_tokens_per_s"], run["tokens_per_s"])
             self.assertAlmostEqual(cell["error"], cell["p50"] / run["tokens_per_s"] - 1)

@@ -20,6 +20,7 @@ using platform::seconds_since;
 constexpr Index kReadTileBytes = Index{4} << 20;
 constexpr Index kSmallestBufferBytes = Index{1} << 20;
 constexpr int kLoopsPerPass = 1000;
+constexpr int kCachedPasses = 20;  // over a cache, in place of one over memory
 constexpr Index kHugePageBytes = Index{2} << 20;
 
 // Rates of several runs that do so much and return their seconds.
@@ -71,18 +72,23 @@ std::optional<PeakRate> rate_of(cpu::PeakNumber number,
   return PeakRate{std::string(loop->instruction), rate.best, rate.mean};
 }
 
-std::optional<double> barrier_seconds(platform::ThreadPool& pool, int num_passes) {
+// Loops per second.
+std::optional<Rate> barrier_rate(platform::ThreadPool& pool, int num_passes) {
   if (pool.num_threads() == 1) {
     return std::nullopt;
   }
-  const Rate loops = rate_of_passes(num_passes, kLoopsPerPass, [&] {
+  return rate_of_passes(num_passes, kLoopsPerPass, [&] {
     const auto start = Clock::now();
     for (int loop = 0; loop < kLoopsPerPass; ++loop) {
       pool.parallel_for(pool.num_threads(), [](Index /*tile*/, int /*thread*/) {});
     }
     return seconds_since(start);
   });
-  return 1 / loops.best;
+}
+
+// What every thread can have a part of.
+Index smallest_working_set(const platform::ThreadPool& pool) {
+  return std::max<Index>(2, pool.num_threads()) * kReadTileBytes;
 }
 
 // 1, 2, 4, ... and the number itself.
@@ -143,7 +149,7 @@ std::vector<WorkingSetRate> measure_working_sets(platform::ThreadPool& pool,
   // Where caches end differs; a factor of 1.5 is close enough to see it.
   constexpr double kGrowth = 1.5;
   std::vector<WorkingSetRate> rates;
-  const Index smallest = std::max<Index>(2, pool.num_threads()) * kReadTileBytes;
+  const Index smallest = smallest_working_set(pool);
   auto size = static_cast<double>(smallest);
   while (size <= static_cast<double>(buffer.bytes().size())) {
     // In whole tiles, as many for each thread.
@@ -201,9 +207,23 @@ MachineProfile measure_machine(const ReadBuffer& buffer, const ProbeOptions& opt
   profile.int8 = peak_of(Peak::Int8);
   profile.bf16 = peak_of(Peak::Bf16);
   profile.fp32 = peak_of(Peak::Fp32);
-  profile.barrier_s = barrier_seconds(pool, options.num_passes);
+  if (const auto loops = barrier_rate(pool, options.num_passes)) {
+    profile.barrier_s = 1 / loops->best;
+  }
   told();
   return profile;
+}
+
+Moment measure_moment(platform::ThreadPool& pool, const ReadBuffer& buffer, int num_passes) {
+  Moment moment{.read = measure_read(pool, buffer.bytes(), num_passes)};
+  const auto cached =
+      buffer.bytes().first(std::min(buffer.bytes().size(), to_size(smallest_working_set(pool))));
+  measure_read(pool, cached, 1);  // brings it into the cache
+  moment.cached_bytes_per_s = measure_read(pool, cached, kCachedPasses * num_passes).mean;
+  if (const auto loops = barrier_rate(pool, num_passes)) {
+    moment.barrier_s = 1 / loops->mean;
+  }
+  return moment;
 }
 
 }  // namespace fathom::runtime

@@ -97,4 +97,13 @@ std::vector<WorkingSetRate> measure_working_sets(platform::ThreadPool& pool,
                                                  const ReadBuffer& buffer,
                                                  int num_passes);
 
+// What the machine does at some moment, on average over a few passes: whoever shares it takes of
+// that. A fraction of a second.
+struct Moment {
+  Rate read;                             // of memory
+  double cached_bytes_per_s = 0;         // of the smallest of the working sets
+  std::optional<double> barrier_s = {};  // as above
+};
+Moment measure_moment(platform::ThreadPool& pool, const ReadBuffer& buffer, int num_passes);
+
 }  // namespace fathom::runtime

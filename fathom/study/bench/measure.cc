@@ -36,19 +36,24 @@ double mean(const std::vector<double>& numbers) {
   return std::accumulate(numbers.begin(), numbers.end(), 0.0) / static_cast<double>(numbers.size());
 }
 
-// Of each figure; of the limit where all moments have it.
+// Of each figure that all moments have.
 template <typename Middle>
 Moment middle(const std::vector<Moment>& moments, const Middle& of) {
-  std::vector<double> limits;
-  std::vector<double> reads;
-  for (const Moment& moment : moments) {
-    if (moment.limit) {
-      limits.push_back(*moment.limit);
+  const auto of_all = [&](auto figure) -> std::optional<double> {
+    std::vector<double> values;
+    for (const Moment& moment : moments) {
+      const std::optional<double> value = moment.*figure;
+      if (!value) {
+        return std::nullopt;
+      }
+      values.push_back(*value);
     }
-    reads.push_back(moment.read_bytes_per_s);
-  }
-  return {.limit = limits.size() == moments.size() ? std::optional(of(limits)) : std::nullopt,
-          .read_bytes_per_s = of(reads)};
+    return of(values);
+  };
+  return {.limit = of_all(&Moment::limit),
+          .read_bytes_per_s = *of_all(&Moment::read_bytes_per_s),
+          .cached_bytes_per_s = *of_all(&Moment::cached_bytes_per_s),
+          .barrier_s = of_all(&Moment::barrier_s)};
 }
 
 // Runs cells one after another, each between two moments.

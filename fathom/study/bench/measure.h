@@ -19,7 +19,10 @@ struct Moment {
   // At most: bytes read per second for decoding, operations per second for prefill. Nothing where
   // it cannot be said.
   std::optional<double> limit = {};
-  double read_bytes_per_s = 0;  // on average, with what whoever shares the machine takes of it
+  // On average, with what whoever shares the machine takes of it.
+  double read_bytes_per_s = 0;
+  double cached_bytes_per_s = 0;
+  std::optional<double> barrier_s = {};
 };
 
 struct Run {

@@ -17,6 +17,7 @@ namespace fathom::plan {
 namespace {
 
 constexpr double kGiga = 1e9;
+constexpr double kMicro = 1e-6;
 
 using Json = nlohmann::json;
 using config::Block;
@@ -55,6 +56,11 @@ class Reader {
       refuse(key, "is no number that can be");
     }
     return value.get<double>();
+  }
+  // 0 where it is not there or null.
+  double optional_number(const Json& object, std::string_view key, double largest) const {
+    const auto found = object.find(key);
+    return found == object.end() || found->is_null() ? 0 : number(object, key, 0, largest);
   }
   Index count(const Json& object, std::string_view key, Index smallest) const {
     constexpr Index kMost = Index{1} << 50;
@@ -146,7 +152,9 @@ std::vector<MeasuredCell> read_cells(const Reader& reader, const Json& root) {
                        .context = reader.count(row, "context", 0),
                        .batch = reader.count(row, "batch", 1),
                        .tokens_per_s = reader.number(row, "tokens_per_s", 1e-9, 1e12),
-                       .read_bytes_per_s = kGiga * reader.number(row, "read_gb_s", 0, 1e9)});
+                       .meanwhile = {kGiga * reader.number(row, "read_gb_s", 0, 1e9),
+                                     kGiga * reader.optional_number(row, "cached_gb_s", 1e9),
+                                     kMicro * reader.optional_number(row, "barrier_us", 1e9)}});
     }
   }
   return cells;
@@ -175,12 +183,6 @@ CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
   }
   result.seconds = result.tokens / cell.tokens_per_s;
   return result;
-}
-
-Machine machine_during(const MeasuredCell& cell, const Machine& machine) {
-  const std::optional<double> figure = machine.value(FigureKind::ReadBytesPerS);
-  const bool is_known = cell.read_bytes_per_s > 0 && figure.has_value();
-  return at_moment(machine, is_known ? cell.read_bytes_per_s / *figure : 1);
 }
 
 BenchRecord parse_bench_record(std::string_view json, const std::string& file) {

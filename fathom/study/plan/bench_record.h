@@ -17,7 +17,7 @@ struct MeasuredCell {
   Index context = 0;  // as `fathom bench` counts it: 0 begins behind 64 tokens
   Index batch = 1;
   double tokens_per_s = 0;
-  double read_bytes_per_s = 0;  // of the machine meanwhile, on average; 0: not known
+  Moment meanwhile = {};  // what the machine did around the run
 };
 
 // Tokens in the cache when a run of the cell begins.
@@ -44,11 +44,6 @@ struct BenchRecord {
   Index peak_resident_bytes = 0;  // 0: not known
   std::vector<MeasuredCell> cells;
 };
-
-// The machine as the run of a cell met it. How fast memory was read stands for the whole machine:
-// time that the hypervisor takes and a slower clock are in it. A peak of arithmetic says less:
-// it was seen to halve while models lost a tenth (docs/planning.md).
-Machine machine_during(const MeasuredCell& cell, const Machine& machine);
 
 // Throws InvalidArgument naming the file and the key.
 BenchRecord parse_bench_record(std::string_view json, const std::string& file);

@@ -90,7 +90,7 @@ CheckResult check_records(const Machine& machine,
       };
       const Percentiles seconds = against == Against::ProfileAlone
                                       ? seconds_by(by_profile)
-                                      : seconds_by(SpeedModel(machine_during(cell, machine)));
+                                      : seconds_by(SpeedModel(at_moment(machine, cell.meanwhile)));
       result.cells.push_back(
           {.model = record.name, .measured = cell, .predicted = rate_of(took.tokens, seconds)});
     }

@@ -226,18 +226,37 @@ std::optional<double> Machine::read_bytes_per_s(double working_set_bytes) const 
   return below == nullptr ? std::nullopt : std::optional(below->value);
 }
 
-Machine at_moment(Machine machine, double share) {
+Machine at_moment(Machine machine, const Moment& moment) {
+  const auto share_of = [](double now, std::optional<double> figure) {
+    return now > 0 && figure ? std::optional(now / *figure) : std::nullopt;
+  };
+  const std::optional<double> memory = machine.value(FigureKind::ReadBytesPerS);
+  const std::optional<double> cached = machine.read_bytes_per_s(0);
+  const double memory_share = share_of(moment.read_bytes_per_s, memory).value_or(1);
+  const double cached_share = share_of(moment.cached_bytes_per_s, cached).value_or(memory_share);
+  // Between memory and the caches, as far as a working set lies between them.
+  const auto share_at = [&](double rate) {
+    const bool is_between = memory && cached && *cached > *memory;
+    const double depth =
+        is_between ? std::clamp(std::log(rate / *memory) / std::log(*cached / *memory), 0.0, 1.0)
+                   : 0;
+    return std::pow(memory_share, 1 - depth) * std::pow(cached_share, depth);
+  };
   for (Figure& figure : machine.figures) {
     switch (figure.kind) {
       case FigureKind::ReadBytesPerS:
+        figure.value *= memory_share;
+        break;
       case FigureKind::WorkingSetBytesPerS:
+        figure.value *= share_at(figure.value);
+        break;
       case FigureKind::Int8OpsPerS:
       case FigureKind::Bf16OpsPerS:
       case FigureKind::Fp32OpsPerS:
-        figure.value *= share;
+        figure.value *= cached_share;
         break;
       case FigureKind::BarrierS:
-        figure.value /= share;
+        figure.value = moment.barrier_s > 0 ? moment.barrier_s : figure.value / memory_share;
         break;
       default:
         continue;

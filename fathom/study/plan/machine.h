@@ -70,10 +70,19 @@ struct Machine {
   std::optional<double> read_bytes_per_s(double working_set_bytes) const;
 };
 
-// The machine at a moment when it did `share` of what its figures say: neighbours take their part
-// of a shared one, of memory, caches and arithmetic alike. The spread from moment to moment is
-// gone; efficiencies, and what they leave unexplained, stay.
-Machine at_moment(Machine machine, double share);
+// What a machine did at some moment, on average; 0 is not known. A shared one changes: neighbours
+// take their part of memory, the hypervisor of the processors' time, and it moves the virtual
+// processors nearer to each other or apart.
+struct Moment {
+  double read_bytes_per_s = 0;    // of memory
+  double cached_bytes_per_s = 0;  // of the smallest working set: what the processors' time gives
+  double barrier_s = 0;
+};
+
+// The machine as it was at a moment, without the spread from moment to moment. Arithmetic follows
+// what is read from caches; without that figure, and without a barrier, all follows memory.
+// Efficiencies, and what they leave unexplained, stay.
+Machine at_moment(Machine machine, const Moment& moment);
 
 // Machines of a TOML file, data/machines.toml or a saved profile; docs/planning.md has the form.
 // Every error is InvalidArgument naming file, line and field.

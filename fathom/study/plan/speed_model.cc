@@ -87,6 +87,7 @@ SpeedModel::SpeedModel(Machine machine) : machine_(std::move(machine)) {
   }
   const double read_spread = spread_of(machine_, FigureKind::ReadBytesPerS);
   const double compute_spread = spread_of(machine_, FigureKind::Fp32OpsPerS);
+  const double start_spread = spread_of(machine_, FigureKind::BarrierS);
   for (std::uint64_t draw_idx = 0; draw_idx < kNumDraws; ++draw_idx) {
     std::uint64_t variable = 0;
     const auto factor = [&](double spread) {
@@ -94,6 +95,7 @@ SpeedModel::SpeedModel(Machine machine) : machine_(std::move(machine)) {
     };
     Draw draw{.read = factor(read_spread),
               .compute = factor(compute_spread),
+              .start = factor(start_spread),
               .kinds = {},
               .decode = factor(error_of(machine_, FigureKind::DecodeError)),
               .prefill = factor(error_of(machine_, FigureKind::PrefillError))};
@@ -116,7 +118,7 @@ Percentiles SpeedModel::seconds(Phase phase,
     for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
       const double shared = kLimits[idx] == Limit::Read      ? draw.read
                             : kLimits[idx] == Limit::Compute ? draw.compute
-                                                             : 1;
+                                                             : draw.start;
       sum += at_limits[idx] * inverse_efficiencies_[idx] * draw.kinds[idx] * shared;
     }
     drawn.push_back((sum + extra_s) * (phase == Phase::Decode ? draw.decode : draw.prefill));

@@ -38,6 +38,7 @@ class SpeedModel {
   struct Draw {
     double read;     // factor of the time of what memory limits
     double compute;  // of what products limit
+    double start;    // of what starting loops limits
     Amounts kinds;   // of each kind of work
     double decode;   // of the whole: what the sum does not explain
     double prefill;

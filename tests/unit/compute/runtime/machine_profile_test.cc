@@ -76,6 +76,20 @@ TEST(MachineProfile, MemoryThatIsThereIsReadAsItIs) {
   EXPECT_GT(default_buffer_bytes(), 0);
 }
 
+TEST(MachineProfile, AMomentHasMemoryCachesAndABarrierOfSeveralThreads) {
+  platform::ThreadPool pool({.num_threads = 2});
+  platform::ThreadPool alone({.num_threads = 1});
+  const ReadBuffer buffer(pool, Index{12} << 20);
+  const Moment moment = measure_moment(pool, buffer, 1);
+  EXPECT_TRUE(is_rate(moment.read.mean));
+  EXPECT_TRUE(is_rate(moment.cached_bytes_per_s));
+  EXPECT_TRUE(is_rate(moment.barrier_s.value()));
+  EXPECT_FALSE(measure_moment(alone, buffer, 1).barrier_s.has_value());
+  // A buffer smaller than that is read whole.
+  EXPECT_TRUE(
+      is_rate(measure_moment(pool, ReadBuffer(pool, Index{1} << 20), 1).cached_bytes_per_s));
+}
+
 TEST(MachineProfile, WorkingSetsRiseFromAShareForEachThreadToTheLargest) {
   platform::ThreadPool pool({.num_threads = 2});
   const Index largest = Index{40} << 20;

@@ -26,7 +26,10 @@ class FakeSubject : public Subject {
     }
     const double limit = limits.front();
     limits.erase(limits.begin());
-    return {.limit = limit, .read_bytes_per_s = 2 * limit};
+    return {.limit = limit,
+            .read_bytes_per_s = 2 * limit,
+            .cached_bytes_per_s = 3 * limit,
+            .barrier_s = has_barrier ? std::optional(4 * limit) : std::nullopt};
   }
   std::optional<double> cost_per_token(const Cell&) override { return cost; }
 
@@ -34,6 +37,7 @@ class FakeSubject : public Subject {
   double next_seconds = 1;
   double slowdown = 1;
   std::vector<double> limits;
+  bool has_barrier = true;
   std::vector<Moment> pauses;
   std::optional<double> cost = 10;
 };
@@ -70,6 +74,11 @@ TEST(Measure, LimitIsTakenJustBeforeAndJustAfterEachRun) {
   EXPECT_EQ(results[0].tokens_per_s, 80);
   EXPECT_DOUBLE_EQ(results[0].fraction_of_limit.value(), 0.4);
   EXPECT_DOUBLE_EQ(results[0].meanwhile.read_bytes_per_s, 4000);
+  EXPECT_DOUBLE_EQ(results[0].meanwhile.cached_bytes_per_s, 6000);
+  EXPECT_DOUBLE_EQ(results[0].meanwhile.barrier_s.value(), 8000);
+  subject.limits = {1000, 3000};
+  subject.has_barrier = false;
+  EXPECT_FALSE(measure_cells(subject, std::vector<Cell>{kDecode}, 1)[0].meanwhile.barrier_s);
 }
 
 TEST(Measure, TheMomentAfterARunIsTheOneBeforeTheNextOfItsPhase) {

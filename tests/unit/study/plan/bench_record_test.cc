@@ -20,7 +20,10 @@ TEST(BenchRecord, IsReadWithConfigStorageAndCells) {
   EXPECT_TRUE(record.cells[0].is_prefill);
   EXPECT_EQ(record.cells[1].batch, 2);
   EXPECT_EQ(record.cells[1].context, 4096);
-  EXPECT_EQ(record.cells[0].read_bytes_per_s, 100e9);
+  EXPECT_EQ(record.cells[0].meanwhile.read_bytes_per_s, 100e9);
+  EXPECT_EQ(record.cells[0].meanwhile.cached_bytes_per_s, 0);  // older records have none
+  EXPECT_EQ(record.cells[2].meanwhile.cached_bytes_per_s, 300e9);
+  EXPECT_DOUBLE_EQ(record.cells[2].meanwhile.barrier_s, 2e-6);
 }
 
 TEST(BenchRecord, WorkOfACellIsOfItsMiddleStepOrOfItsWholePrompt) {
@@ -47,6 +50,10 @@ TEST(BenchRecord, ErrorsNameFileAndKey) {
   EXPECT_TRUE(refuses("model", 7));
   EXPECT_TRUE(refuses("storage", "none"));
   EXPECT_TRUE(refuses("decode", 1));
+  nlohmann::json slow = flash_record();
+  slow["decode"][1]["barrier_us"] = -1;
+  EXPECT_TRUE(testing::fails_with(ErrorCode::InvalidArgument, "run.json: barrier_us",
+                                  [&] { parse_bench_record(slow.dump(), "run.json"); }));
   EXPECT_TRUE(testing::fails_with(ErrorCode::InvalidArgument, "run.json",
                                   [] { parse_bench_record("[]", "run.json"); }));
   EXPECT_TRUE(testing::fails_with(ErrorCode::InvalidArgument, "config", [] {

@@ -40,11 +40,11 @@ TEST(Check, ARunIsComparedWithTheMachineOfItsMoment) {
   std::vector<BenchRecord> records = one_record();
   const double whole = check_records(simple_machine(), records).cells[0].predicted.p50;
   for (MeasuredCell& cell : records[0].cells) {
-    cell.read_bytes_per_s /= 2;
+    cell.meanwhile.read_bytes_per_s /= 2;
   }
   EXPECT_NEAR(check_records(simple_machine(), records).cells[0].predicted.p50, whole / 2,
               1e-9 * whole);
-  records[0].cells[0].read_bytes_per_s = 0;  // not known: as in the profile
+  records[0].cells[0].meanwhile.read_bytes_per_s = 0;  // not known: as in the profile
   EXPECT_DOUBLE_EQ(check_records(simple_machine(), records).cells[0].predicted.p50, whole);
 }
 
@@ -55,7 +55,7 @@ TEST(Check, BeforehandOnlyTheProfileIsKnown) {
   };
   const double whole = beforehand();
   for (MeasuredCell& cell : records[0].cells) {
-    cell.read_bytes_per_s /= 2;
+    cell.meanwhile.read_bytes_per_s /= 2;
   }
   EXPECT_EQ(beforehand(), whole);
   EXPECT_LT(check_records(simple_machine(), records).cells[0].predicted.p50, 0.6 * whole);

@@ -1,5 +1,7 @@
 #include "fathom/study/plan/machine.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "fathom/study/plan/speed_model.h"
@@ -100,6 +102,43 @@ TEST(Machine, WorkingSetsBetweenMeasuredSizesLieBetweenTheirRates) {
   EXPECT_DOUBLE_EQ(*machine.read_bytes_per_s(100), 40);
   EXPECT_DOUBLE_EQ(*machine.read_bytes_per_s(1000), 20);
   EXPECT_EQ(machine.read_bytes_per_s(1001), 15);
+}
+
+// Memory 10 by two threads, 40 in caches and 20 between them, a peak of 7 and a barrier of 2.
+Machine with_caches() {
+  Machine machine;
+  const auto add = [&](FigureKind kind, double value, double at = 0) {
+    machine.figures.push_back({.kind = kind, .value = value, .at = at, .spread = 0.5});
+  };
+  add(FigureKind::WorkingSetBytesPerS, 40, 1);
+  add(FigureKind::WorkingSetBytesPerS, 20, 100);
+  add(FigureKind::ReadBytesPerS, 10, 2);
+  add(FigureKind::Fp32OpsPerS, 7);
+  add(FigureKind::BarrierS, 2);
+  add(FigureKind::DecodeError, 0.3);
+  return machine;
+}
+
+TEST(Machine, AtAMomentArithmeticFollowsCachesAndWorkingSetsWhatTheyAreReadFrom) {
+  const Machine now =
+      at_moment(with_caches(), {.read_bytes_per_s = 40, .cached_bytes_per_s = 20, .barrier_s = 5});
+  EXPECT_DOUBLE_EQ(*now.value(FigureKind::ReadBytesPerS), 40);
+  EXPECT_DOUBLE_EQ(*now.read_bytes_per_s(1), 20);
+  EXPECT_DOUBLE_EQ(*now.read_bytes_per_s(100), 20 * std::sqrt(4 * 0.5));  // half way, as it read
+  EXPECT_DOUBLE_EQ(*now.value(FigureKind::Fp32OpsPerS), 3.5);
+  EXPECT_DOUBLE_EQ(*now.value(FigureKind::BarrierS), 5);
+  EXPECT_DOUBLE_EQ(*now.value(FigureKind::DecodeError), 0.3);
+  EXPECT_EQ(now.find(FigureKind::ReadBytesPerS)->spread, 0);
+}
+
+TEST(Machine, WhatIsNotKnownOfAMomentFollowsMemory) {
+  const Machine half = at_moment(with_caches(), {.read_bytes_per_s = 5});
+  EXPECT_DOUBLE_EQ(*half.value(FigureKind::ReadBytesPerS), 5);
+  EXPECT_DOUBLE_EQ(*half.read_bytes_per_s(1), 20);
+  EXPECT_DOUBLE_EQ(*half.read_bytes_per_s(100), 10);
+  EXPECT_DOUBLE_EQ(*half.value(FigureKind::Fp32OpsPerS), 3.5);
+  EXPECT_DOUBLE_EQ(*half.value(FigureKind::BarrierS), 4);
+  EXPECT_DOUBLE_EQ(*at_moment(with_caches(), {}).value(FigureKind::BarrierS), 2);
 }
 
 TEST(Machine, EveryFigureOfTheLibraryHasASourceAndADate) {

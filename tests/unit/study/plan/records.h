@@ -44,7 +44,13 @@ inline nlohmann::json flash_record() {
        {{{"tokens", 512}, {"context", 0}, {"batch", 1}, {"tokens_per_s", 10}, {"read_gb_s", 100}}}},
       {"decode",
        {{{"tokens", 16}, {"context", 4096}, {"batch", 2}, {"tokens_per_s", 4}, {"read_gb_s", 100}},
-        {{"tokens", 16}, {"context", 0}, {"batch", 1}, {"tokens_per_s", 3}, {"read_gb_s", 100}}}}};
+        {{"tokens", 16},
+         {"context", 0},
+         {"batch", 1},
+         {"tokens_per_s", 3},
+         {"read_gb_s", 100},
+         {"cached_gb_s", 300},
+         {"barrier_us", 2}}}}};
 }
 
 }  // namespace fathom::plan

@@ -60,13 +60,24 @@ TEST(SpeedModel, TheDiskAddsItsSeconds) {
               5 + speed.seconds(Phase::Decode, some_work(), 1e12).p50, 1e-9);
 }
 
-TEST(SpeedModel, AtAMomentAllLimitsHaveTheirShare) {
+TEST(SpeedModel, BarriersThatVaryWidenWhatOnlyStarts) {
+  Machine machine = simple_machine();
+  set_figure(machine, FigureKind::BarrierS, 1e-6, 0.3);
+  const SpeedModel speed(machine);
+  Amounts starting{};
+  at(starting, Work::Starts) = 1000;
+  const Percentiles started = speed.seconds(Phase::Decode, starting, 1e12);
+  EXPECT_GT(started.p90 / started.p10, 1.5);
+  EXPECT_NEAR(started.p50, 2 * 1e-3, 1e-4);
+}
+
+TEST(SpeedModel, AtAMomentThereIsNoSpread) {
   Machine machine = simple_machine();
   set_figure(machine, FigureKind::ReadBytesPerS, 100e9, 0.3);
-  const SpeedModel speed(at_moment(machine, 0.5));
+  const SpeedModel speed(at_moment(machine, {.read_bytes_per_s = 50e9}));
   const Percentiles seconds = speed.seconds(Phase::Decode, some_work(), 1e12);
   EXPECT_NEAR(seconds.p50, 2 * (0.5 + 0.25 + 0.001) / 0.5, 1e-12);
-  EXPECT_DOUBLE_EQ(seconds.p10, seconds.p90);  // a moment has no spread
+  EXPECT_DOUBLE_EQ(seconds.p10, seconds.p90);
 }
 
 TEST(SpeedModel, SaysWhatAMachineLacks) {
