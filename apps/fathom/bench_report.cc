@@ -82,6 +82,10 @@ std::string missing_fraction(const ModelBench& model, const CellResult& result) 
 
 Json cell_json(const ModelBench& model, const CellResult& result) {
   const std::string missing = missing_fraction(model, result);
+  std::vector<double> rates;
+  for (const bench::Sample& sample : result.samples) {
+    rates.push_back(sample.tokens_per_s);
+  }
   return {{"tokens", result.cell.tokens},
           {"context", result.cell.context},
           {"batch", result.cell.batch},
@@ -95,7 +99,7 @@ Json cell_json(const ModelBench& model, const CellResult& result) {
           {"fraction_of_limit", number(result.fraction_of_limit)},
           {"no_fraction", missing.empty() ? Json(nullptr) : Json(missing)},
           {"bytes_per_token", rounded(bytes_per_token(model, result.cell))},
-          {"samples", result.samples}};
+          {"samples", rates}};
 }
 
 Json cells_json(const ModelBench& model, Phase phase) {

@@ -218,8 +218,8 @@ void check_plan(const PlanCheck& options) {
       {.heading = "Errors",
        .paragraphs = {source->machine.title + ", " + source->origin +
                       ". Each run is compared with the profile as the machine "
-                      "was meanwhile: the bandwidth that it had is in the "
-                      "record. Beforehand only the profile is known."},
+                      "was meanwhile: what memory, caches and barriers did is "
+                      "in the record. Beforehand only the profile is known."},
        .points = {},
        .charts = {},
        .tables = {summary_table(checks), models_table(checks.meanwhile),

@@ -165,14 +165,17 @@ plan::BenchRecord measure_probe_model(const ProbeModel& model,
   subject.warm_up();
   const bench::Plan plan = bench::plan_cells(model.matrix, model.config.max_context);
   for (const bench::CellResult& result : bench::measure_cells(subject, plan.cells, kRepetitions)) {
-    record.cells.push_back(
-        {.is_prefill = result.cell.phase == bench::Phase::Prefill,
-         .tokens = result.cell.tokens,
-         .context = result.cell.context,
-         .batch = result.cell.batch,
-         .tokens_per_s = result.tokens_per_s,
-         .meanwhile = {result.meanwhile.read_bytes_per_s, result.meanwhile.cached_bytes_per_s,
-                       result.meanwhile.barrier_s.value_or(0)}});
+    // Every run counts, with the moment that it met.
+    for (const bench::Sample& run : result.samples) {
+      record.cells.push_back(
+          {.is_prefill = result.cell.phase == bench::Phase::Prefill,
+           .tokens = result.cell.tokens,
+           .context = result.cell.context,
+           .batch = result.cell.batch,
+           .tokens_per_s = run.tokens_per_s,
+           .meanwhile = {run.meanwhile.read_bytes_per_s, run.meanwhile.cached_bytes_per_s,
+                         run.meanwhile.barrier_s.value_or(0)}});
+    }
   }
   return record;
 }

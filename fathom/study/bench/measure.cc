@@ -37,8 +37,7 @@ double mean(const std::vector<double>& numbers) {
 }
 
 // Of each figure that all moments have.
-template <typename Middle>
-Moment middle(const std::vector<Moment>& moments, const Middle& of) {
+Moment mean_of(const std::vector<Moment>& moments) {
   const auto of_all = [&](auto figure) -> std::optional<double> {
     std::vector<double> values;
     for (const Moment& moment : moments) {
@@ -48,7 +47,7 @@ Moment middle(const std::vector<Moment>& moments, const Middle& of) {
       }
       values.push_back(*value);
     }
-    return of(values);
+    return mean(values);
   };
   return {.limit = of_all(&Moment::limit),
           .read_bytes_per_s = *of_all(&Moment::read_bytes_per_s),
@@ -76,23 +75,35 @@ class Sampler {
     latest_ = {cell.phase, subject_.moment(cell.phase)};
     FATHOM_CHECK(run.seconds > 0);
     run.pauses.insert(run.pauses.end(), {before, latest_->moment});
-    const Moment met = middle(run.pauses, mean);
+    const Moment met = mean_of(run.pauses);
     Samples& samples = samples_[idx];
-    samples.rates.push_back(static_cast<double>(cell.num_computed_tokens()) / run.seconds);
-    samples.moments.push_back(met);
+    const double rate = static_cast<double>(cell.num_computed_tokens()) / run.seconds;
+    samples.runs.push_back({rate, met});
     const std::optional<double> cost = subject_.cost_per_token(cell);
     if (cost && met.limit && *met.limit > 0) {
-      samples.fractions.push_back(*cost * samples.rates.back() / *met.limit);
+      samples.fractions.push_back(*cost * rate / *met.limit);
     }
   }
 
   CellResult result(std::size_t idx) const {
     const Samples& samples = samples_[idx];
+    // A machine that changes between two speeds has no moment in their middle: the moment is of the
+    // same run, or two, as the speed.
+    std::vector<Sample> middle = samples.runs;
+    std::sort(middle.begin(), middle.end(),
+              [](const Sample& a, const Sample& b) { return a.tokens_per_s < b.tokens_per_s; });
+    const std::size_t num_beside = (middle.size() - 1) / 2;
+    std::vector<double> rates;
+    std::vector<Moment> moments;
+    for (std::size_t i = num_beside; i < middle.size() - num_beside; ++i) {
+      rates.push_back(middle[i].tokens_per_s);
+      moments.push_back(middle[i].meanwhile);
+    }
     CellResult result{.cell = cells_[idx],
-                      .tokens_per_s = median(samples.rates),
+                      .tokens_per_s = mean(rates),
                       .fraction_of_limit = {},
-                      .meanwhile = middle(samples.moments, median),
-                      .samples = samples.rates};
+                      .meanwhile = mean_of(moments),
+                      .samples = samples.runs};
     if (!samples.fractions.empty()) {
       result.fraction_of_limit = median(samples.fractions);
     }
@@ -101,8 +112,7 @@ class Sampler {
 
  private:
   struct Samples {
-    std::vector<double> rates;
-    std::vector<Moment> moments;
+    std::vector<Sample> runs;
     std::vector<double> fractions;
   };
   struct Latest {

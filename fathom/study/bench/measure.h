@@ -42,12 +42,18 @@ class Subject {
   virtual std::optional<double> cost_per_token(const Cell& cell) = 0;
 };
 
+// A run and the machine that it met: means over the moments around it and in its pauses.
+struct Sample {
+  double tokens_per_s = 0;
+  Moment meanwhile;
+};
+
 struct CellResult {
   Cell cell;
   double tokens_per_s = 0;                  // median; of all sequences of a batch together
   std::optional<double> fraction_of_limit;  // median of the runs' own fractions
-  Moment meanwhile;                         // medians of what the runs met
-  std::vector<double> samples;              // tokens_per_s, in order of the runs
+  Moment meanwhile;                         // what the run met that the median is of
+  std::vector<Sample> samples;              // in order of the runs
 };
 
 // How much of the work is done: runs and preparations, weighed by how long they are likely to take.

@@ -177,7 +177,8 @@ CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
   } else {
     // The step in the middle of the run. Sequences of a batch share the rows that they begin with.
     const Index context = tokens_before(cell) + cell.tokens / 2;
-    result.amounts = work.of({.num_sequences = cell.batch, .context = context});
+    result.amounts = work.of(
+        {.num_sequences = cell.batch, .context = context, .shared_context = tokens_before(cell)});
     result.working_set_bytes += work.cache_bytes_read(context);
     result.tokens = static_cast<double>(cell.batch);
   }

@@ -35,7 +35,7 @@ enum class FigureKind {
   IdleWatts,
   LoadWatts,
   // Of one kind of work, `of`: 1 / efficiency times what the machine's limit allows is what it
-  // takes; of what only starts: how many barriers fit into it.
+  // takes (docs/planning.md names the limits).
   Efficiency,
   // Standard deviation of the logarithm of measured over predicted time, on models that the
   // efficiencies were not fitted to.

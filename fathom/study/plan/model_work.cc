@@ -232,7 +232,6 @@ double ModelWork::starts_per_step() const {
 
 void ModelWork::add_attention(const Step& step, Amounts& amounts) const {
   const auto sequences = static_cast<double>(step.num_sequences);
-  const Index end = step.context + step.tokens_per_sequence;
   // Two positions stand for all: what a token sees grows evenly within a step, but for a corner.
   const Index middle = step.context + (step.tokens_per_sequence - 1) / 2;
   const double tokens = sequences * static_cast<double>(step.tokens_per_sequence);
@@ -242,19 +241,34 @@ void ModelWork::add_attention(const Step& step, Amounts& amounts) const {
     const auto layers = static_cast<double>(kind.count);
     const double rows = attended_rows(config_, kind.attention, kind.compress_ratio, middle);
     at(amounts, attention_work(kind.attention, step)) += layers * tokens * 4 * heads * dim * rows;
-    const double last_rows =
-        attended_rows(config_, kind.attention, kind.compress_ratio, end - 1) +
-        static_cast<double>(std::min(step.tokens_per_sequence - 1, step.context));
-    double bytes = last_rows * row_numbers(config_, kind.attention);
     if (kind.attention == AttentionKind::CompressedSparse) {
-      const auto index_dim = static_cast<double>(config_.index_head_dim);
-      const double per_block = 2 * static_cast<double>(config_.num_index_heads) * (index_dim + 1);
+      const double per_block = 2 * static_cast<double>(config_.num_index_heads) *
+                               (static_cast<double>(config_.index_head_dim) + 1);
       at(amounts, Work::IndexOps) +=
           layers * tokens * scored_blocks(config_, middle, kind.compress_ratio) * per_block;
-      bytes += scored_blocks(config_, end - 1, kind.compress_ratio) * index_dim;
     }
-    at(amounts, Work::CacheBytes) += layers * sequences * kCacheNumberBytes * bytes;
   }
+  // What sequences have in common comes from memory once.
+  const double common = step.shared_context > 0 ? cache_bytes(step.shared_context - 1, 1) : 0;
+  const double of_each = cache_bytes(step.context, step.tokens_per_sequence);
+  at(amounts, Work::CacheBytes) +=
+      sequences * of_each - (sequences - 1) * std::min(common, of_each);
+}
+
+double ModelWork::cache_bytes(Index context, Index num_tokens) const {
+  const Index last = context + num_tokens - 1;
+  double numbers = 0;
+  for (const LayerKind& kind : kinds_) {
+    const double rows = attended_rows(config_, kind.attention, kind.compress_ratio, last) +
+                        static_cast<double>(std::min(num_tokens - 1, context));
+    double of_layer = rows * row_numbers(config_, kind.attention);
+    if (kind.attention == AttentionKind::CompressedSparse) {
+      of_layer += scored_blocks(config_, last, kind.compress_ratio) *
+                  static_cast<double>(config_.index_head_dim);
+    }
+    numbers += static_cast<double>(kind.count) * of_layer;
+  }
+  return kCacheNumberBytes * numbers;
 }
 
 Amounts ModelWork::of(const Step& step) const {
@@ -301,7 +315,7 @@ double ModelWork::weight_bytes() const {
 }
 
 double ModelWork::cache_bytes_read(Index context) const {
-  return at(of({.context = context}), Work::CacheBytes);
+  return cache_bytes(context, 1);
 }
 
 Amounts ModelWork::of_draft(Index num_sequences) const {

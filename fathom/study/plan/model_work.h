@@ -34,9 +34,9 @@ enum class Work {
   TokenGroupedOps,
   PromptGroupedOps,
   IndexOps,        // of the indexer's scores
-  CacheBytes,      // cache rows read, each once per sequence and step
+  CacheBytes,      // cache rows read, those that sequences have in common once
   Numbers,         // activations that ops between the products read or write
-  RoutedTokens,    // tokens x layers with a router
+  RoutedTokens,    // tokens x layers with a router: sorting them is one thread's work
   SequenceLayers,  // sequences x layers: attention is computed for each alone
   SharedStarts,    // ops started with several tokens: their loops are for all threads
   Starts,          // ops started
@@ -79,7 +79,8 @@ using WeightsByClass = std::array<WeightSums, kNumWeightClasses>;
 struct Step {
   Index num_sequences = 1;
   Index tokens_per_sequence = 1;
-  Index context = 0;  // tokens in each cache before
+  Index context = 0;         // tokens in each cache before
+  Index shared_context = 0;  // of them those whose rows all sequences have in common
   Index logits_per_sequence = 1;
 };
 
@@ -109,6 +110,8 @@ class ModelWork {
   };
   void add_weight(const config::WeightSpec& spec, const Storage& storage);
   void add_attention(const Step& step, Amounts& amounts) const;
+  // Bytes of rows that a sequence's last tokens see, of which `context` are there before.
+  double cache_bytes(Index context, Index num_tokens) const;
   double numbers_per_token() const;
   double starts_per_step() const;
 

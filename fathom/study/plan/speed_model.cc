@@ -10,17 +10,21 @@ namespace fathom::plan {
 namespace {
 
 constexpr std::uint64_t kSeed = 8;
-constexpr double kNumberBytes = 4;
 // Of a machine with one thread, which has no barrier: what starting a loop is then compared with.
 constexpr double kNoBarrierS = 1e-6;
+// Work that one thread does, unlike any of the limits, is counted in microseconds.
+constexpr double kSerialS = 1e-6;
+// Activations that one thread writes are read by others: a line takes a part of what a barrier
+// does, for which two go to and fro.
+constexpr double kNumbersPerLine = 16;
 
 // Products of integers are compared with fp32 too: where a unit of tiles makes their own peak
 // twenty times as high, kernels do not come near it, so that it says little about a machine.
-enum class Limit { Read, Compute, Start };
+enum class Limit { Read, Compute, Exchange, Serial, Start };
 constexpr std::array<Limit, kNumWorks> kLimits = {
-    Limit::Read,    Limit::Read,    Limit::Read,    Limit::Compute, Limit::Compute, Limit::Compute,
-    Limit::Compute, Limit::Compute, Limit::Compute, Limit::Compute, Limit::Compute, Limit::Compute,
-    Limit::Read,    Limit::Read,    Limit::Start,   Limit::Start,   Limit::Start,   Limit::Start};
+    Limit::Read,    Limit::Read,     Limit::Read,    Limit::Compute, Limit::Compute, Limit::Compute,
+    Limit::Compute, Limit::Compute,  Limit::Compute, Limit::Compute, Limit::Compute, Limit::Compute,
+    Limit::Read,    Limit::Exchange, Limit::Serial,  Limit::Serial,  Limit::Start,   Limit::Start};
 
 double spread_of(const Machine& machine, FigureKind kind) {
   const Figure* figure = machine.find(kind);
@@ -54,9 +58,8 @@ Amounts seconds_at_limits(const Machine& machine,
                           const Amounts& amounts,
                           double working_set_bytes) {
   const double read = machine.read_bytes_per_s(working_set_bytes).value_or(0);
-  const double memory = machine.value(FigureKind::ReadBytesPerS).value_or(0);
   const double fp32 = machine.value(FigureKind::Fp32OpsPerS).value_or(0);
-  FATHOM_CHECK(read > 0 && memory > 0 && fp32 > 0);
+  FATHOM_CHECK(read > 0 && fp32 > 0);
   const double start_s = machine.value(FigureKind::BarrierS).value_or(kNoBarrierS);
   Amounts seconds{};
   for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
@@ -67,13 +70,17 @@ Amounts seconds_at_limits(const Machine& machine,
       case Limit::Compute:
         seconds[idx] = amounts[idx] / fp32;
         break;
+      case Limit::Exchange:
+        seconds[idx] = amounts[idx] / kNumbersPerLine * start_s;
+        break;
+      case Limit::Serial:
+        seconds[idx] = amounts[idx] * kSerialS;
+        break;
       case Limit::Start:
         seconds[idx] = amounts[idx] * start_s;
         break;
     }
   }
-  // Activations lie in caches, whatever the size of the model: any rate that does not follow it.
-  at(seconds, Work::Numbers) = at(amounts, Work::Numbers) * kNumberBytes / memory;
   return seconds;
 }
 
@@ -106,6 +113,21 @@ SpeedModel::SpeedModel(Machine machine) : machine_(std::move(machine)) {
   }
 }
 
+double SpeedModel::Draw::of(std::size_t work) const {
+  switch (kLimits[work]) {
+    case Limit::Read:
+      return read;
+    case Limit::Compute:
+      return compute;
+    case Limit::Exchange:
+    case Limit::Start:
+      return start;
+    case Limit::Serial:
+      break;
+  }
+  return 1;
+}
+
 Percentiles SpeedModel::seconds(Phase phase,
                                 const Amounts& amounts,
                                 double working_set_bytes,
@@ -116,10 +138,7 @@ Percentiles SpeedModel::seconds(Phase phase,
   for (const Draw& draw : draws_) {
     double sum = 0;
     for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
-      const double shared = kLimits[idx] == Limit::Read      ? draw.read
-                            : kLimits[idx] == Limit::Compute ? draw.compute
-                                                             : draw.start;
-      sum += at_limits[idx] * inverse_efficiencies_[idx] * draw.kinds[idx] * shared;
+      sum += at_limits[idx] * inverse_efficiencies_[idx] * draw.kinds[idx] * draw.of(idx);
     }
     drawn.push_back((sum + extra_s) * (phase == Phase::Decode ? draw.decode : draw.prefill));
   }

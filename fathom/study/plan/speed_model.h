@@ -38,10 +38,12 @@ class SpeedModel {
   struct Draw {
     double read;     // factor of the time of what memory limits
     double compute;  // of what products limit
-    double start;    // of what starting loops limits
+    double start;    // of what threads wait for each other limits
     Amounts kinds;   // of each kind of work
     double decode;   // of the whole: what the sum does not explain
     double prefill;
+
+    double of(std::size_t work) const;  // what limits a kind of work
   };
 
   Machine machine_;

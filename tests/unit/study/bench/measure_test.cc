@@ -81,11 +81,25 @@ TEST(Measure, LimitIsTakenJustBeforeAndJustAfterEachRun) {
   EXPECT_FALSE(measure_cells(subject, std::vector<Cell>{kDecode}, 1)[0].meanwhile.barrier_s);
 }
 
+TEST(Measure, TheMomentOfACellIsThatOfTheRunInTheMiddle) {
+  FakeSubject subject;
+  subject.slowdown = 0.5;  // 100, 200, 400 tokens per second
+  subject.limits = {2000, 4000, 8000, 100};
+  const auto three = measure_cells(subject, std::vector<Cell>{kPrefill}, 3);
+  EXPECT_EQ(three[0].tokens_per_s, 200);
+  EXPECT_DOUBLE_EQ(three[0].meanwhile.limit.value(), 6000);
+  subject.next_seconds = 1;
+  subject.limits = {1000, 3000, 5000};
+  const auto two = measure_cells(subject, std::vector<Cell>{kPrefill}, 2);  // both are
+  EXPECT_EQ(two[0].tokens_per_s, 150);
+  EXPECT_DOUBLE_EQ(two[0].meanwhile.limit.value(), 3000);
+}
+
 TEST(Measure, TheMomentAfterARunIsTheOneBeforeTheNextOfItsPhase) {
   FakeSubject subject;
   subject.limits = {1000, 3000, 5000};
   const auto results = measure_cells(subject, std::vector<Cell>{kPrefill}, 2);
-  // Means of 2000 and 4000; their middle.
+  // Means of 2000 and 4000; theirs.
   EXPECT_DOUBLE_EQ(results[0].meanwhile.limit.value(), 3000);
   EXPECT_TRUE(subject.limits.empty());
 }
@@ -107,7 +121,10 @@ TEST(Measure, MediansAreOverRunsAndOverTheirOwnFractions) {
   subject.slowdown = 2;                    // 1, 2, 4 seconds: 100, 50, 25 tokens per second
   subject.limits = {1000, 1000, 0, 1000};  // means 1000, 500, 500: fractions 1, 1, 0.5
   const auto results = measure_cells(subject, std::vector<Cell>{kPrefill}, 3);
-  EXPECT_EQ(results[0].samples, (std::vector<double>{100, 50, 25}));
+  ASSERT_EQ(results[0].samples.size(), 3U);
+  EXPECT_EQ(results[0].samples[0].tokens_per_s, 100);
+  EXPECT_EQ(results[0].samples[2].tokens_per_s, 25);
+  EXPECT_EQ(results[0].samples[1].meanwhile.read_bytes_per_s, 1000);
   EXPECT_EQ(results[0].tokens_per_s, 50);
   EXPECT_DOUBLE_EQ(results[0].fraction_of_limit.value(), 1);
 }

@@ -34,7 +34,7 @@ TEST(BenchRecord, WorkOfACellIsOfItsMiddleStepOrOfItsWholePrompt) {
   EXPECT_EQ(prompt.amounts, work.of_prompt(512, 0, 512));
   const CellWork decode = work_of_cell(work, record.cells[1]);
   EXPECT_EQ(decode.seconds, 0.5);
-  EXPECT_EQ(decode.amounts, work.of({.num_sequences = 2, .context = 4104}));
+  EXPECT_EQ(decode.amounts, work.of({.num_sequences = 2, .context = 4104, .shared_context = 4096}));
   // At context 0 a run begins behind 64 tokens.
   EXPECT_EQ(work_of_cell(work, record.cells[2]).amounts, work.of({.context = 72}));
 }

@@ -42,8 +42,9 @@ TEST(Check, ARunIsComparedWithTheMachineOfItsMoment) {
   for (MeasuredCell& cell : records[0].cells) {
     cell.meanwhile.read_bytes_per_s /= 2;
   }
+  // But for a little work of one thread, which no limit makes slower.
   EXPECT_NEAR(check_records(simple_machine(), records).cells[0].predicted.p50, whole / 2,
-              1e-9 * whole);
+              1e-4 * whole);
   records[0].cells[0].meanwhile.read_bytes_per_s = 0;  // not known: as in the profile
   EXPECT_DOUBLE_EQ(check_records(simple_machine(), records).cells[0].predicted.p50, whole);
 }

@@ -86,6 +86,23 @@ TEST(ModelWork, ABatchReadsDenseWeightsOnce) {
                    2 * packed_ops(work.of({.context = 100})));
 }
 
+TEST(ModelWork, RowsThatSequencesShareAreReadOnce) {
+  const ModelWork flash = work_of("v4-flash", "fp4");
+  const auto cache_bytes = [&](Index sequences, Index context, Index shared) {
+    return at(flash.of({.num_sequences = sequences, .context = context, .shared_context = shared}),
+              Work::CacheBytes);
+  };
+  const double alone = cache_bytes(1, 4096, 0);
+  EXPECT_DOUBLE_EQ(alone, flash.cache_bytes_read(4096));
+  EXPECT_DOUBLE_EQ(cache_bytes(4, 4096, 0), 4 * alone);
+  // A token each beyond what they have in common.
+  const double shared = cache_bytes(4, 4096, 4096);
+  EXPECT_GE(shared, alone);
+  EXPECT_LT(shared, 1.01 * alone);
+  EXPECT_DOUBLE_EQ(cache_bytes(4, 8192, 4096),
+                   4 * flash.cache_bytes_read(8192) - 3 * flash.cache_bytes_read(4095));
+}
+
 TEST(ModelWork, AStepAtATimeReadsWeightsForEachStep) {
   const ModelWork work = work_of("v4-flash", "fp4");
   const Amounts whole = work.of_prompt(1024, 0, 1024);

@@ -28,6 +28,20 @@ TEST(SpeedModel, SecondsAreTheSumOfWorkOverLimitsAndEfficiencies) {
   EXPECT_NEAR(rate.p50, 3 / 1.502, 1e-12);
 }
 
+TEST(SpeedModel, ActivationsFollowTheBarrierAndSerialWorkIsInMicroseconds) {
+  Amounts amounts{};
+  at(amounts, Work::Numbers) = 1600;  // a hundred lines
+  at(amounts, Work::RoutedTokens) = 10;
+  at(amounts, Work::SequenceLayers) = 20;
+  const auto seconds = [&](double barrier_s) {
+    Machine machine = simple_machine(0.5);
+    set_figure(machine, FigureKind::BarrierS, barrier_s);
+    return SpeedModel(machine).seconds(Phase::Decode, amounts, 1e12).p50;
+  };
+  EXPECT_NEAR(seconds(1e-6), 2 * (100e-6 + 30e-6), 1e-12);
+  EXPECT_NEAR(seconds(3e-6), 2 * (300e-6 + 30e-6), 1e-12);
+}
+
 TEST(SpeedModel, AnErrorOfTheWholeGivesItsOwnInterval) {
   Machine machine = simple_machine();
   set_figure(machine, FigureKind::DecodeError, 0.2);
