@@ -116,7 +116,7 @@ Amounts prior_efficiencies() {
   at(prior, Work::PromptGroupedOps) = 0.3;
   at(prior, Work::IndexOps) = 0.3;
   at(prior, Work::CacheBytes) = 0.5;
-  at(prior, Work::Numbers) = 50;
+  at(prior, Work::ExchangedNumbers) = 50;
   at(prior, Work::RoutedTokens) = 0.5;
   at(prior, Work::SequenceLayers) = 0.3;
   at(prior, Work::SharedStarts) = 1;

@@ -111,7 +111,10 @@ Figure read_figure(const TomlTable& table) {
     const std::string name = table.text("of");
     figure.of = find_work(name);
     if (!figure.of) {
-      table.refuse("of", "found " + formats::quote(name) + ", which is no kind of work");
+      table.refuse("of",
+                   "found " + formats::quote(name) +
+                       ", which is no kind of work; fathom probe makes a new profile in place "
+                       "of an older version's");
     }
   }
   if (table.is_number("spread")) {

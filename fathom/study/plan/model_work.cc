@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, kNumWorks> kNames = {
     "packed_few_ops",    "packed_many_ops",    "wide_few_ops",
     "wide_many_ops",     "token_shared_ops",   "prompt_shared_ops",
     "token_grouped_ops", "prompt_grouped_ops", "index_ops",
-    "cache_bytes",       "activations",        "routing",
+    "cache_bytes",       "exchanged_numbers",  "routed_tokens",
     "sequence_layers",   "shared_starts",      "starts"};
 
 bool is_head(const config::ModelConfig& config, const WeightSpec& spec) {
@@ -284,7 +284,7 @@ Amounts ModelWork::of(const Step& step) const {
       amounts);
   add_attention(step, amounts);
   const auto layers = static_cast<double>(config_.num_layers());
-  at(amounts, Work::Numbers) = tokens * numbers_per_token();
+  at(amounts, Work::ExchangedNumbers) = tokens * numbers_per_token();
   at(amounts, Work::RoutedTokens) = tokens * static_cast<double>(num_routed_layers_);
   at(amounts, Work::SequenceLayers) = sequences * layers;
   at(amounts, Work::Starts) = starts_per_step();
@@ -338,7 +338,7 @@ Amounts ModelWork::of_draft(Index num_sequences) const {
   }
   products = {.tokens = 0, .logits = tokens, .chosen = 0, .distinct = 0};
   add_products(heads, products, amounts);
-  at(amounts, Work::Numbers) =
+  at(amounts, Work::ExchangedNumbers) =
       tokens * numbers_per_token() / static_cast<double>(config_.num_layers());
   at(amounts, Work::RoutedTokens) = tokens;
   at(amounts, Work::SequenceLayers) = tokens;

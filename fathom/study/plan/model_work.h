@@ -33,13 +33,13 @@ enum class Work {
   PromptSharedOps,
   TokenGroupedOps,
   PromptGroupedOps,
-  IndexOps,        // of the indexer's scores
-  CacheBytes,      // cache rows read, those that sequences have in common once
-  Numbers,         // activations that ops between the products read or write
-  RoutedTokens,    // tokens x layers with a router: sorting them is one thread's work
-  SequenceLayers,  // sequences x layers: attention is computed for each alone
-  SharedStarts,    // ops started with several tokens: their loops are for all threads
-  Starts,          // ops started
+  IndexOps,          // of the indexer's scores
+  CacheBytes,        // cache rows read, those that sequences have in common once
+  ExchangedNumbers,  // activations that ops between the products read or write
+  RoutedTokens,      // tokens x layers with a router: sorting them is one thread's work
+  SequenceLayers,    // sequences x layers: attention is computed for each alone
+  SharedStarts,      // ops started with several tokens: their loops are for all threads
+  Starts,            // ops started
 };
 inline constexpr std::size_t kNumWorks = 18;
 std::string_view to_string(Work work);

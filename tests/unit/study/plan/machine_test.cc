@@ -79,6 +79,10 @@ TEST(Machine, ErrorsNameTheField) {
   EXPECT_TRUE(refuses(with("what = \"read_bytes_per_s\"\nthreads = 1\nvalue = 10e9",
                            "what = \"load_watts\"\nvalue = 0"),
                       "value: found 0"));
+  // Of a profile whose efficiencies were relative to something else.
+  EXPECT_TRUE(refuses(with("what = \"read_bytes_per_s\"\nthreads = 1\nvalue = 10e9",
+                           "what = \"efficiency\"\nof = \"activations\"\nvalue = 0.5"),
+                      "of: found \"activations\", which is no kind of work; fathom probe makes"));
   EXPECT_TRUE(refuses(with("basis = \"measured\"", "basis = \"guessed\""), "basis"));
   EXPECT_TRUE(refuses(with("source = \"a run\"\n", ""), "source"));
   EXPECT_TRUE(refuses(with("date = 2026-01-02\n", ""), "date"));

@@ -30,7 +30,7 @@ TEST(SpeedModel, SecondsAreTheSumOfWorkOverLimitsAndEfficiencies) {
 
 TEST(SpeedModel, ActivationsFollowTheBarrierAndSerialWorkIsInMicroseconds) {
   Amounts amounts{};
-  at(amounts, Work::Numbers) = 1600;  // a hundred lines
+  at(amounts, Work::ExchangedNumbers) = 1600;  // a hundred lines
   at(amounts, Work::RoutedTokens) = 10;
   at(amounts, Work::SequenceLayers) = 20;
   const auto seconds = [&](double barrier_s) {
