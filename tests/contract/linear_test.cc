@@ -395,6 +395,56 @@ TEST(LinearOnTiles, SumsInTheOrderOfTheInstruction) {
   }
 }
 
+// Every E4M3 number at scales from the smallest to one with which the largest is just finite,
+// beside each other in a row: a token that is 1 at one column and 0 elsewhere gives the weight
+// itself.
+TEST(LinearE4m3, AnyCodeTimesAnyScaleIsTheWeightItself) {
+  constexpr std::uint8_t kScales[] = {0, 1, 9, 10, 127, 246};
+  const Index num_rows = 254;  // all codes but the two NaN
+  const Index width = numeric::kFp8TileColumns * to_index(std::size(kScales));
+  std::vector<std::byte> codes;
+  for (const int sign : {0, 128}) {
+    for (int code = 0; code < 127; ++code) {
+      codes.insert(codes.end(), to_size(width), std::byte(sign + code));
+    }
+  }
+  std::vector<std::byte> scales;  // of two rows of tiles, the second in the other order
+  for (const std::uint8_t scale : kScales) {
+    scales.push_back(std::byte{scale});
+  }
+  scales.insert(scales.end(), scales.rbegin(), scales.rend());
+  const numeric::WeightView weight = {.format = WeightFormat::Fp8,
+                                      .rows = num_rows,
+                                      .columns = width,
+                                      .data = codes.data(),
+                                      .row_stride_bytes = width,
+                                      .scale_format = ScaleFormat::E8M0,
+                                      .scales = scales.data(),
+                                      .scale_row_stride_bytes = to_index(std::size(kScales))};
+  for (const std::string& backend : contract_backends()) {
+    runtime::Runtime& runtime = runtime_of(backend, 2);
+    for (const Index tokens : {1, 2, 3, 4, 5}) {
+      for (Index first = 0; first < width; first += 61) {
+        std::vector<float> x(to_size(tokens * width), 0.0F);
+        for (Index token = 0; token < tokens; ++token) {
+          x[to_size(token * width + (first + token) % width)] = 1;
+        }
+        const LinearProblem problem = {weight, tokens, Products::Fp32, x};
+        const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
+        for (Index token = 0; token < tokens; ++token) {
+          const Index column = (first + token) % width;
+          for (Index row = 0; row < num_rows; ++row) {
+            float expected = 0;
+            numeric::decode_row(weight.slice_rows(row, 1), 0, column, 1, &expected);
+            ASSERT_EQ(found.row(token)[to_size(row)], expected)
+                << backend << ", " << tokens << " tokens, row " << row << ", column " << column;
+          }
+        }
+      }
+    }
+  }
+}
+
 // What holds fewer parts than its format may need is the same sum.
 TEST(LinearOnTiles, Fp32WeightsThatAreBf16NumbersGiveTheBitsOfBf16) {
   Random random(99);

@@ -13,6 +13,7 @@
 
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/backends/cpu/decode-inl.h"
+#include "fathom/compute/backends/cpu/e4m3_rows-inl.h"
 #include "fathom/compute/backends/cpu/expert_tiles.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/lane_panels-inl.h"
@@ -183,6 +184,14 @@ void compute_tile(const numeric::WeightView& weight,
   if (num_tokens == 1 && compute_one(weight, first_row, end_row, x[0], rounding, out[0])) {
     return;
   }
+#if HWY_TARGET == HWY_AVX3_DL
+  if (num_tokens <= kMostE4m3Tokens && has_e4m3_rows(weight)) {
+    const auto multiply = num_tokens == 1   ? multiply_e4m3_rows<1>
+                          : num_tokens == 2 ? multiply_e4m3_rows<2>
+                                            : multiply_e4m3_rows<kMostE4m3Tokens>;
+    return multiply(weight, first_row, end_row, x, num_tokens, rounding, out);
+  }
+#endif
   HWY_ALIGN float decoded[kDecodedRows * kChunk];
   HWY_ALIGN Sums sums;
   for (Index row = first_row; row < end_row; row += kDecodedRows) {
