@@ -152,11 +152,6 @@ HWY_INLINE __m512i decode_fp4(const std::uint8_t* from, int scale_code, const Ni
 alignas(64) inline constexpr std::uint16_t kE4m3Subnormals[32] = {0x0000, 0x3b00, 0x3b80, 0x3bc0,
                                                                   0x3c00, 0x3c20, 0x3c40, 0x3c60};
 
-// Scales of FP8 with which no product leaves the normal BF16 numbers.
-HWY_INLINE bool is_plain_fp8_scale(int code) {
-  return code >= 10 && code <= 246;
-}
-
 // 32 E4M3 codes times 2^(scale_code - 127); codes that are NaN give NaN.
 HWY_INLINE __m512i decode_e4m3(__m256i from, int scale_code) {
   const __m512i step = exponent_step(scale_code);
@@ -178,14 +173,6 @@ HWY_INLINE __m512i decode_e4m3(__m256i from, int scale_code) {
 
 HWY_INLINE __mmask32 first_columns(Index count) {
   return static_cast<__mmask32>((std::uint64_t{1} << HWY_MIN(count, kPartColumns)) - 1);
-}
-
-// The E8M0 scale at a place of the matrix of scales; 2^0 without scales.
-HWY_INLINE int scale_code_at(const numeric::WeightView& view, Index scale_row, Index scale_column) {
-  if (view.scale_format == numeric::ScaleFormat::None) {
-    return 127;
-  }
-  return std::to_integer<int>(view.scales[scale_row * view.scale_row_stride_bytes + scale_column]);
 }
 
 // Up to 32 columns from `first` on, as numeric::decode_row has them; zeros behind `count`.
@@ -220,8 +207,7 @@ HWY_INLINE bool decode_part(
       return is_finite(numbers);
     }
     case WeightFormat::Fp8: {
-      const int scale = scale_code_at(view, (view.first_row + row) / numeric::kFp8TileRows,
-                                      first / numeric::kFp8TileColumns);
+      const int scale = fp8_scale_code(view, row, first);
       if (!is_plain_fp8_scale(scale)) {
         return decode_rare(view, row, first, count, out);
       }

@@ -168,6 +168,25 @@ HWY_INLINE const std::uint8_t* bytes_at(const numeric::WeightView& view,
          column_bytes;
 }
 
+// The E8M0 scale at a place of the matrix of scales; 2^0 without scales.
+HWY_INLINE int scale_code_at(const numeric::WeightView& view, Index scale_row, Index scale_column) {
+  if (view.scale_format == numeric::ScaleFormat::None) {
+    return 127;
+  }
+  return std::to_integer<int>(view.scales[scale_row * view.scale_row_stride_bytes + scale_column]);
+}
+
+// Of the tile of FP8 that a number lies in.
+HWY_INLINE int fp8_scale_code(const numeric::WeightView& view, Index row, Index column) {
+  return scale_code_at(view, (view.first_row + row) / numeric::kFp8TileRows,
+                       column / numeric::kFp8TileColumns);
+}
+
+// Scales of FP8 with which no number leaves the normal ones of BF16 and fp32.
+HWY_INLINE bool is_plain_fp8_scale(int code) {
+  return code >= 10 && code <= 246;
+}
+
 // As numeric::decode_row, faster for the formats that models are mostly stored in. `first` is a
 // multiple of 256.
 HWY_INLINE void decode_chunk(

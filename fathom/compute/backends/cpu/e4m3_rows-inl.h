@@ -101,9 +101,7 @@ class E4m3Table {
 // Tables of the latest scales: a matrix has few different ones.
 class E4m3Tables {
  public:
-  // Scales with which no number leaves the normal ones.
-  static HWY_INLINE bool hold(int scale_code) { return scale_code >= 10 && scale_code <= 246; }
-
+  // Of a plain scale (is_plain_fp8_scale).
   HWY_INLINE const E4m3Table& of(int scale_code) {
     const auto idx = static_cast<std::size_t>(scale_code) % kCount;
     if (scale_codes_[idx] != scale_code) [[unlikely]] {
@@ -116,7 +114,7 @@ class E4m3Tables {
  private:
   static constexpr std::size_t kCount = 8;
   E4m3Table tables_[kCount];
-  int scale_codes_[kCount] = {};  // 0 is none that they hold
+  int scale_codes_[kCount] = {};  // 0 is not plain
 };
 
 // Whether multiply_e4m3_rows() can do it.
@@ -125,16 +123,6 @@ inline bool has_e4m3_rows(const numeric::WeightView& weight) {
          weight.layout == numeric::WeightLayout::Rows &&
          weight.scale_format != numeric::ScaleFormat::F32 &&
          weight.columns % numeric::kFp8TileColumns == 0;
-}
-
-// The code of a tile's E8M0 scale; 2^0 without scales.
-HWY_INLINE int e4m3_scale_code(const numeric::WeightView& view, Index row, Index column) {
-  if (view.scale_format == numeric::ScaleFormat::None) {
-    return 127;
-  }
-  const Index scale_row = (view.first_row + row) / numeric::kFp8TileRows;
-  return std::to_integer<int>(
-      view.scales[scale_row * view.scale_row_stride_bytes + column / numeric::kFp8TileColumns]);
 }
 
 // One row times kTokens tokens: read from end to end, as processors expect.
@@ -156,8 +144,8 @@ HWY_INLINE void multiply_e4m3_row(const numeric::WeightView& weight,
     }
   };
   for (Index first = 0; first < weight.columns; first += numeric::kFp8TileColumns) {
-    const int scale = e4m3_scale_code(weight, row, first);
-    if (E4m3Tables::hold(scale)) [[likely]] {
+    const int scale = fp8_scale_code(weight, row, first);
+    if (is_plain_fp8_scale(scale)) [[likely]] {
       const E4m3Table table = tables.of(scale);
       for (Index at = first; at < first + numeric::kFp8TileColumns; at += kStep) {
         hwy::Prefetch(codes + at + kAheadBytes);
