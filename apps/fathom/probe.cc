@@ -22,6 +22,7 @@
 #include "fathom/study/bench/measure.h"
 #include "fathom/study/plan/date.h"
 #include "fathom/study/plan/fit.h"
+#include "fathom/study/plan/speed_model.h"
 
 #include "apps/fathom/interrupt.h"
 #include "apps/fathom/machine_source.h"
@@ -217,7 +218,6 @@ class Probe {
         const plan::CellWork took = plan::work_of_cell(work, cell);
         observations.push_back(
             {.model = record.name,
-             .phase = took.phase,
              .seconds_at_limits = plan::seconds_at_limits(at_moment(profile_, cell.meanwhile),
                                                           took.amounts, took.working_set_bytes),
              .seconds = took.seconds});
@@ -228,8 +228,7 @@ class Probe {
       add(FigureKind::Efficiency, fitted.efficiencies[idx], 0, fitted.spreads[idx]);
       profile_.figures.back().of = static_cast<plan::Work>(idx);
     }
-    add(FigureKind::DecodeError, fitted.decode_error);
-    add(FigureKind::PrefillError, fitted.prefill_error);
+    add(FigureKind::SpeedError, fitted.error);
   }
 
   const ProbeCommand& options_;

@@ -169,7 +169,6 @@ Index tokens_before(const MeasuredCell& cell) {
 
 CellWork work_of_cell(const ModelWork& work, const MeasuredCell& cell) {
   CellWork result;
-  result.phase = cell.is_prefill ? SpeedModel::Phase::Prefill : SpeedModel::Phase::Decode;
   result.working_set_bytes = work.weight_bytes();
   if (cell.is_prefill) {
     result.amounts = work.of_prompt(cell.tokens, 0, kStepTokens);

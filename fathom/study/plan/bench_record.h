@@ -7,7 +7,6 @@
 
 #include "fathom/study/plan/machine.h"
 #include "fathom/study/plan/model_work.h"
-#include "fathom/study/plan/speed_model.h"
 
 namespace fathom::plan {
 
@@ -25,7 +24,6 @@ Index tokens_before(const MeasuredCell& cell);
 
 // What the run of a cell took, per step of decoding or for the whole prompt.
 struct CellWork {
-  SpeedModel::Phase phase = SpeedModel::Phase::Decode;
   Amounts amounts{};
   double working_set_bytes = 0;
   double tokens = 0;   // computed

@@ -86,7 +86,7 @@ CheckResult check_records(const Machine& machine,
     for (const MeasuredCell& cell : record.cells) {
       const CellWork took = work_of_cell(work, cell);
       const auto seconds_by = [&](const SpeedModel& speed) {
-        return speed.seconds(took.phase, took.amounts, took.working_set_bytes);
+        return speed.seconds(took.amounts, took.working_set_bytes);
       };
       const Percentiles seconds = against == Against::ProfileAlone
                                       ? seconds_by(by_profile)

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "fathom/base/core/error.h"
+#include "fathom/study/plan/distribution.h"
 
 namespace fathom::plan {
 namespace {
@@ -19,6 +21,10 @@ constexpr double kLargestFactor = 50;
 constexpr int kReweightings = 8;
 // Errors beyond this are weighed down: a neighbour's work must not bend the fit.
 constexpr double kOutlier = 0.25;
+// Between p10 and p90 of a plan.
+constexpr double kInside = 0.8;
+// No run repeats itself more exactly.
+constexpr double kLeastError = 0.01;
 
 struct Row {
   Amounts shares;  // seconds at limits over seconds: their products with 1/efficiency sum to one
@@ -91,12 +97,33 @@ double log_error(const Observation& observation, const Amounts& inverses) {
   return std::log(observation.seconds / predicted(observation.seconds_at_limits, inverses));
 }
 
-double root_mean_square(const std::vector<double>& numbers) {
-  double sum = 0;
-  for (const double number : numbers) {
-    sum += number * number;
+struct LeftOut {
+  const Observation* observation;
+  const Amounts* inverses;  // of the other models' fit
+};
+
+// The variance of the logarithm of a prediction whose terms vary by their spreads.
+double explained_variance(const LeftOut& left_out, const Amounts& spreads) {
+  const Amounts& seconds = left_out.observation->seconds_at_limits;
+  double variance = 0;
+  for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
+    const double deviation = seconds[idx] * (*left_out.inverses)[idx] * spreads[idx];
+    variance += deviation * deviation;
   }
-  return numbers.empty() ? 0 : std::sqrt(sum / static_cast<double>(numbers.size()));
+  const double whole = predicted(seconds, *left_out.inverses);
+  return variance / (whole * whole);
+}
+
+// The deviation that, next to the spreads, puts so many of the runs inside their intervals as an
+// interval promises: how large the errors of the rest are does not matter.
+double unexplained_error(const std::vector<LeftOut>& runs, const Amounts& spreads) {
+  const double half_width = normal_quantile((1 + kInside) / 2);
+  std::vector<double> variances;
+  for (const LeftOut& run : runs) {
+    const double needed = log_error(*run.observation, *run.inverses) / half_width;
+    variances.push_back(needed * needed - explained_variance(run, spreads));
+  }
+  return std::sqrt(std::max(quantile(variances, kInside), kLeastError * kLeastError));
 }
 
 }  // namespace
@@ -136,29 +163,25 @@ FittedEfficiencies fit_efficiencies(std::span<const Observation> observations,
          " model, expected at least 2: how far off a model is that was not fitted shows only so");
   }
   const Amounts inverses = fit_inverses(observations, "", prior);
-  std::vector<double> decode_errors;
-  std::vector<double> prefill_errors;
+  std::map<std::string, Amounts> others;  // what is fitted without a model
   Amounts variations{};
   for (const std::string& model : models) {
-    const Amounts others = fit_inverses(observations, model, prior);
+    const Amounts& without = others[model] = fit_inverses(observations, model, prior);
     for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
-      const double change = std::log(others[idx] / inverses[idx]);
+      const double change = std::log(without[idx] / inverses[idx]);
       variations[idx] += change * change;
     }
-    for (const Observation& observation : observations) {
-      if (observation.model == model) {
-        (observation.phase == SpeedModel::Phase::Decode ? decode_errors : prefill_errors)
-            .push_back(log_error(observation, others));
-      }
-    }
+  }
+  std::vector<LeftOut> left_out;
+  for (const Observation& observation : observations) {
+    left_out.push_back({&observation, &others.at(observation.model)});
   }
   FittedEfficiencies fitted;
   for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
     fitted.efficiencies[idx] = 1 / inverses[idx];
     fitted.spreads[idx] = std::sqrt(variations[idx] / static_cast<double>(models.size()));
   }
-  fitted.decode_error = root_mean_square(decode_errors);
-  fitted.prefill_error = root_mean_square(prefill_errors);
+  fitted.error = unexplained_error(left_out, fitted.spreads);
   return fitted;
 }
 

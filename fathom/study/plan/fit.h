@@ -6,23 +6,20 @@
 #include <vector>
 
 #include "fathom/study/plan/machine.h"
-#include "fathom/study/plan/speed_model.h"
 
 namespace fathom::plan {
 
 // A run that was measured: what it took at the machine's limits, and what it really took.
 struct Observation {
   std::string model;  // runs of one model are left out together
-  SpeedModel::Phase phase = SpeedModel::Phase::Decode;
   Amounts seconds_at_limits{};
   double seconds = 0;
 };
 
 struct FittedEfficiencies {
   Amounts efficiencies{};
-  Amounts spreads{};        // how much they change when one model is left out
-  double decode_error = 0;  // of models that were left out: see FigureKind::DecodeError
-  double prefill_error = 0;
+  Amounts spreads{};  // how much they change when one model is left out
+  double error = 0;   // of models that were left out: see FigureKind::SpeedError
 };
 
 // Least squares of relative errors over efficiencies that are positive, with a weak pull towards

@@ -48,8 +48,7 @@ constexpr auto kKinds = std::to_array<KindRow>({
     {FigureKind::IdleWatts, "idle_watts", "", 1e-3, 1e9},
     {FigureKind::LoadWatts, "load_watts", "", 1e-3, 1e9},
     {FigureKind::Efficiency, "efficiency", "", 1e-9, 1e6},
-    {FigureKind::DecodeError, "decode_error", "", 1e-6, 10},
-    {FigureKind::PrefillError, "prefill_error", "", 1e-6, 10},
+    {FigureKind::SpeedError, "speed_error", "", 1e-6, 10},
 });
 
 constexpr std::array<Evidence, 3> kBases = {Evidence::Measured, Evidence::Vendor,
@@ -60,6 +59,9 @@ const KindRow& row_of(FigureKind kind) {
                        [&](const KindRow& row) { return row.kind == kind; });
 }
 
+constexpr std::string_view kProbeAgain =
+    "; fathom probe makes a new profile in place of an older version's";
+
 const KindRow& kind_from(const TomlTable& table) {
   const std::string name = table.text("what");
   for (const KindRow& row : kKinds) {
@@ -67,7 +69,8 @@ const KindRow& kind_from(const TomlTable& table) {
       return row;
     }
   }
-  table.refuse("what", "found " + formats::quote(name) + ", expected a figure of docs/planning.md");
+  table.refuse("what", fmt::format("found {}, expected a figure of docs/planning.md{}",
+                                   formats::quote(name), kProbeAgain));
 }
 
 Evidence basis_from(const TomlTable& table) {
@@ -111,10 +114,8 @@ Figure read_figure(const TomlTable& table) {
     const std::string name = table.text("of");
     figure.of = find_work(name);
     if (!figure.of) {
-      table.refuse("of",
-                   "found " + formats::quote(name) +
-                       ", which is no kind of work; fathom probe makes a new profile in place "
-                       "of an older version's");
+      table.refuse("of", fmt::format("found {}, which is no kind of work{}", formats::quote(name),
+                                     kProbeAgain));
     }
   }
   if (table.is_number("spread")) {
@@ -362,7 +363,7 @@ void assume_missing(Machine& machine) {
     if (figure.kind == FigureKind::Efficiency) {
       machine.figures.push_back(assumed(figure));
     }
-    if (figure.kind == FigureKind::DecodeError || figure.kind == FigureKind::PrefillError) {
+    if (figure.kind == FigureKind::SpeedError) {
       Figure error = assumed(figure);
       error.value = std::hypot(figure.value, kAssumedSpread);
       error.spread = 0;

@@ -38,9 +38,8 @@ enum class FigureKind {
   // takes (docs/planning.md names the limits).
   Efficiency,
   // Standard deviation of the logarithm of measured over predicted time, on models that the
-  // efficiencies were not fitted to.
-  DecodeError,
-  PrefillError,
+  // efficiencies were not fitted to, beyond what the efficiencies' spreads explain.
+  SpeedError,
 };
 std::string_view to_string(FigureKind kind);
 

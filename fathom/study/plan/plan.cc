@@ -12,8 +12,6 @@
 namespace fathom::plan {
 namespace {
 
-using Phase = SpeedModel::Phase;
-
 // Architecture specification 5.1, from the technical report.
 constexpr auto kPublished = std::to_array<PublishedSize>({
     {"v4-flash", 284e9, false, 13e9},
@@ -157,8 +155,7 @@ class Planner {
     const auto tokens = static_cast<double>(batch);
     const double read = work_.weight_bytes() + tokens * work_.cache_bytes_read(context);
     const Amounts step = work_.of({.num_sequences = batch, .context = context});
-    cell.tokens_per_s =
-        rate_of(tokens, speed_->seconds(Phase::Decode, step, read, disk_seconds(cell, tokens)));
+    cell.tokens_per_s = rate_of(tokens, speed_->seconds(step, read, disk_seconds(cell, tokens)));
     if (request_.mtp_acceptance) {
       Amounts drafted = work_.of({.num_sequences = batch,
                                   .tokens_per_sequence = 2,
@@ -168,7 +165,7 @@ class Planner {
       std::transform(drafted.begin(), drafted.end(), draft.begin(), drafted.begin(), std::plus<>());
       cell.drafted_tokens_per_s =
           rate_of(tokens * (1 + *request_.mtp_acceptance),
-                  speed_->seconds(Phase::Decode, drafted, read, disk_seconds(cell, 2 * tokens)));
+                  speed_->seconds(drafted, read, disk_seconds(cell, 2 * tokens)));
     }
     return cell;
   }
@@ -194,8 +191,7 @@ class Planner {
     for (Index done = 0; done < computed; done += kStepTokens) {
       from_disk += disk_seconds(cell, static_cast<double>(std::min(kStepTokens, computed - done)));
     }
-    result.first_token_s =
-        speed_->seconds(Phase::Prefill, amounts, work_.weight_bytes(), from_disk);
+    result.first_token_s = speed_->seconds(amounts, work_.weight_bytes(), from_disk);
     result.tokens_per_s = rate_of(static_cast<double>(computed), *result.first_token_s);
     return result;
   }

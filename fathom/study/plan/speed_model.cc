@@ -31,10 +31,6 @@ double spread_of(const Machine& machine, FigureKind kind) {
   return figure == nullptr ? 0 : figure->spread;
 }
 
-double error_of(const Machine& machine, FigureKind kind) {
-  return machine.value(kind).value_or(0);
-}
-
 }  // namespace
 
 std::string missing_for_speed(const Machine& machine) {
@@ -104,8 +100,7 @@ SpeedModel::SpeedModel(Machine machine) : machine_(std::move(machine)) {
               .compute = factor(compute_spread),
               .start = factor(start_spread),
               .kinds = {},
-              .decode = factor(error_of(machine_, FigureKind::DecodeError)),
-              .prefill = factor(error_of(machine_, FigureKind::PrefillError))};
+              .whole = factor(machine_.value(FigureKind::SpeedError).value_or(0))};
     for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
       draw.kinds[idx] = factor(spreads[idx]);
     }
@@ -128,8 +123,7 @@ double SpeedModel::Draw::of(std::size_t work) const {
   return 1;
 }
 
-Percentiles SpeedModel::seconds(Phase phase,
-                                const Amounts& amounts,
+Percentiles SpeedModel::seconds(const Amounts& amounts,
                                 double working_set_bytes,
                                 double extra_s) const {
   const Amounts at_limits = seconds_at_limits(machine_, amounts, working_set_bytes);
@@ -140,7 +134,7 @@ Percentiles SpeedModel::seconds(Phase phase,
     for (std::size_t idx = 0; idx < kNumWorks; ++idx) {
       sum += at_limits[idx] * inverse_efficiencies_[idx] * draw.kinds[idx] * draw.of(idx);
     }
-    drawn.push_back((sum + extra_s) * (phase == Phase::Decode ? draw.decode : draw.prefill));
+    drawn.push_back((sum + extra_s) * draw.whole);
   }
   return percentiles_of(std::move(drawn));
 }

@@ -24,12 +24,8 @@ class SpeedModel {
   // The machine must lack nothing.
   explicit SpeedModel(Machine machine);
 
-  enum class Phase { Decode, Prefill };
   // Of work that reads `working_set_bytes` again and again; `extra_s` is added to it.
-  Percentiles seconds(Phase phase,
-                      const Amounts& amounts,
-                      double working_set_bytes,
-                      double extra_s = 0) const;
+  Percentiles seconds(const Amounts& amounts, double working_set_bytes, double extra_s = 0) const;
 
   const Machine& machine() const { return machine_; }
 
@@ -40,8 +36,7 @@ class SpeedModel {
     double compute;  // of what products limit
     double start;    // of what threads wait for each other limits
     Amounts kinds;   // of each kind of work
-    double decode;   // of the whole: what the sum does not explain
-    double prefill;
+    double whole;    // what the sum does not explain
 
     double of(std::size_t work) const;  // what limits a kind of work
   };

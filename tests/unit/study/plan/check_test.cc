@@ -16,8 +16,7 @@ std::vector<BenchRecord> one_record() {
 TEST(Check, ARunThatTookWhatIsPredictedHasNoError) {
   std::vector<BenchRecord> records = one_record();
   Machine machine = simple_machine();
-  set_figure(machine, FigureKind::DecodeError, 0.1);
-  set_figure(machine, FigureKind::PrefillError, 0.1);
+  set_figure(machine, FigureKind::SpeedError, 0.1);
   const CheckResult first = check_records(machine, records);
   ASSERT_EQ(first.cells.size(), 3U);
   for (std::size_t idx = 0; idx < 3; ++idx) {

@@ -83,6 +83,10 @@ TEST(Machine, ErrorsNameTheField) {
   EXPECT_TRUE(refuses(with("what = \"read_bytes_per_s\"\nthreads = 1\nvalue = 10e9",
                            "what = \"efficiency\"\nof = \"activations\"\nvalue = 0.5"),
                       "of: found \"activations\", which is no kind of work; fathom probe makes"));
+  EXPECT_TRUE(refuses(with("what = \"read_bytes_per_s\"\nthreads = 1\nvalue = 10e9",
+                           "what = \"decode_error\"\nvalue = 0.2"),
+                      "what: found \"decode_error\", expected a figure of docs/planning.md; fathom "
+                      "probe makes"));
   EXPECT_TRUE(refuses(with("basis = \"measured\"", "basis = \"guessed\""), "basis"));
   EXPECT_TRUE(refuses(with("source = \"a run\"\n", ""), "source"));
   EXPECT_TRUE(refuses(with("date = 2026-01-02\n", ""), "date"));
@@ -119,7 +123,7 @@ Machine with_caches() {
   add(FigureKind::ReadBytesPerS, 10, 2);
   add(FigureKind::Fp32OpsPerS, 7);
   add(FigureKind::BarrierS, 2);
-  add(FigureKind::DecodeError, 0.3);
+  add(FigureKind::SpeedError, 0.3);
   return machine;
 }
 
@@ -131,7 +135,7 @@ TEST(Machine, AtAMomentArithmeticFollowsCachesAndWorkingSetsWhatTheyAreReadFrom)
   EXPECT_DOUBLE_EQ(*now.read_bytes_per_s(100), 20 * std::sqrt(4 * 0.5));  // half way, as it read
   EXPECT_DOUBLE_EQ(*now.value(FigureKind::Fp32OpsPerS), 3.5);
   EXPECT_DOUBLE_EQ(*now.value(FigureKind::BarrierS), 5);
-  EXPECT_DOUBLE_EQ(*now.value(FigureKind::DecodeError), 0.3);
+  EXPECT_DOUBLE_EQ(*now.value(FigureKind::SpeedError), 0.3);
   EXPECT_EQ(now.find(FigureKind::ReadBytesPerS)->spread, 0);
 }
 
@@ -163,7 +167,7 @@ TEST(Machine, WhatIsAssumedIsLabelledEstimatedAndEnoughForSpeeds) {
   assume_missing(machine);
   EXPECT_EQ(missing_for_speed(machine), "");
   EXPECT_EQ(machine.efficiency(Work::PackedBytes)->basis, Evidence::Estimated);
-  EXPECT_GE(machine.value(FigureKind::DecodeError).value_or(0), 0.35);
+  EXPECT_GE(machine.value(FigureKind::SpeedError).value_or(0), 0.35);
   const Machine& reference = find_machine(std::string(kReferenceMachine));
   EXPECT_DOUBLE_EQ(
       *machine.value(FigureKind::Fp32OpsPerS),

@@ -9,8 +9,6 @@
 namespace fathom::plan {
 namespace {
 
-using Phase = SpeedModel::Phase;
-
 Amounts some_work() {
   Amounts amounts{};
   at(amounts, Work::PackedBytes) = 50e9;        // half a second at the limit
@@ -20,8 +18,7 @@ Amounts some_work() {
 }
 
 TEST(SpeedModel, SecondsAreTheSumOfWorkOverLimitsAndEfficiencies) {
-  const Percentiles seconds =
-      SpeedModel(simple_machine(0.5)).seconds(Phase::Decode, some_work(), 1e12);
+  const Percentiles seconds = SpeedModel(simple_machine(0.5)).seconds(some_work(), 1e12);
   EXPECT_NEAR(seconds.p50, 2 * 0.751, 1e-12);
   EXPECT_DOUBLE_EQ(seconds.p10, seconds.p90);  // nothing varies
   const Percentiles rate = rate_of(3, seconds);
@@ -36,7 +33,7 @@ TEST(SpeedModel, ActivationsFollowTheBarrierAndSerialWorkIsInMicroseconds) {
   const auto seconds = [&](double barrier_s) {
     Machine machine = simple_machine(0.5);
     set_figure(machine, FigureKind::BarrierS, barrier_s);
-    return SpeedModel(machine).seconds(Phase::Decode, amounts, 1e12).p50;
+    return SpeedModel(machine).seconds(amounts, 1e12).p50;
   };
   EXPECT_NEAR(seconds(1e-6), 2 * (100e-6 + 30e-6), 1e-12);
   EXPECT_NEAR(seconds(3e-6), 2 * (300e-6 + 30e-6), 1e-12);
@@ -44,14 +41,12 @@ TEST(SpeedModel, ActivationsFollowTheBarrierAndSerialWorkIsInMicroseconds) {
 
 TEST(SpeedModel, AnErrorOfTheWholeGivesItsOwnInterval) {
   Machine machine = simple_machine();
-  set_figure(machine, FigureKind::DecodeError, 0.2);
+  set_figure(machine, FigureKind::SpeedError, 0.2);
   const SpeedModel speed(machine);
-  const Percentiles seconds = speed.seconds(Phase::Decode, some_work(), 1e12);
+  const Percentiles seconds = speed.seconds(some_work(), 1e12);
   // The tenth percentile of a normal is 1.2816 deviations below the middle; 512 draws are near it.
   EXPECT_NEAR(std::log(seconds.p90 / seconds.p50), 1.2816 * 0.2, 0.05);
   EXPECT_NEAR(std::log(seconds.p50 / seconds.p10), 1.2816 * 0.2, 0.05);
-  const Percentiles prefill = speed.seconds(Phase::Prefill, some_work(), 1e12);
-  EXPECT_DOUBLE_EQ(prefill.p10, prefill.p90);
 }
 
 TEST(SpeedModel, BandwidthThatVariesWidensWhatMemoryBoundsAlone) {
@@ -62,16 +57,16 @@ TEST(SpeedModel, BandwidthThatVariesWidensWhatMemoryBoundsAlone) {
   at(reading, Work::PackedBytes) = 1e9;
   Amounts computing{};
   at(computing, Work::PackedManyOps) = 1e9;
-  const Percentiles read = speed.seconds(Phase::Decode, reading, 1e12);
-  const Percentiles computed = speed.seconds(Phase::Decode, computing, 1e12);
+  const Percentiles read = speed.seconds(reading, 1e12);
+  const Percentiles computed = speed.seconds(computing, 1e12);
   EXPECT_GT(read.p90 / read.p10, 1.5);
   EXPECT_DOUBLE_EQ(computed.p10, computed.p90);
 }
 
 TEST(SpeedModel, TheDiskAddsItsSeconds) {
   const SpeedModel speed(simple_machine());
-  EXPECT_NEAR(speed.seconds(Phase::Decode, some_work(), 1e12, 5).p50,
-              5 + speed.seconds(Phase::Decode, some_work(), 1e12).p50, 1e-9);
+  EXPECT_NEAR(speed.seconds(some_work(), 1e12, 5).p50, 5 + speed.seconds(some_work(), 1e12).p50,
+              1e-9);
 }
 
 TEST(SpeedModel, BarriersThatVaryWidenWhatOnlyStarts) {
@@ -80,7 +75,7 @@ TEST(SpeedModel, BarriersThatVaryWidenWhatOnlyStarts) {
   const SpeedModel speed(machine);
   Amounts starting{};
   at(starting, Work::Starts) = 1000;
-  const Percentiles started = speed.seconds(Phase::Decode, starting, 1e12);
+  const Percentiles started = speed.seconds(starting, 1e12);
   EXPECT_GT(started.p90 / started.p10, 1.5);
   EXPECT_NEAR(started.p50, 2 * 1e-3, 1e-4);
 }
@@ -89,7 +84,7 @@ TEST(SpeedModel, AtAMomentThereIsNoSpread) {
   Machine machine = simple_machine();
   set_figure(machine, FigureKind::ReadBytesPerS, 100e9, 0.3);
   const SpeedModel speed(at_moment(machine, {.read_bytes_per_s = 50e9}));
-  const Percentiles seconds = speed.seconds(Phase::Decode, some_work(), 1e12);
+  const Percentiles seconds = speed.seconds(some_work(), 1e12);
   EXPECT_NEAR(seconds.p50, 2 * (0.5 + 0.25 + 0.001) / 0.5, 1e-12);
   EXPECT_DOUBLE_EQ(seconds.p10, seconds.p90);
 }
