@@ -25,18 +25,42 @@ def prompt_of(seed, num_words):
     return " ".join(rng.choice(WORDS) for _ in range(num_words))
 
 
+class Answer(asyncio.Protocol):
+    """Keeps what comes and when. It is read when all of it is there: a client of the same machine takes its time
+    from the server."""
+
+    def __init__(self):
+        self.chunks = []
+        self.is_over = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data):
+        self.chunks.append((time.perf_counter(), data))
+
+    def connection_lost(self, exc):
+        if not self.is_over.done():  # cancelled
+            self.is_over.set_result(exc)
+
+    def lines(self):
+        """Each line, and when its end came."""
+        rest = b""
+        for when, data in self.chunks:
+            *whole, rest = (rest + data).split(b"\n")
+            yield from ((when, line) for line in whole)
+
+
 async def stream(args, prompt, num_tokens):
-    """Times at which events came: the first is the first token's."""
+    """Its start, and the seconds after which events came: the first is the first token's."""
     url = urllib.parse.urlsplit(args.url)
     body = json.dumps({"model": args.model, "prompt": prompt, "max_tokens": num_tokens, "stream": True,
                        "temperature": 0, "ignore_eos": True, "stream_options": {"include_usage": True}}).encode()
-    reader, writer = await asyncio.open_connection(url.hostname, url.port or 80)
+    transport, answer = await asyncio.get_running_loop().create_connection(Answer, url.hostname, url.port or 80)
     key = f"Authorization: Bearer {args.key}\r\n" if args.key else ""
     start = time.perf_counter()
-    writer.write(f"POST /v1/completions HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n{key}"
-                 f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    transport.write(f"POST /v1/completions HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n{key}"
+                    f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    await answer.is_over
     times, status, usage, error = [], None, None, ""
-    while line := await reader.readline():
+    for when, line in answer.lines():
         if status is None:
             status = int(line.split()[1])
         if not line.startswith(b"data: {"):
@@ -46,8 +70,7 @@ async def stream(args, prompt, num_tokens):
             error = event["error"]["message"]
         usage = event.get("usage") or usage
         if event.get("choices"):
-            times.append(time.perf_counter() - start)
-    writer.close()
+            times.append(when - start)
     if status != 200 or error or usage is None or usage["completion_tokens"] != num_tokens:
         raise SystemExit(f"serve_load: a stream ended early: status {status} {error} {usage}")
     return start, times
