@@ -295,9 +295,9 @@ TEST_P(ManyRows, KeepTheContract) {
                                              {33, 5, 1},
                                              {520, 40, 5},
                                              {70, 384, 130},
-                                             {40, 1024, 33},
-                                             {35, 1025, 49},
-                                             {33, 1540, 17},
+                                             {40, 2048, 33},
+                                             {35, 2049, 49},
+                                             {33, 3072, 17},
                                              {34, 3080, 5}}) {
     SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width) + " to " +
                  std::to_string(outputs));

@@ -23,7 +23,10 @@ HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
 
 // A panel of kPanelVectors registers of rows has so many columns at most; a narrower one has more.
-inline constexpr Index kLanePanelColumns = 1024;
+// Where lanes read the tokens again and again from the second-level cache, one register of rows is
+// not worth its packing.
+inline constexpr Index kLanePanelColumns = 2048;
+inline constexpr Index kLeastPanelVectors = 2;
 // Lanes do not begin at multiples of 4096 bytes from each other, which would share a place in the
 // cache.
 inline constexpr Index kLanePadding = 16;
@@ -40,7 +43,8 @@ struct LaneLayout {
   // A matrix that is too wide has no panels.
   static HWY_INLINE LaneLayout of(Index columns) {
     const Index padded = ceil_div(columns, kLanes) * kLanes;
-    return {columns, std::min(kPanelVectors, kPanelVectors * kLanePanelColumns / padded)};
+    const Index vectors = std::min(kPanelVectors, kPanelVectors * kLanePanelColumns / padded);
+    return {columns, vectors < kLeastPanelVectors ? 0 : vectors};
   }
   HWY_INLINE Index rows() const { return vectors * kWidth; }
   HWY_INLINE Index steps() const { return ceil_div(columns, kLanes); }
