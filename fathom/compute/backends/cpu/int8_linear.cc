@@ -11,6 +11,7 @@
 #include <limits>
 #include <type_traits>
 
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // must come before highway.h
 
 #include "fathom/base/platform/thread_pool.h"
@@ -48,17 +49,35 @@ struct PackedChunk {
   alignas(64) std::uint8_t bytes[kChunkBlocks * kMostBlockBytes];
 };
 
-// Blocks [first_block, first_block + num_blocks) of rows from first_row on: in place where the
-// weight is in panels, else in `packed`.
+struct ChunkBytes {
+  const std::uint8_t* begin;
+  const std::uint8_t* end;
+};
+
+// Blocks [first_block, first_block + num_blocks) of the panel from first_row on, as they lie in
+// memory. No bytes of a weight that is not in panels.
+HWY_INLINE ChunkBytes chunk_in_place(const numeric::WeightView& weight,
+                                     Index first_row,
+                                     Index first_block,
+                                     Index num_blocks) {
+  const auto* data = reinterpret_cast<const std::uint8_t*>(weight.data);
+  if (weight.layout != numeric::WeightLayout::Panels) {
+    return {data, data};
+  }
+  const Index block_bytes = numeric::panel_block(weight.format).bytes();
+  const std::uint8_t* begin =
+      data + first_row * weight.row_stride_bytes + first_block * block_bytes;
+  return {begin, begin + num_blocks * block_bytes};
+}
+
+// The same blocks, in place or, where the weight is not in panels, in `packed`.
 HWY_INLINE const std::uint8_t* read_panel(const numeric::WeightView& weight,
                                           Index first_row,
                                           Index first_block,
                                           Index num_blocks,
                                           PackedChunk& packed) {
   if (weight.layout == numeric::WeightLayout::Panels) {
-    return reinterpret_cast<const std::uint8_t*>(weight.data) +
-           first_row * weight.row_stride_bytes +
-           first_block * numeric::panel_block(weight.format).bytes();
+    return chunk_in_place(weight, first_row, first_block, num_blocks).begin;
   }
   numeric::pack_panel(weight, first_row, first_block, num_blocks, packed.bytes);
   return packed.bytes;
@@ -91,10 +110,21 @@ HWY_INLINE void store_rows(const float* sums, Index count, float* out) {
   }
 }
 
-// sums += kPanels panels times kTokens tokens from `token` on.
+// What is multiplied after this chunk, fetched beside its blocks: weights are read once, and few
+// tokens leave little time to wait for memory.
+constexpr Index kLineBytes = 64;
+constexpr Index kLinesPerBlock = 3;  // of each panel
+HWY_INLINE void read_ahead(const std::uint8_t* from) {
+  for (Index line = 0; line < kLinesPerBlock; ++line) {
+    hwy::Prefetch(from + line * kLineBytes);
+  }
+}
+
+// sums += kPanels panels times kTokens tokens from `token` on. `ahead`: of each panel's next chunk.
 template <bool kHasMinimum, Index kPanels, Index kTokens>
 // NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void micro(const ReadyPanel* panels,
+                      const std::uint8_t* const* ahead,
                       const TokenRow* tokens,
                       Index first_block,
                       Index num_blocks,
@@ -112,6 +142,7 @@ HWY_INLINE void micro(const ReadyPanel* panels,
     const PanelCode* codes[to_size(kPanels)];
     for (Index p = 0; p < kPanels; ++p) {
       codes[p] = panels[p].codes + block * panels[p].block_stride;
+      read_ahead(ahead[p] + block * kLinesPerBlock * kLineBytes);
     }
     const ColumnCode* x[to_size(kTokens)];
     ColumnCode spread[to_size(kTokens)][kBlock];
@@ -155,28 +186,36 @@ HWY_INLINE void micro(const ReadyPanel* panels,
 
 template <bool kHasMinimum, Index kPanels>
 HWY_INLINE void multiply_panels(const ReadyPanel* panels,
+                                const ChunkBytes* next,
                                 const TokenRow* tokens,
                                 Index num_tokens,
                                 Index first_block,
                                 Index num_blocks,
                                 Sums& sums) {
   Index token = 0;
-  const auto next = [&](auto count) HWY_ATTR {
-    micro<kHasMinimum, kPanels, decltype(count)::value>(panels, tokens, first_block, num_blocks,
-                                                        token, sums);
+  const std::uint8_t* ahead[to_size(kPanels)];
+  for (Index p = 0; p < kPanels; ++p) {
+    ahead[p] = next[p].begin;
+  }
+  const auto add = [&](auto count) HWY_ATTR {
+    micro<kHasMinimum, kPanels, decltype(count)::value>(panels, ahead, tokens, first_block,
+                                                        num_blocks, token, sums);
     token += decltype(count)::value;
+    for (Index p = 0; p < kPanels; ++p) {
+      ahead[p] = std::min(ahead[p] + num_blocks * kLinesPerBlock * kLineBytes, next[p].end);
+    }
   };
   while (num_tokens - token >= kMicroTokens) {
-    next(std::integral_constant<Index, kMicroTokens>());
+    add(std::integral_constant<Index, kMicroTokens>());
   }
   if (kMicroTokens > 4 && num_tokens - token >= 4) {
-    next(std::integral_constant<Index, 4>());
+    add(std::integral_constant<Index, 4>());
   }
   if (num_tokens - token >= 2) {
-    next(std::integral_constant<Index, 2>());
+    add(std::integral_constant<Index, 2>());
   }
   if (num_tokens > token) {
-    next(std::integral_constant<Index, 1>());
+    add(std::integral_constant<Index, 1>());
   }
 }
 
@@ -198,15 +237,21 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
     }
     for (Index first = 0; first < num_blocks; first += kChunkBlocks) {
       const Index count = std::min(kChunkBlocks, num_blocks - first);
+      const bool ends_rows = first + count == num_blocks;
+      ChunkBytes next[kMicroPanels];
       for (Index p = 0; p < num_panels; ++p) {
+        const Index panel_row = row + p * kPanelRows;
         make_ready<kHasNibbles, Scales, kHasMinimum>(
-            read_panel(weight, row + p * kPanelRows, first, count, packed[p]), weight.format, count,
+            read_panel(weight, panel_row, first, count, packed[p]), weight.format, count,
             panels[p]);
+        next[p] = chunk_in_place(weight, panel_row + (ends_rows ? kMicroPanels * kPanelRows : 0),
+                                 ends_rows ? 0 : first + count, kChunkBlocks);
       }
       if (num_panels == 1) {
-        multiply_panels<kHasMinimum, 1>(panels, tokens, num_tokens, first, count, sums);
+        multiply_panels<kHasMinimum, 1>(panels, next, tokens, num_tokens, first, count, sums);
       } else {
-        multiply_panels<kHasMinimum, kMicroPanels>(panels, tokens, num_tokens, first, count, sums);
+        multiply_panels<kHasMinimum, kMicroPanels>(panels, next, tokens, num_tokens, first, count,
+                                                   sums);
       }
     }
     for (Index p = 0; p < num_panels; ++p) {
