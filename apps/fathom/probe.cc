@@ -35,7 +35,6 @@ namespace fathom::app {
 namespace {
 
 namespace fs = std::filesystem;
-using plan::Figure;
 using plan::FigureKind;
 using Json = nlohmann::ordered_json;
 

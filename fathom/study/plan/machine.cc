@@ -310,9 +310,9 @@ std::string machine_toml(const Machine& machine) {
 }
 
 const std::vector<Machine>& known_machines() {
-  static const std::vector<Machine> machines =
+  static const std::vector<Machine> kMachines =
       parse_machines(embedded::machines_toml(), "data/machines.toml");
-  return machines;
+  return kMachines;
 }
 
 const Machine& find_machine(const std::string& name) {

@@ -185,6 +185,7 @@ HWY_INLINE void micro(const ReadyPanel* panels,
 }
 
 template <bool kHasMinimum, Index kPanels>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void multiply_panels(const ReadyPanel* panels,
                                 const ChunkBytes* next,
                                 const TokenRow* tokens,
