@@ -55,7 +55,7 @@ ModelOptions RunOptions::model_options() const {
           .on_warning = show_warning,
           .max_context = max_context,
           .cache_budget_bytes = static_cast<std::int64_t>(cache_budget_bytes)};
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): std::function owns what it holds
 
 void add_json_option(CLI::App& command, bool& json) {
   command.add_flag("--json", json, "One JSON object on one line of stdout");

@@ -17,7 +17,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using chart::Section;
 using chart::Table;
-using config::WeightBytes;
 using plan::Percentiles;
 
 constexpr Index kNumberBytes = 4;  // of this program's cache

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <random>
+#include <system_error>
 #include <utility>
 
 #include <sys/stat.h>
@@ -43,7 +43,8 @@ std::vector<std::string> reload_keys(const ServeOptions& options, http::ApiKeys&
   return std::move(file.warnings);
 }
 
-http::ServerOptions server_options(const ServeOptions& options, std::shared_ptr<ServeLog> log) {
+http::ServerOptions server_options(const ServeOptions& options,
+                                   const std::shared_ptr<ServeLog>& log) {
   http::ServerOptions result;
   result.network.listen = http::parse_endpoint(options.listen);
   result.network.tls_certificate_path = options.tls_certificate;
@@ -92,7 +93,8 @@ std::string open_secret(const std::string& path) {
     close(file);
   }
   if (!is_written) {
-    fail(ErrorCode::Io, "--secret ", path, ": cannot be written: ", std::strerror(error));
+    fail(ErrorCode::Io, "--secret ", path,
+         ": cannot be written: ", std::generic_category().message(error));
   }
   return secret;
 }
@@ -102,7 +104,7 @@ void check_snapshot_folder(const std::string& path) {
   std::filesystem::create_directories(path, error);
   if (error || access(path.c_str(), W_OK | X_OK) != 0) {
     fail(ErrorCode::Io, "--snapshots ", path,
-         ": cannot be written: ", error ? error.message() : std::strerror(errno));
+         ": cannot be written: ", error ? error.message() : std::generic_category().message(errno));
   }
 }
 

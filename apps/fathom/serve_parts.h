@@ -24,7 +24,8 @@ ServeAccess open_access(const ServeOptions& options);
 std::vector<std::string> reload_keys(const ServeOptions& options, http::ApiKeys& keys);
 
 // `log` may be null.
-http::ServerOptions server_options(const ServeOptions& options, std::shared_ptr<ServeLog> log);
+http::ServerOptions server_options(const ServeOptions& options,
+                                   const std::shared_ptr<ServeLog>& log);
 
 // "http://127.0.0.1:8080"
 std::string url_of(const http::Server& server, const ServeOptions& options);

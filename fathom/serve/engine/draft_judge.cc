@@ -25,7 +25,7 @@ Guesses DraftJudge::choose(Index num_decoded) {
     load.num_steps = 0;
   }
   last_ = &load;
-  if (load.num_steps >= kSteps_per_run) {
+  if (load.num_steps >= kStepsPerRun) {
     load.num_steps = 0;
     ++load.num_runs;
     if (!load.is_tried()) {

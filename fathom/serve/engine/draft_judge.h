@@ -23,7 +23,7 @@ class DraftJudge {
   bool is_worth_keeping();
 
  private:
-  static constexpr int kSteps_per_run = 8;
+  static constexpr int kStepsPerRun = 8;
   struct Load {
     std::array<double, 2> token_s{};  // without and with guesses, smoothed; 0: not seen
     int way = 1;

@@ -6,12 +6,12 @@
 namespace fathom::engine {
 
 void Histogram::add(double seconds) {
-  const auto bound = std::lower_bound(kBounds_s.begin(), kBounds_s.end(), seconds);
-  ++counts_[static_cast<std::size_t>(bound - kBounds_s.begin())];
+  const auto bound = std::lower_bound(kBoundsS.begin(), kBoundsS.end(), seconds);
+  ++counts_[static_cast<std::size_t>(bound - kBoundsS.begin())];
   sum_s_ += seconds;
 }
 
-std::array<std::uint64_t, Histogram::kBounds_s.size() + 1> Histogram::cumulative() const {
+std::array<std::uint64_t, Histogram::kBoundsS.size() + 1> Histogram::cumulative() const {
   auto sums = counts_;
   std::partial_sum(counts_.begin(), counts_.end(), sums.begin());
   return sums;

@@ -12,17 +12,17 @@ namespace fathom::engine {
 // Counts of observations up to each bound, and beyond the last; in seconds.
 class Histogram {
  public:
-  static constexpr std::array kBounds_s = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,  0.25,
-                                           0.5,   1.0,    2.5,   5.0,  10.0,  30.0, 60.0, 300.0};
+  static constexpr std::array kBoundsS = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,  0.25,
+                                          0.5,   1.0,    2.5,   5.0,  10.0,  30.0, 60.0, 300.0};
 
   void add(double seconds);
-  // Observations that were at most kBounds_s[i]; the last entry: all.
-  std::array<std::uint64_t, kBounds_s.size() + 1> cumulative() const;
+  // Observations that were at most kBoundsS[i]; the last entry: all.
+  std::array<std::uint64_t, kBoundsS.size() + 1> cumulative() const;
   double sum_s() const { return sum_s_; }
   std::uint64_t count() const;
 
  private:
-  std::array<std::uint64_t, kBounds_s.size() + 1> counts_{};
+  std::array<std::uint64_t, kBoundsS.size() + 1> counts_{};
   double sum_s_ = 0;
 };
 

@@ -103,9 +103,9 @@ void add_histogram(std::string& text,
                    const std::string& model,
                    const Histogram& histogram) {
   const auto cumulative = histogram.cumulative();
-  for (std::size_t i = 0; i < Histogram::kBounds_s.size(); ++i) {
+  for (std::size_t i = 0; i < Histogram::kBoundsS.size(); ++i) {
     text += fmt::format("{}_bucket{{model=\"{}\",le=\"{}\"}} {}\n", metric.name, model,
-                        Histogram::kBounds_s[i], cumulative[i]);
+                        Histogram::kBoundsS[i], cumulative[i]);
   }
   text += fmt::format("{}_bucket{{model=\"{}\",le=\"+Inf\"}} {}\n", metric.name, model,
                       cumulative.back());

@@ -13,7 +13,6 @@ namespace {
 using config::AttentionKind;
 using config::Block;
 using config::RouterKind;
-using config::StorageClass;
 using config::WeightRole;
 using config::WeightSpec;
 
@@ -33,7 +32,8 @@ bool is_head(const config::ModelConfig& config, const WeightSpec& spec) {
 }
 
 double visible_blocks(Index position, Index ratio) {
-  return static_cast<double>((position + 1) / ratio);
+  const Index num_blocks = (position + 1) / ratio;
+  return static_cast<double>(num_blocks);
 }
 
 // The indexer scores blocks only where there are more than it may choose.

@@ -73,8 +73,8 @@ class Planner {
     }
     plan_.prefill = prefill();
     if (request_.machine) {
-      for (Quantisation& quantisation : quantisations(request_.config)) {
-        plan_.fits.push_back(fit_of(std::move(quantisation)));
+      for (const Quantisation& quantisation : quantisations(request_.config)) {
+        plan_.fits.push_back(fit_of(quantisation));
       }
     }
     return std::move(plan_);
@@ -196,7 +196,7 @@ class Planner {
     return result;
   }
 
-  QuantisationFit fit_of(Quantisation quantisation) const {
+  QuantisationFit fit_of(const Quantisation& quantisation) const {
     const config::BytesOf& bytes_of = quantisation.storage.bytes_of;
     const config::WeightBytes weights = config::weight_bytes(request_.config, bytes_of);
     const MemoryParts memory =
