@@ -20,7 +20,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROOTS = ("fathom", "apps")
 # Options that g++ knows and clang does not.
-UNKNOWN_TO_CLANG = re.compile(r"-fno-trapping-math$")
+UNKNOWN_TO_CLANG = re.compile(r"-fno-trapping-math$|-Wno-tsan$")
 
 
 def commands(build, wanted):

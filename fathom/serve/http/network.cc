@@ -239,6 +239,8 @@ struct Network::Impl : std::enable_shared_from_this<Network::Impl> {
 
 Network::Network(const NetworkOptions& options) : impl_(std::make_shared<Impl>(options)) {}
 
+// asio's post throws where there is no memory, which ends the process.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 Network::~Network() {
   stop_accepting();
   join();

@@ -376,9 +376,11 @@ std::shared_ptr<wire::ReplyWriter> make_completion_answer(http::ExchangePtr exch
                                             std::move(options));
 }
 
-std::shared_ptr<wire::ReplyWriter> make_completion_stream(http::ExchangePtr exchange,
-                                                          std::shared_ptr<const TokenTexts> texts,
-                                                          CompletionReplyOptions options) {
+std::shared_ptr<wire::ReplyWriter> make_completion_stream(
+    http::ExchangePtr exchange,
+    // NOLINTNEXTLINE(performance-unnecessary-value-param): one type with the answer's
+    std::shared_ptr<const TokenTexts> texts,
+    CompletionReplyOptions options) {
   return std::make_shared<CompletionStream>(std::move(exchange), texts, std::move(options));
 }
 

@@ -72,7 +72,7 @@ void remove(const http::ExchangePtr& exchange, const ServicePtr& service) {
 
 }  // namespace
 
-void add_responses_routes(http::Router& router, ServicePtr service) {
+void add_responses_routes(http::Router& router, const ServicePtr& service) {
   const auto add = [&](const char* method, const std::string& path, const http::Handler& handler) {
     router.add(method, path, wire::answering_errors(handler, wire::ErrorShape::OpenAi));
   };

@@ -9,6 +9,6 @@
 namespace fathom::openai {
 
 // Also without the /v1 in front. Conversations are kept as the service's options say.
-void add_responses_routes(http::Router& router, std::shared_ptr<wire::Service> service);
+void add_responses_routes(http::Router& router, const std::shared_ptr<wire::Service>& service);
 
 }  // namespace fathom::openai

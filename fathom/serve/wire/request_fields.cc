@@ -18,7 +18,7 @@ using text::JsonField;
 using Kind = text::JsonValue::Kind;
 
 constexpr Index kMostStopStrings = 16;
-constexpr double kLongestTimeout_s = 86400;
+constexpr double kLongestTimeoutS = 86400;
 constexpr std::int64_t kLowestInt = std::numeric_limits<std::int32_t>::min();
 constexpr std::int64_t kHighestInt = std::numeric_limits<std::int32_t>::max();
 
@@ -134,7 +134,7 @@ void read_scheduling(const JsonField& body, GenerateRequest& request) {
   request.ignores_end = body.member("ignore_eos").boolean_or(request.ignores_end);
   const auto priority = body.member("priority").integer(kLowestInt, kHighestInt);
   request.priority = priority ? static_cast<int>(*priority) : request.priority;
-  const auto timeout_s = body.member("timeout").number(0, kLongestTimeout_s);
+  const auto timeout_s = body.member("timeout").number(0, kLongestTimeoutS);
   if (timeout_s) {
     request.deadline =
         std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(*timeout_s));

@@ -24,7 +24,7 @@ http::Response metrics(const Service& service) {
 
 }  // namespace
 
-void add_status_routes(http::Router& router, std::shared_ptr<const Service> service) {
+void add_status_routes(http::Router& router, const std::shared_ptr<const Service>& service) {
   for (const char* const path : {"/health", "/v1/health"}) {
     router.add(
         "GET", path,

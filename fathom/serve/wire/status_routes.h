@@ -9,6 +9,6 @@
 namespace fathom::wire {
 
 // GET /health: 200 once models are served, 503 before; needs no key. GET /metrics.
-void add_status_routes(http::Router& router, std::shared_ptr<const Service> service);
+void add_status_routes(http::Router& router, const std::shared_ptr<const Service>& service);
 
 }  // namespace fathom::wire
