@@ -112,7 +112,6 @@ HWY_INLINE void store_rows(const float* sums, Index count, float* out) {
 
 // What is multiplied after this chunk, fetched beside its blocks: weights are read once, and few
 // tokens leave little time to wait for memory.
-constexpr Index kLineBytes = 64;
 constexpr Index kLinesPerBlock = 3;  // of each panel
 HWY_INLINE void read_ahead(const std::uint8_t* from) {
   for (Index line = 0; line < kLinesPerBlock; ++line) {

@@ -35,6 +35,7 @@ inline constexpr Index kSteps = numeric::kPanelSteps;
 inline constexpr Index kStepColumns = numeric::kPanelStepColumns;
 inline constexpr Index kStepBytes = kPanelRows * kStepColumns;
 inline constexpr Index kChunkBlocks = 16;  // of a panel, multiplied with all tokens at a time
+inline constexpr Index kLineBytes = 64;    // what one prefetch brings
 
 // VNNI multiplies bytes. Elsewhere the codes that are multiplied are 16 bits wide.
 #if HWY_TARGET == HWY_AVX3_DL
@@ -356,7 +357,6 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
                              const TokenRow* tokens,
                              V (&sums)[kTokens]) {
   constexpr Index kAheadBytes = 8192;
-  constexpr Index kLineBytes = 64;
   const numeric::PanelBlock shape = numeric::panel_block(format);
   const NibbleTable::D8 d8;
   const NibbleTable nibbles(numeric::nibble_codes(format));
