@@ -144,11 +144,6 @@ BuyerInputs buyer_of(const CostOptions& options, const std::string& model) {
   }
   inputs.api_provider = options.api_provider.empty() ? inputs.api_provider : options.api_provider;
   inputs.api_model = options.api_model.empty() ? inputs.api_model : options.api_model;
-  if (inputs.mix.input + inputs.mix.cached_input + inputs.mix.output == 0) {
-    fail(ErrorCode::InvalidArgument,
-         "mix: is missing, expected --mix INPUT:OUTPUT:CACHED in percent, or `mix` in the --buyer "
-         "file");
-  }
   if (inputs.api_model.empty()) {
     fail(ErrorCode::InvalidArgument,
          "api_model: is missing, expected --api-model flash or pro: ", formats::quote(model),

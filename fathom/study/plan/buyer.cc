@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -84,22 +86,42 @@ void check_field(const BuyerField& field, const Quantity& quantity) {
   }
 }
 
+// All that is missing in one error, not one after another.
+void check_is_whole(const BuyerInputs& inputs) {
+  std::vector<std::string> missing;
+  if (!inputs.tokens_per_month.is_there() && !inputs.utilisation.is_there()) {
+    missing.emplace_back(
+        "tokens_per_month (tokens of all classes together) or utilisation (share of what the "
+        "machines can compute)");
+  }
+  if (inputs.mix.input + inputs.mix.cached_input + inputs.mix.output == 0) {
+    missing.emplace_back("mix (shares of all tokens: input, output, cached input)");
+  }
+  for (const BuyerField& field : kFields) {
+    const bool is_one_of_two = field.quantity == &BuyerInputs::tokens_per_month ||
+                               field.quantity == &BuyerInputs::utilisation;
+    if (!(inputs.*field.quantity).is_there() && !is_one_of_two) {
+      missing.push_back(fmt::format("{} ({})", field.name, field.meaning));
+    }
+  }
+  if (!missing.empty()) {
+    fail(ErrorCode::InvalidArgument, "the buyer's inputs: missing are ",
+         fmt::format("{} (docs/planning-costs.md)", fmt::join(missing, ", ")));
+  }
+}
+
 void check_fields(const BuyerInputs& inputs) {
   for (const BuyerField& field : kFields) {
     const Quantity& quantity = inputs.*field.quantity;
     if (quantity.is_there()) {
       check_field(field, quantity);
-    } else if (field.quantity != &BuyerInputs::tokens_per_month &&
-               field.quantity != &BuyerInputs::utilisation) {
-      fail(ErrorCode::InvalidArgument, field.name, ": is missing, expected a number (",
-           field.meaning, ")");
     }
   }
 }
 
 void check_traffic(const BuyerInputs& inputs) {
-  if (inputs.tokens_per_month.is_there() == inputs.utilisation.is_there()) {
-    refuse("tokens_per_month, utilisation", inputs.utilisation.is_there() ? "both" : "neither",
+  if (inputs.tokens_per_month.is_there() && inputs.utilisation.is_there()) {
+    refuse("tokens_per_month, utilisation", "both",
            "one of them: tokens a month, or the share of what the machines can compute");
   }
   for (const TokenClass token_class : kTokenClasses) {
@@ -266,6 +288,7 @@ std::span<const BuyerField> buyer_fields() {
 }
 
 void check(const BuyerInputs& inputs) {
+  check_is_whole(inputs);
   check_traffic(inputs);
   check_service(inputs);
   check_fields(inputs);

@@ -50,9 +50,19 @@ TEST(Buyer, ImpossibleNumbersAreRefusedByFieldAndUnit) {
 }
 
 TEST(Buyer, MissingAndContradictingFieldsAreRefused) {
-  EXPECT_TRUE(refuses([](auto& in) { in.capex_usd = {}; }, "capex_usd: is missing"));
-  EXPECT_TRUE(refuses([](auto& in) { in.utilisation = {}; },
-                      "tokens_per_month, utilisation: found neither"));
+  EXPECT_TRUE(refuses([](auto& in) { in.capex_usd = {}; },
+                      "the buyer's inputs: missing are capex_usd (price of a machine)"));
+  EXPECT_TRUE(refuses([](auto& in) { in.mix = {}; },
+                      "missing are mix (shares of all tokens: input, output, cached input)"));
+  EXPECT_TRUE(refuses(
+      [](auto& in) {
+        in.utilisation = {};
+        in.idle_watts = {};
+        in.usd_per_kwh = {};
+      },
+      "missing are tokens_per_month (tokens of all classes together) or utilisation (share of what "
+      "the machines can compute), idle_watts (of a machine that waits), usd_per_kwh (price of "
+      "electricity)"));
   EXPECT_TRUE(refuses([](auto& in) { set(in.tokens_per_month, 1e9); },
                       "tokens_per_month, utilisation: found both"));
 }
