@@ -41,7 +41,7 @@ void require(bool is_right, const char* setting, const std::string& expected) {
   }
 }
 
-const TrainSettings& checked(const TrainSettings& settings) {
+TrainSettings checked(TrainSettings settings) {
   const auto& [run, model, data, schedule, optimizer, loss, quantisation, validation, guard,
                checkpoint] = settings;
   require(!run.folder.empty(), "run.folder", "is missing, expected the folder to train in");

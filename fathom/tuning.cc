@@ -36,7 +36,7 @@ void require(bool is_right, const char* option, const std::string& expected) {
   }
 }
 
-void check(const TuneSettings& settings) {
+TuneSettings checked(TuneSettings settings) {
   require(settings.hold_out >= 0 && settings.hold_out < 1, "--hold-out",
           "expected a share of the examples, from 0 to less than 1");
   require(settings.epochs > 0 || settings.steps > 0, "--epochs", "expected more than 0");
@@ -45,6 +45,7 @@ void check(const TuneSettings& settings) {
           "expected a share of the steps, from 0 to 1");
   require(settings.scale > 0 && std::isfinite(settings.scale), "--lora-scale",
           "expected more than 0");
+  return settings;
 }
 
 runtime::RuntimeOptions runtime_options(const TuneSettings& settings) {
@@ -243,11 +244,6 @@ class Tuning::Parts {
   }
 
  private:
-  static const TuneSettings& checked(const TuneSettings& settings) {
-    check(settings);
-    return settings;
-  }
-
   Index most_tokens() const {
     const Index context = model_->lm().config().max_context;
     const Index wanted = settings_.sequence_tokens;

@@ -35,6 +35,14 @@ void check_patterns(std::string_view option,
   }
 }
 
+std::span<const float> numbers_of(const tensor::Tensor& gradient) {
+  if (gradient.is_empty()) {
+    return {};
+  }
+  FATHOM_CHECK(gradient.dtype() == tensor::DType::F32);
+  return {gradient.data<float>(), to_size(gradient.num_elements())};
+}
+
 // A trainable matrix of the store, before it is known whether it is trained.
 struct Candidate {
   WeightSpec spec;
@@ -123,19 +131,14 @@ std::vector<std::span<const float>> ParameterList::gradients(
     std::size_t last = first;
     bool is_reached = false;
     for (; last < origins_.size() && origins_[last].key == origins_[first].key; ++last) {
-      const tensor::Tensor found = gradients.find(origins_[last].numbers.data());
-      if (!found.is_empty()) {
-        FATHOM_CHECK(found.dtype() == tensor::DType::F32);
-        spans[last] = {found.data<float>(), to_size(found.num_elements())};
-        is_reached = true;
+      spans[last] = numbers_of(gradients.find(origins_[last].numbers.data()));
+      is_reached = is_reached || !spans[last].empty();
+    }
+    for (; first < last; ++first) {
+      if (is_reached && spans[first].empty()) {
+        spans[first] = std::span(zeros_).first(origins_[first].numbers.size());
       }
     }
-    for (std::size_t i = first; i < last && is_reached; ++i) {
-      if (spans[i].empty()) {
-        spans[i] = std::span(zeros_).first(origins_[i].numbers.size());
-      }
-    }
-    first = last;
   }
   return spans;
 }

@@ -97,6 +97,15 @@ struct Tile {
   Index addend_stride;
 };
 
+// `addend`: of one register, or null.
+HWY_INLINE V scaled_and_added(V sum, const Product& product, const float* addend) {
+  const D d;
+  const V scaled = hn::Mul(sum, hn::Set(d, product.product_scale));
+  return addend == nullptr
+             ? scaled
+             : hn::MulAdd(hn::Set(d, product.addend_scale), hn::LoadU(d, addend), scaled);
+}
+
 template <bool kIsFirst, bool kIsLast>
 HWY_INLINE void multiply_tile(const Product& product,
                               const Panel& panel,
@@ -127,11 +136,9 @@ HWY_INLINE void multiply_tile(const Product& product,
     for (Index i = 0; i < kTileRegisters; ++i) {
       V result = sums[row][i];
       if (kIsLast) {
-        result = hn::Mul(result, hn::Set(d, product.product_scale));
-        if (tile.addend != nullptr) {
-          const V addend = hn::LoadU(d, tile.addend + row * tile.addend_stride + i * kWidth);
-          result = hn::MulAdd(hn::Set(d, product.addend_scale), addend, result);
-        }
+        const float* addend =
+            tile.addend == nullptr ? nullptr : tile.addend + row * tile.addend_stride + i * kWidth;
+        result = scaled_and_added(result, product, addend);
       }
       hn::StoreU(result, d, tile.sums + row * tile.sums_stride + i * kWidth);
     }

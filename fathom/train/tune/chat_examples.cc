@@ -1,6 +1,7 @@
 #include "fathom/train/tune/chat_examples.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -205,7 +206,7 @@ std::vector<Example> hold_out(std::vector<Example>& examples, double share, std:
     return {};
   }
   const Index num_held =
-      std::clamp<Index>(static_cast<Index>(share * static_cast<double>(count) + 0.5), 1, count - 1);
+      std::clamp<Index>(std::lround(share * static_cast<double>(count)), 1, count - 1);
   std::vector<std::uint32_t> numbers(examples.size());
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     numbers[i] = static_cast<std::uint32_t>(i);
