@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "fathom/base/core/error.h"
+#include "fathom/base/core/index.h"
 
 namespace fathom::platform {
 namespace {
@@ -83,12 +84,13 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void give_back_pages(const std::byte* data, Index num_bytes) {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(data);
-  const std::uintptr_t first = (begin + page - 1) / page * page;
-  const std::uintptr_t end = (begin + to_size(num_bytes)) / page * page;
+  const Index page = ::sysconf(_SC_PAGESIZE);
+  const auto begin = static_cast<Index>(reinterpret_cast<std::uintptr_t>(data));
+  const Index first = ceil_div(begin, page) * page - begin;
+  const Index end = (begin + num_bytes) / page * page - begin;
   if (first < end) {
-    ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+    // The pages are a mapping's, which is read-only: nothing is written.
+    ::madvise(const_cast<std::byte*>(data) + first, to_size(end - first), MADV_DONTNEED);
   }
 }
 

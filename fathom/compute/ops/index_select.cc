@@ -9,12 +9,10 @@
 namespace fathom::ops {
 
 tensor::Tensor index_select(Context& context,
-                            const tensor::Tensor& query,
-                            const tensor::Tensor& weight,
-                            const tensor::PagedRows& keys,
+                            const IndexerScores& scores,
                             std::span<const Index> num_visible,
-                            Index top_k,
-                            std::span<const Index> first_keys) {
+                            Index top_k) {
+  const auto& [query, weight, keys, first_keys] = scores;
   const Index num_tokens = to_index(num_visible.size());
   const Index most =
       num_tokens == 0 ? 0 : *std::max_element(num_visible.begin(), num_visible.end());

@@ -42,14 +42,20 @@ struct IndexSelectArgs {
            (ceil_div(num_heads, 16) * (width + 1) + ceil_div(most_visible, 16));
   }
 };
+
+// What blocks are scored by; shapes as above.
+struct IndexerScores {
+  tensor::Tensor query;
+  tensor::Tensor weight;
+  tensor::PagedRows keys;
+  std::span<const Index> first_keys;
+};
+
 // `query` and `weight` are not looked at, and may be empty, when no token sees more than top_k
 // blocks.
 tensor::Tensor index_select(Context& context,
-                            const tensor::Tensor& query,
-                            const tensor::Tensor& weight,
-                            const tensor::PagedRows& keys,
+                            const IndexerScores& scores,
                             std::span<const Index> num_visible,
-                            Index top_k,
-                            std::span<const Index> first_keys = {});
+                            Index top_k);
 
 }  // namespace fathom::ops

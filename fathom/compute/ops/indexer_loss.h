@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "fathom/compute/ops/index_select.h"
 #include "fathom/compute/ops/sink_attention.h"
 #include "fathom/compute/ops/training_terms.h"
 
@@ -46,13 +47,6 @@ struct IndexerLossArgs {
     const bool is_chosen = attention.selected.data != nullptr;
     return first_keys[to_size(token)] + (is_chosen ? attention.selected.row(token)[idx] : idx);
   }
-};
-
-struct IndexerScores {
-  tensor::Tensor query;
-  tensor::Tensor weight;
-  tensor::PagedRows keys;
-  std::span<const Index> first_keys;
 };
 
 // Reports the indexer's loss to the context's terms as layer `layer_idx`: of every piece the mean

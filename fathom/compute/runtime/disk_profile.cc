@@ -107,25 +107,29 @@ class UnnamedFile {
 // Reads until the time is up; returns bytes per second of all threads together.
 double read_at_depth(const UnnamedFile& file, const DiskProbeOptions& options, int depth) {
   const Index num_blocks = options.file_bytes / options.block_bytes;
+  std::vector<Block> blocks;
+  for (int reader = 0; reader < depth; ++reader) {
+    blocks.push_back(allocate_block(options.block_bytes));
+  }
   file.forget_pages();
   std::atomic<Index> num_read{0};
   std::atomic<bool> has_failed{false};
   const auto start = Clock::now();
+  const auto read_blocks = [&](int reader) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(reader) + 1);
+    std::uniform_int_distribution<Index> any(0, num_blocks - 1);
+    std::byte* const block = blocks[to_size(reader)].get();
+    while (!has_failed && seconds_since(start) < options.seconds_per_depth) {
+      if (!file.read(block, options.block_bytes, any(random) * options.block_bytes)) {
+        has_failed = true;
+        return;
+      }
+      ++num_read;
+    }
+  };
   std::vector<std::thread> readers;
   for (int reader = 0; reader < depth; ++reader) {
-    readers.emplace_back([&, reader] {
-      std::mt19937_64 random(static_cast<std::uint64_t>(reader) + 1);
-      std::uniform_int_distribution<Index> any(0, num_blocks - 1);
-      const auto block = Block(static_cast<std::byte*>(
-          std::aligned_alloc(kAlignment_bytes, to_size(options.block_bytes))));
-      while (block && !has_failed && seconds_since(start) < options.seconds_per_depth) {
-        if (!file.read(block.get(), options.block_bytes, any(random) * options.block_bytes)) {
-          has_failed = true;
-          return;
-        }
-        ++num_read;
-      }
-    });
+    readers.emplace_back(read_blocks, reader);
   }
   for (std::thread& reader : readers) {
     reader.join();

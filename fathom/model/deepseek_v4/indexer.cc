@@ -76,8 +76,7 @@ ops::IndexerScores Indexer::scores(ops::Context& context,
 tensor::Tensor Indexer::select(ops::Context& context,
                                const ops::IndexerScores& scores,
                                std::span<const Index> num_visible) const {
-  return ops::index_select(context, scores.query, scores.weight, scores.keys, num_visible, top_k_,
-                           scores.first_keys);
+  return ops::index_select(context, scores, num_visible, top_k_);
 }
 
 }  // namespace fathom::deepseek_v4

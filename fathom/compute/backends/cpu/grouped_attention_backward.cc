@@ -126,15 +126,14 @@ void weigh_token(const BackwardArgs& args, Index token, const TokenWeights& to) 
   }
 }
 
-// results[r] += the sum over the group's heads of weights[head, first + r] times the head's numbers
-// in `numbers`, of one token.
+// results[r] += the sum over the group's heads of weights[head * stride + r] times the head's
+// numbers in `numbers`, of one token.
 void add_group(const Group& group,
                const float* numbers,
                Index width,
                const float* weights,
                Index stride,
-               float* const* results,
-               Index count) {
+               std::span<float* const> results) {
   for (Index done = 0; done < group.num_heads; done += kMostHeads) {
     const float* rows[to_size(kMostHeads)];
     const Index head = group.first_head + done;
@@ -147,7 +146,7 @@ void add_group(const Group& group,
                        .weights = weights + head * stride,
                        .result_stride = 1,
                        .row_stride = stride},
-                      results, count, 0, width);
+                      results.data(), to_index(results.size()), 0, width);
   }
 }
 
@@ -168,10 +167,10 @@ void add_to_rows(
     const Index count = std::min(num_rows, forward.num_visible[to_size(token)] - first);
     if (count > 0) {
       const TokenWeights from = weights_of(args, token - first_token);
-      add_group(group, forward.query.row(token), width, from.d_scores + first, from.stride, d_keys,
-                count);
-      add_group(group, args.d_out.row(token), width, from.weights + first, from.stride, d_values,
-                count);
+      add_group(group, forward.query.row(token), width, from.d_scores + first, from.stride,
+                std::span(d_keys).first(to_size(count)));
+      add_group(group, args.d_out.row(token), width, from.weights + first, from.stride,
+                std::span(d_values).first(to_size(count)));
     }
   }
 }

@@ -122,15 +122,19 @@ struct BlockSum {
   ops::Rounding rounding;
 };
 
+// The heads that a block's rows are summed for, from the first one on.
+struct HeadSums {
+  const float* weights;  // [rows, 16]
+  const float* denominators;
+  float* out;
+  Index out_stride;
+};
+
 // out[h][c] += sum_r weights[r][h] * rows[r][c] for kHeads heads and kColumns registers from
 // `column`, from zero in the first block and divided by the denominators in the last.
 template <Index kHeads, Index kColumns>
-HWY_INLINE void add_part(const BlockSum& block,
-                         const float* weights,
-                         const float* denominators,
-                         Index column,
-                         float* out,
-                         Index out_stride) {
+HWY_INLINE void add_part(const BlockSum& block, const HeadSums& heads, Index column) {
+  const auto& [weights, denominators, out, out_stride] = heads;
   V sums[to_size(kHeads)][to_size(kColumns)];
   for (Index h = 0; h < kHeads; ++h) {
     for (Index c = 0; c < kColumns; ++c) {
@@ -163,19 +167,14 @@ HWY_INLINE void add_part(const BlockSum& block,
 
 // The same for columns [first, end).
 template <Index kHeads>
-HWY_INLINE void add_columns(const BlockSum& block,
-                            const float* weights,
-                            const float* denominators,
-                            Index first,
-                            Index end,
-                            float* out,
-                            Index out_stride) {
+HWY_INLINE void add_columns(const BlockSum& block, const HeadSums& heads, Index first, Index end) {
+  const auto& [weights, denominators, out, out_stride] = heads;
   Index c = first;
   for (; c + kSummedColumns * kWidth <= end; c += kSummedColumns * kWidth) {
-    add_part<kHeads, kSummedColumns>(block, weights, denominators, c, out, out_stride);
+    add_part<kHeads, kSummedColumns>(block, heads, c);
   }
   for (; c + kWidth <= end; c += kWidth) {
-    add_part<kHeads, 1>(block, weights, denominators, c, out, out_stride);
+    add_part<kHeads, 1>(block, heads, c);
   }
   for (; c < end; ++c) {
     for (Index h = 0; h < kHeads; ++h) {
@@ -209,17 +208,17 @@ void add_rows(const SinkArgs& args,
       block.rows[r] = args.visible_row(heads.token, idx + r);
     }
     for (Index s = set; s < end_set; ++s) {
-      const float* weights = heads.scores(s, width) + idx * kLanes;
-      const float* denominators = heads.denominators(s);
-      float* out = args.out.row(heads.token) + s * kLanes * width;
+      const auto from_head = [&](Index h) {
+        return HeadSums{heads.scores(s, width) + idx * kLanes + h, heads.denominators(s) + h,
+                        args.out.row(heads.token) + (s * kLanes + h) * width, width};
+      };
       const Index num_heads = heads_in_set(args, s);
       Index h = 0;
       for (; h + kSummedHeads <= num_heads; h += kSummedHeads) {
-        add_columns<kSummedHeads>(block, weights + h, denominators + h, first, end, out + h * width,
-                                  width);
+        add_columns<kSummedHeads>(block, from_head(h), first, end);
       }
       for (; h < num_heads; ++h) {
-        add_columns<1>(block, weights + h, denominators + h, first, end, out + h * width, width);
+        add_columns<1>(block, from_head(h), first, end);
       }
     }
   }

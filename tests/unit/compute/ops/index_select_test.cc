@@ -21,7 +21,8 @@ class IndexSelect : public OpTest {
     const PagedTestRows keys(1, scores);
     const auto rows = to_index(num_visible.size());
     const std::vector<float> ones(to_size(rows), 1);
-    return ids(index_select(context(), make({rows, 1}, ones), make({rows, 1}, ones), keys.rows(),
+    return ids(index_select(context(),
+                            {make({rows, 1}, ones), make({rows, 1}, ones), keys.rows(), {}},
                             num_visible, top_k));
   }
 };
@@ -40,7 +41,7 @@ TEST_F(IndexSelect, AllBlocksAreTakenWhenNoMoreAreVisible) {
 TEST_F(IndexSelect, OperandsAreNotLookedAtWhenEverythingIsTaken) {
   const PagedTestRows keys(1, {1, 2, 3});
   const std::vector<Index> num_visible = {1, 3};
-  const auto chosen = index_select(context(), {}, {}, keys.rows(), num_visible, 8);
+  const auto chosen = index_select(context(), {{}, {}, keys.rows(), {}}, num_visible, 8);
   EXPECT_EQ(ids(chosen), (std::vector<std::int32_t>{0, -1, -1, 0, 1, 2}));
 }
 
@@ -89,10 +90,10 @@ TEST_F(IndexSelect, ScalingTheQueriesDoesNotChangeTheChoice) {
   }
   const auto weight = random(6);
   const std::vector<Index> num_visible = {50, 31};
-  const auto one = index_select(context(), make({2, 24}, query), make({2, 3}, weight), keys.rows(),
-                                num_visible, 9);
-  const auto two = index_select(context(), make({2, 24}, scaled), make({2, 3}, weight), keys.rows(),
-                                num_visible, 9);
+  const auto one = index_select(
+      context(), {make({2, 24}, query), make({2, 3}, weight), keys.rows(), {}}, num_visible, 9);
+  const auto two = index_select(
+      context(), {make({2, 24}, scaled), make({2, 3}, weight), keys.rows(), {}}, num_visible, 9);
   EXPECT_EQ(ids(one), ids(two));
 }
 
