@@ -12,14 +12,14 @@ tensor::Tensor index_select(Context& context,
                             const IndexerScores& scores,
                             std::span<const Index> num_visible,
                             Index top_k) {
-  const auto& [query, weight, keys, first_keys] = scores;
+  const std::span<const Index> first_keys = scores.first_keys;
   const Index num_tokens = to_index(num_visible.size());
   const Index most =
       num_tokens == 0 ? 0 : *std::max_element(num_visible.begin(), num_visible.end());
-  FATHOM_CHECK(most <= keys.num_rows);
+  FATHOM_CHECK(most <= scores.keys.num_rows);
   FATHOM_CHECK(first_keys.empty() || first_keys.size() == num_visible.size());
   for (std::size_t token = 0; token < first_keys.size(); ++token) {
-    FATHOM_CHECK(first_keys[token] + num_visible[token] <= keys.num_rows);
+    FATHOM_CHECK(first_keys[token] + num_visible[token] <= scores.keys.num_rows);
   }
   // A token sees at most `most` blocks, so wider rows would only hold padding.
   tensor::Tensor out = tensor::Tensor::allocate(context.arena, tensor::DType::I32,
@@ -31,19 +31,19 @@ tensor::Tensor index_select(Context& context,
     }
     return out;
   }
-  require_equal("index_select", "tokens of query", query.dim(0), num_tokens);
-  require_equal("index_select", "tokens of weight", weight.dim(0), num_tokens);
-  require_equal("index_select", "columns of query", query.shape().last(),
-                weight.shape().last() * keys.width);
+  require_equal("index_select", "tokens of query", scores.query.dim(0), num_tokens);
+  require_equal("index_select", "tokens of weight", scores.weight.dim(0), num_tokens);
+  require_equal("index_select", "columns of query", scores.query.shape().last(),
+                scores.weight.shape().last() * scores.keys.width);
   const tensor::Arena::Scope scope(context.arena);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
-    const tensor::Tensor scratch =
-        context.allocate({context.num_threads, IndexSelectArgs<Real>::scratch_columns(
-                                                   weight.shape().last(), keys.width, most)});
-    kernels.index_select.run({.query = query.matrix<Real>(),
-                              .weight = weight.matrix<Real>(),
-                              .keys = keys.table<Real>(),
+    const tensor::Tensor scratch = context.allocate(
+        {context.num_threads, IndexSelectArgs<Real>::scratch_columns(scores.weight.shape().last(),
+                                                                     scores.keys.width, most)});
+    kernels.index_select.run({.query = scores.query.matrix<Real>(),
+                              .weight = scores.weight.matrix<Real>(),
+                              .keys = scores.keys.table<Real>(),
                               .num_visible = num_visible,
                               .first_keys = first_keys,
                               .rounding = context.rounding(),

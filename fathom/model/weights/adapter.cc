@@ -48,7 +48,7 @@ LowRank Adapter::Target::low_rank() const {
   return {.a = view_of(a, rank, columns), .b = view_of(b, rows, rank), .scale = scale};
 }
 
-Adapter::Target& Adapter::add(const Key& key, Target target) {
+Adapter::Target& Adapter::add(const Key& key, Target&& target) {
   FATHOM_CHECK(to_index(target.a.size()) == target.rank * target.columns &&
                to_index(target.b.size()) == target.rows * target.rank);
   const auto [at, is_added] = targets_.try_emplace(key, std::move(target));

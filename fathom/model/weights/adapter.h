@@ -44,7 +44,7 @@ class Adapter {
   };
 
   // Adds a target; throws Internal for one that is there already.
-  Target& add(const Key& key, Target target);
+  Target& add(const Key& key, Target&& target);
   // Null where the adapter changes nothing.
   const Target* find(const Key& key) const;
   std::map<Key, Target>& targets() { return targets_; }

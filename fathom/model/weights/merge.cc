@@ -15,7 +15,6 @@ namespace fathom::weights {
 namespace {
 
 namespace fs = std::filesystem;
-using numeric::ScaleFormat;
 using numeric::WeightFormat;
 using numeric::WeightView;
 
