@@ -88,17 +88,15 @@ template <typename Real>
 std::vector<Result<Real>> run_together(std::span<const AttentionProblem> problems,
                                        const ops::KernelTable<Real>& kernels,
                                        platform::ThreadPool& pool) {
-  using Args = ops::GroupedAttentionsArgs<Real>;
   std::vector<std::unique_ptr<Operands<Real>>> operands;
   std::vector<ops::GroupedAttentionArgs<Real>> sequences;
-  Index most_visible = 0;
+  Index columns = 0;
   for (const AttentionProblem& problem : problems) {
     operands.push_back(std::make_unique<Operands<Real>>(problem));
     sequences.push_back(operands.back()->args());
-    most_visible = std::max(most_visible, problem.most_visible());
+    columns = std::max(columns, sequences.back().scratch_columns());
   }
-  Grid<Real> scratch(pool.num_threads(),
-                     Args::scratch_columns(problems.front().head_dim, most_visible), 0);
+  Grid<Real> scratch(pool.num_threads(), columns, 0);
   kernels.grouped_attention.run({.sequences = sequences, .scratch = scratch.view()}, pool);
   std::vector<Result<Real>> results;
   for (const auto& of_problem : operands) {
@@ -140,9 +138,22 @@ AttentionProblem draw(Random& random, const Shape& shape) {
 
 // Groups of 1, 2, 3, 5 and 8 heads: tiles of queries within one token and across several.
 constexpr Shape kShapes[] = {
-    {1, 1, 1, 16, 0},   {1, 9, 3, 64, 70},  {3, 5, 1, 40, 14}, {2, 4, 4, 7, 33},
-    {33, 6, 3, 32, 0},  {7, 8, 1, 96, 15},  {5, 3, 3, 64, 16}, {1, 32, 8, 128, 300},
-    {17, 10, 2, 8, 40}, {40, 9, 3, 64, 90}, {70, 2, 1, 20, 0},
+    {1, 1, 1, 16, 0},
+    {1, 9, 3, 64, 70},
+    {3, 5, 1, 40, 14},
+    {2, 4, 4, 7, 33},
+    {33, 6, 3, 32, 0},
+    {7, 8, 1, 96, 15},
+    {5, 3, 3, 64, 16},
+    {1, 32, 8, 128, 300},
+    {17, 10, 2, 8, 40},
+    {40, 9, 3, 64, 90},
+    {70, 2, 1, 20, 0},
+    // Several blocks of rows, a token that ends one, tokens on both sides of an end.
+    {1, 9, 3, 64, 700},
+    {1, 6, 2, 24, 255},
+    {4, 9, 3, 40, 510},
+    {24, 4, 2, 20, 500},
 };
 
 class GroupedAttention : public OnEveryBackend {};
@@ -177,7 +188,7 @@ TEST_P(GroupedAttention, ASequenceOfAStepIsAsAlone) {
   Random random(126);
   std::vector<AttentionProblem> problems;
   for (const auto& [rows, first_position] :
-       {std::pair<Index, Index>{1, 70}, {1, 0}, {40, 3}, {2, 300}, {7, 16}, {1, 70}}) {
+       {std::pair<Index, Index>{1, 70}, {1, 0}, {40, 3}, {2, 300}, {7, 16}, {1, 800}}) {
     problems.push_back(draw(random, {rows, 6, 2, 32, first_position}));
   }
   for (const int num_threads : {1, 2, 3}) {

@@ -21,8 +21,7 @@ GroupedAttentionArgs<Real> operands_of(const GroupedAttention& attention) {
           .out = attention.out.matrix<Real>()};
 }
 
-// The largest number of rows that a token sees.
-Index checked_most_rows(const GroupedAttention& attention) {
+void check(const GroupedAttention& attention) {
   constexpr std::string_view kOp = "grouped_attention";
   const Index num_tokens = to_index(attention.num_visible.size());
   const Index row_width = attention.query.shape().last();
@@ -31,18 +30,15 @@ Index checked_most_rows(const GroupedAttention& attention) {
   require_equal(kOp, "width of values", attention.values.width, attention.keys.width);
   require_equal(kOp, "width of keys modulo head_dim", attention.keys.width % attention.head_dim, 0);
   require_equal(kOp, "width of query modulo width of keys", row_width % attention.keys.width, 0);
-  Index most_rows = 1;
-  for (const Index num_visible : attention.num_visible) {
-    FATHOM_CHECK(num_visible >= 1 && num_visible <= attention.keys.num_rows);
-    FATHOM_CHECK(num_visible <= attention.values.num_rows);
-    most_rows = std::max(most_rows, num_visible);
-  }
-  return most_rows;
+  const std::span<const Index> num_visible = attention.num_visible;
+  FATHOM_CHECK(!num_visible.empty() && num_visible.front() >= 1);
+  FATHOM_CHECK(std::is_sorted(num_visible.begin(), num_visible.end()));
+  FATHOM_CHECK(num_visible.back() <= attention.keys.num_rows);
+  FATHOM_CHECK(num_visible.back() <= attention.values.num_rows);
 }
 
 void record_grouped_attention(Context& context, const GroupedAttention& attention) {
-  const Index most_rows =
-      *std::max_element(attention.num_visible.begin(), attention.num_visible.end());
+  const Index most_rows = attention.num_visible.back();
   context.recorder->record(
       "grouped_attention", {attention.out}, [=](Context& back, Gradients& gradients) {
         with_kernels(back, [&](auto real, const auto& kernels) {
@@ -69,21 +65,22 @@ void record_grouped_attention(Context& context, const GroupedAttention& attentio
 void grouped_attention(Context& context, std::span<const GroupedAttention> sequences) {
   FATHOM_CHECK(!sequences.empty());
   const GroupedAttention& first = sequences.front();
-  Index most_rows = 1;
   for (const GroupedAttention& attention : sequences) {
-    most_rows = std::max(most_rows, checked_most_rows(attention));
+    check(attention);
     FATHOM_CHECK(attention.head_dim == first.head_dim && attention.keys.width == first.keys.width);
   }
   {
     const tensor::Arena::Scope scope(context.arena);
     with_kernels(context, [&](auto real, const auto& kernels) {
       using Real = decltype(real);
-      const tensor::Tensor scratch =
-          context.allocate({context.num_threads, GroupedAttentionsArgs<Real>::scratch_columns(
-                                                     first.head_dim, most_rows)});
       const auto operands =
           context.arena.allocate_array<GroupedAttentionArgs<Real>>(to_index(sequences.size()));
       std::transform(sequences.begin(), sequences.end(), operands.begin(), operands_of<Real>);
+      Index columns = 0;
+      for (const GroupedAttentionArgs<Real>& sequence : operands) {
+        columns = std::max(columns, sequence.scratch_columns());
+      }
+      const tensor::Tensor scratch = context.allocate({context.num_threads, columns});
       kernels.grouped_attention.run({.sequences = operands, .scratch = scratch.matrix<Real>()},
                                     context.pool);
     });

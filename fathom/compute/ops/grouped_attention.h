@@ -10,15 +10,19 @@ namespace fathom::ops {
 
 // For every token and head, with the keys and values of head h' = head / (H / H'):
 // z[i] = scale * (q . key[i]), M = max z, out = sum_i exp(z[i] - M) value[i] / sum_i exp(z[i] - M).
-// Rows are summed in order of position. There is no rounding point in any numerics.
+// Rows are summed in order of position, in blocks of kRowsPerBlock whose sums are added in order.
+// There is no rounding point in any numerics.
 //
 //   query        [T, H * C], rotated
 //   keys         rows of tokens, [H' * C], rotated
 //   values       rows of tokens, [H' * C]
-//   num_visible  [T]: the token sees the first so many rows, at least one
+//   num_visible  [T]: the token sees the first so many rows, at least one; ascending
 //   out          [T, H * C]
 template <typename Real>
 struct GroupedAttentionArgs {
+  static constexpr Index kQueriesPerTile = 16;
+  static constexpr Index kRowsPerBlock = 256;
+
   tensor::MatrixView<const Real> query;
   tensor::RowTable<Real> keys;
   tensor::RowTable<Real> values;
@@ -29,18 +33,25 @@ struct GroupedAttentionArgs {
 
   Index num_key_value_heads() const { return keys.width / head_dim; }
   Index heads_per_group() const { return query.columns / keys.width; }
+  // Fewer than a tile of a head of keys and values, as where one token is decoded: all threads
+  // share the sequence's rows.
+  bool has_few_queries() const { return query.rows * heads_per_group() < kQueriesPerTile; }
+  // Numbers that a thread needs for its part.
+  Index scratch_columns() const {
+    const Index num_rows = num_visible.back();
+    const Index num_queries =
+        has_few_queries() ? query.rows * (query.columns / head_dim) : kQueriesPerTile;
+    // For each query a score for each row, rounded up to a multiple of 16, a denominator, itself
+    // and the sum of each block.
+    return num_queries *
+           (ceil_div(num_rows, 16) * 16 + 1 + (1 + ceil_div(num_rows, kRowsPerBlock)) * head_dim);
+  }
 };
 // The sequences of a step: each as above, all with the same heads.
 //
-//   scratch  [threads, scratch_columns(C, most)], most the largest number of rows a token sees
+//   scratch  [threads, the most scratch_columns() of a sequence]
 template <typename Real>
 struct GroupedAttentionsArgs {
-  static constexpr Index kQueriesPerTile = 16;
-  // For each query of a tile: itself and a score for each row, rounded up to a multiple of 16.
-  static Index scratch_columns(Index head_dim, Index most_rows) {
-    return kQueriesPerTile * (head_dim + ceil_div(most_rows, 16) * 16);
-  }
-
   std::span<const GroupedAttentionArgs<Real>> sequences;
   tensor::MatrixView<Real> scratch;
 };
