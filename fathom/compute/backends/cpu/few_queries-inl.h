@@ -264,7 +264,7 @@ struct Range {
 // can be computed by several threads: each score, and each block's sum, is one thread's.
 class FewQueries {
  public:
-  // `scratch`: GroupedAttentionsArgs::scratch_columns.
+  // `scratch`: GroupedAttentionArgs::scratch_columns.
   FewQueries(const GroupedArgs& args,
              const Range& heads,
              Index first_query,
