@@ -88,7 +88,7 @@ LoadedModel::Adapted LoadedModel::build_adapted(const std::string& path) const {
 }
 
 kv::SequenceCache LoadedModel::make_cache(const std::vector<config::CacheStream>& layout) {
-  return {layout, context().real, cache_options_, pages_};
+  return {layout, context().cache_dtype(), cache_options_, pages_};
 }
 
 // Whether the weights were put into panels.
@@ -120,13 +120,16 @@ bool LoadedModel::put_into_panels(const std::string& path, const ModelOptions& o
 // Memory of caches that is kept when nothing is in it: the rows of a step, most of which may go
 // at its end and come back in the next.
 Index LoadedModel::kept_page_bytes(const ModelOptions& options) {
-  const Index per_token = config::raw_row_bytes_per_token(opened_.config.model, number_bytes());
+  const Index per_token = config::raw_row_bytes_per_token(opened_.config.model, cache_numbers());
   return std::max(16 * kv::PagePool::kBlockBytes,
                   std::min(options.step_tokens, kMostKeptTokens) * per_token);
 }
 
-Index LoadedModel::number_bytes() {
-  return tensor::element_bytes(runtime_.context().real);
+config::CacheNumbers LoadedModel::cache_numbers() {
+  const auto bytes_of = [&](config::StreamKind kind) {
+    return tensor::element_bytes(kv::row_dtype(kind, context().cache_dtype()));
+  };
+  return {bytes_of(config::StreamKind::Key), bytes_of(config::StreamKind::Window)};
 }
 
 // As many raw rows as the cache's budget leaves room for.
@@ -138,13 +141,13 @@ Index LoadedModel::raw_tokens(const ModelOptions& options) {
     return options.raw_tokens;
   }
   const config::ModelConfig& model = opened_.config.model;
-  const Index kept = config::cache_bytes(model, max_context_, number_bytes());
+  const Index kept = config::cache_bytes(model, max_context_, cache_numbers());
   if (kept > options.cache_budget_bytes) {
     fail(ErrorCode::InvalidArgument, "cache: a context of ", max_context_, " tokens takes ", kept,
          " bytes, expected at most ", options.cache_budget_bytes,
          " (the cache's budget): ask for a shorter context or allow more");
   }
-  const Index raw = config::raw_row_bytes_per_token(model, number_bytes());
+  const Index raw = config::raw_row_bytes_per_token(model, cache_numbers());
   return raw == 0 ? options.raw_tokens
                   : std::min(options.raw_tokens, (options.cache_budget_bytes - kept) / raw);
 }

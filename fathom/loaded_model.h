@@ -47,7 +47,7 @@ class LoadedModel final : public Model {
  private:
   bool put_into_panels(const std::string& path, const ModelOptions& options);
   Index kept_page_bytes(const ModelOptions& options);
-  Index number_bytes();
+  config::CacheNumbers cache_numbers();
   Index raw_tokens(const ModelOptions& options);
 
   runtime::Runtime runtime_;

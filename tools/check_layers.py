@@ -27,7 +27,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "model/weights": {"base/platform", "base/formats", "compute/numeric", "compute/tensor", "model/config"},
     "model/text": {"base/formats"},
     "model/sampling": {"base/formats"},
-    "model/kv": {"base/platform", "compute/tensor", "model/config"},
+    "model/kv": {"base/platform", "compute/numeric", "compute/tensor", "model/config"},
     "model/layers": {"compute/numeric", "compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv"},
     "model/deepseek_v4": {"compute/tensor", "compute/ops", "model/config", "model/weights", "model/kv",
                           "model/layers"},

@@ -25,8 +25,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using config::WeightBytes;
 
-// The cache holds what the model computes in; the default backends compute in fp32.
-constexpr Index kCacheNumberBytes = 4;
 constexpr std::array<Index, 3> kContexts = {4096, 131072, 1048576};
 constexpr std::size_t kNamesShown = 8;
 
@@ -130,14 +128,14 @@ std::vector<Index> contexts_of(const config::ModelConfig& model) {
 }
 
 void add_context(Json& out, const config::ModelConfig& model) {
-  out["cache_bytes_per_token"] = config::cache_bytes_per_token(model, kCacheNumberBytes);
+  out["cache_bytes_per_token"] = config::cache_bytes_per_token(model, config::kFastCache);
   out["packed_cache_bytes_per_token"] = config::packed_cache_bytes_per_token(model);
   for (const Index context : contexts_of(model)) {
     const std::string key = std::to_string(context);
-    out["cache_bytes_at_context"][key] = config::cache_bytes(model, context, kCacheNumberBytes);
+    out["cache_bytes_at_context"][key] = config::cache_bytes(model, context, config::kFastCache);
     out["packed_cache_bytes_at_context"][key] = config::packed_cache_bytes(model, context);
   }
-  out["raw_row_bytes_per_token"] = config::raw_row_bytes_per_token(model, kCacheNumberBytes);
+  out["raw_row_bytes_per_token"] = config::raw_row_bytes_per_token(model, config::kFastCache);
 }
 
 Json inspect(const InspectOptions& options) {

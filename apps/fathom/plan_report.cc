@@ -19,7 +19,6 @@ using chart::Section;
 using chart::Table;
 using plan::Percentiles;
 
-constexpr Index kNumberBytes = 4;  // of this program's cache
 constexpr double kGiga = 1e9;
 constexpr double kPercent = 100;
 
@@ -179,13 +178,13 @@ Section weights_section(const PlanAnswer& answer) {
     formats.rows.push_back({format, gigabytes(bytes)});
   }
   Table cache{.caption = "Cache of one sequence",
-              .columns = {number_column("tokens"), number_column("GB, fp32 rows as here"),
+              .columns = {number_column("tokens"), number_column("GB, rows as here"),
                           number_column("GB, packed layout of others")},
               .rows = {}};
   for (const Index context : cache_contexts(answer.request)) {
     cache.rows.push_back(
         {formats::grouped(context),
-         gigabytes(config::cache_bytes(answer.request.config, context, kNumberBytes)),
+         gigabytes(config::cache_bytes(answer.request.config, context, config::kFastCache)),
          gigabytes(config::packed_cache_bytes(answer.request.config, context))});
   }
   return {.heading = "Memory",
@@ -317,14 +316,14 @@ Json plan_json(const PlanAnswer& answer) {
     out["decode_work_per_token"][plan::to_string(static_cast<plan::Work>(idx))] =
         plan.decode_work[idx];
   }
-  out["cache_bytes_per_token"] = config::cache_bytes_per_token(model, kNumberBytes);
+  out["cache_bytes_per_token"] = config::cache_bytes_per_token(model, config::kFastCache);
   out["packed_cache_bytes_per_token"] = config::packed_cache_bytes_per_token(model);
   for (const Index context : cache_contexts(answer.request)) {
     const std::string key = std::to_string(context);
-    out["cache_bytes_at_context"][key] = config::cache_bytes(model, context, kNumberBytes);
+    out["cache_bytes_at_context"][key] = config::cache_bytes(model, context, config::kFastCache);
     out["packed_cache_bytes_at_context"][key] = config::packed_cache_bytes(model, context);
   }
-  out["raw_row_bytes_per_token"] = config::raw_row_bytes_per_token(model, kNumberBytes);
+  out["raw_row_bytes_per_token"] = config::raw_row_bytes_per_token(model, config::kFastCache);
   out["memory_bytes"] = json_of(plan.decode.front().memory);
   out["machine"] = answer.machine ? machine_json(answer.machine->machine) : Json(nullptr);
   out["machine_from"] = answer.machine ? Json(answer.machine->origin) : Json(nullptr);

@@ -15,7 +15,6 @@
 namespace fathom::app {
 namespace {
 
-constexpr Index kBytesPerNumber = 4;
 // Without a budget, caches get this share of what the weights leave ...
 constexpr double kCacheShare = 0.5;
 constexpr std::int64_t kLeastBudget = std::int64_t{256} << 20;
@@ -68,13 +67,16 @@ NamedAdapter named_adapter(const std::string& option) {
 }
 
 // The longest context of which one sequence's cache leaves room for others.
-Index context_within(const config::ModelConfig& config, Index wanted, std::int64_t budget_bytes) {
+Index context_within(const config::ModelConfig& config,
+                     const config::CacheNumbers& numbers,
+                     Index wanted,
+                     std::int64_t budget_bytes) {
   const auto most = static_cast<Index>(kOneSequenceShare * static_cast<double>(budget_bytes));
   Index fits = 0;
   Index too_long = wanted + 1;
   while (too_long - fits > 1) {
     const Index middle = fits + (too_long - fits) / 2;
-    (config::cache_bytes(config, middle, kBytesPerNumber) <= most ? fits : too_long) = middle;
+    (config::cache_bytes(config, middle, numbers) <= most ? fits : too_long) = middle;
   }
   return fits;
 }
@@ -93,15 +95,17 @@ void fit(const ServeOptions& options, const config::ModelConfig& config, ModelPl
   const Index wanted = options.run.max_context == 0
                            ? plan.model_context
                            : std::min(options.run.max_context, plan.model_context);
-  plan.context = context_within(config, wanted, plan.cache_budget_bytes);
+  const config::CacheNumbers numbers =
+      options.run.numerics == "fast" ? config::kFastCache : config::kFp32Cache;
+  plan.context = context_within(config, numbers, wanted, plan.cache_budget_bytes);
   if (plan.context < 1 || (options.run.max_context != 0 && plan.context < wanted)) {
     fail(ErrorCode::InvalidArgument, plan.name, ": a context of ", wanted, " tokens takes ",
-         config::cache_bytes(config, wanted, kBytesPerNumber), " bytes of cache, of a budget of ",
+         config::cache_bytes(config, wanted, numbers), " bytes of cache, of a budget of ",
          plan.cache_budget_bytes, ": ask for less with --ctx or allow more with --cache-budget");
   }
-  plan.cache_bytes_at_context = config::cache_bytes(config, plan.context, kBytesPerNumber);
-  plan.cache_bytes_per_token = config::cache_bytes_per_token(config, kBytesPerNumber);
-  const Index raw_bytes = config::raw_row_bytes_per_token(config, kBytesPerNumber);
+  plan.cache_bytes_at_context = config::cache_bytes(config, plan.context, numbers);
+  plan.cache_bytes_per_token = config::cache_bytes_per_token(config, numbers);
+  const Index raw_bytes = config::raw_row_bytes_per_token(config, numbers);
   const double raw_budget = kRawShare * static_cast<double>(plan.cache_budget_bytes) /
                             static_cast<double>(options.max_running);
   plan.raw_tokens = raw_bytes == 0 ? kMostRawTokens

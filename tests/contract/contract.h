@@ -119,17 +119,30 @@ class Pages {
       : num_rows_(num_rows), width_(width) {
     constexpr Index kRows = tensor::RowTable<Real>::kRowsPerPage;
     const Index num_pages = ceil_div(num_rows, kRows);
-    values_.assign(to_size(num_pages * kRows * width), std::numeric_limits<Real>::quiet_NaN());
-    std::transform(values.begin(), values.begin() + num_rows * width, values_.begin(),
-                   [](float value) { return static_cast<Real>(value); });
+    values_.assign(to_size(num_pages * kRows * width),
+                   kept(std::numeric_limits<float>::quiet_NaN()));
+    std::transform(values.begin(), values.begin() + num_rows * width, values_.begin(), kept);
     for (Index page = 0; page < num_pages; ++page) {
       const bool is_present = (page + 1) * kRows > first_row;
       pages_.push_back(is_present ? values_.data() + page * kRows * width : nullptr);
     }
   }
   tensor::RowTable<Real> table() const { return {pages_.data(), num_rows_, width_}; }
+  tensor::PagedRows view() const {
+    return {tensor::dtype_of<Real>(), reinterpret_cast<const void* const*>(pages_.data()),
+            num_rows_, width_};
+  }
 
  private:
+  // std::uint16_t: the bits of BF16.
+  static Real kept(float value) {
+    if constexpr (std::is_same_v<Real, std::uint16_t>) {
+      return numeric::float_to_bf16(value);
+    } else {
+      return static_cast<Real>(value);
+    }
+  }
+
   Index num_rows_;
   Index width_;
   std::vector<Real> values_;

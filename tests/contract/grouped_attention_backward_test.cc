@@ -58,8 +58,8 @@ struct GroupedProblem {
     const WritablePages<Real> d_value_pages(num_rows, width, d_values);
     Grid<Real> scratch(1, Args::scratch_columns(num_heads(), num_rows, rows), 0);
     kernels.grouped_attention_backward.run({.forward = {.query = queries.view(),
-                                                        .keys = key_pages.table(),
-                                                        .values = value_pages.table(),
+                                                        .keys = key_pages.view(),
+                                                        .values = value_pages.view(),
                                                         .num_visible = num_visible,
                                                         .head_dim = head_dim,
                                                         .scale = scale(),

@@ -16,6 +16,7 @@ struct AttentionProblem {
   std::vector<float> values;
   std::vector<Index> num_visible;
   Rounding rounding = Rounding::None;
+  bool are_rows_bf16 = false;
 
   Index row_width() const { return num_key_value_heads * head_dim; }
   double scale() const { return 1 / std::sqrt(static_cast<double>(head_dim)); }
@@ -58,12 +59,14 @@ class Operands {
         queries_(problem.rows, problem.num_heads * problem.head_dim, 3, problem.query),
         out_(problem.rows, problem.num_heads * problem.head_dim, 5),
         keys_(num_rows(problem), problem.row_width(), problem.keys),
-        values_(num_rows(problem), problem.row_width(), problem.values) {}
+        values_(num_rows(problem), problem.row_width(), problem.values),
+        bf16_keys_(num_rows(problem), problem.row_width(), problem.keys),
+        bf16_values_(num_rows(problem), problem.row_width(), problem.values) {}
 
   ops::GroupedAttentionArgs<Real> args() {
     return {.query = queries_.view(),
-            .keys = keys_.table(),
-            .values = values_.table(),
+            .keys = problem_.are_rows_bf16 ? bf16_keys_.view() : keys_.view(),
+            .values = problem_.are_rows_bf16 ? bf16_values_.view() : values_.view(),
             .num_visible = problem_.num_visible,
             .head_dim = problem_.head_dim,
             .scale = problem_.scale(),
@@ -81,6 +84,8 @@ class Operands {
   Grid<Real> out_;
   Pages<Real> keys_;
   Pages<Real> values_;
+  Pages<std::uint16_t> bf16_keys_;
+  Pages<std::uint16_t> bf16_values_;
 };
 
 // The problems as sequences of one step.
@@ -136,6 +141,17 @@ AttentionProblem draw(Random& random, const Shape& shape) {
   return problem;
 }
 
+// The same with numbers that BF16 holds, in rows of it.
+AttentionProblem with_bf16_rows(AttentionProblem problem) {
+  for (std::vector<float>* numbers : {&problem.keys, &problem.values}) {
+    for (float& number : *numbers) {
+      number = numeric::round_bf16(number);
+    }
+  }
+  problem.are_rows_bf16 = true;
+  return problem;
+}
+
 // Groups of 1, 2, 3, 5 and 8 heads: tiles of queries within one token and across several.
 constexpr Shape kShapes[] = {
     {1, 1, 1, 16, 0},
@@ -165,7 +181,21 @@ TEST_P(GroupedAttention, KeepsTheContract) {
                  std::to_string(shape.first_position) + ", " + std::to_string(shape.num_heads) +
                  " heads of " + std::to_string(shape.head_dim) + ", " +
                  std::to_string(shape.num_key_value_heads) + " of keys and values");
-    expect_contract(draw(random, shape), GetParam());
+    const AttentionProblem problem = draw(random, shape);
+    expect_contract(problem, GetParam());
+    expect_contract(with_bf16_rows(problem), GetParam());
+  }
+}
+
+TEST_P(GroupedAttention, RowsOfBf16GiveTheBitsOfTheirNumbersInFp32) {
+  Random random(127);
+  for (const Shape& shape : kShapes) {
+    AttentionProblem problem = with_bf16_rows(draw(random, shape));
+    runtime::Runtime& runtime = runtime_of(GetParam(), 2);
+    const auto in_bf16 = problem.run<float>(runtime.context().f32, runtime.pool());
+    problem.are_rows_bf16 = false;
+    const auto in_fp32 = problem.run<float>(runtime.context().f32, runtime.pool());
+    EXPECT_TRUE(is_same(in_bf16.values, in_fp32.values)) << shape.first_position;
   }
 }
 

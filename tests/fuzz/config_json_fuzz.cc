@@ -27,7 +27,8 @@ void require(bool condition) {
 void check_config(const ParsedConfig& parsed) {
   const auto plan = parsed.storage.value_or(fathom::config::storage_plan_from_name("bf16"));
   require(fathom::config::weight_bytes(parsed.model, plan).total() > 0);
-  require(fathom::config::cache_bytes(parsed.model, parsed.model.max_context, 8) > 0);
+  require(fathom::config::cache_bytes(parsed.model, parsed.model.max_context,
+                                      fathom::config::kDoubleCache) > 0);
   ModelConfig expected = parsed.model;
   expected.unknown_keys.clear();
   require(

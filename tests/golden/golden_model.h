@@ -58,7 +58,7 @@ class GoldenModel {
   }
   std::vector<std::int32_t> prompt() const { return reference().read<std::int32_t>("prompt"); }
 
-  kv::SequenceCache cache() { return {lm_->cache_layout(), context().real, {}}; }
+  kv::SequenceCache cache() { return {lm_->cache_layout(), context().cache_dtype(), {}}; }
 
   // Logits [T, V] of the tokens in steps of `chunk` (0: one step); MTP logits [T - 1, V] beside.
   std::vector<double> logits(const std::vector<std::int32_t>& tokens,
@@ -73,7 +73,7 @@ class GoldenModel {
 
   std::vector<double> draft_logits(const std::vector<std::int32_t>& tokens, Index chunk) {
     kv::SequenceCache main = cache();
-    kv::SequenceCache draft(lm_->draft()->cache_layout(), context().real, {});
+    kv::SequenceCache draft(lm_->draft()->cache_layout(), context().cache_dtype(), {});
     std::vector<double> all;
     for_each_step(tokens, chunk, main, [&](const tensor::Tensor& hidden, Index first) {
       const Index count = std::min(hidden.dim(0), to_index(tokens.size()) - 1 - first);
@@ -138,6 +138,8 @@ class GoldenModel {
         case tensor::DType::I32:
           out.push_back(tensor.data<std::int32_t>()[i]);
           break;
+        case tensor::DType::BF16:  // rows of a cache, no activations
+          FATHOM_CHECK(false);
       }
     }
   }

@@ -22,7 +22,7 @@ class Snapshots : public ::testing::TestWithParam<Case> {
   static constexpr kv::CacheOptions kForgetful = {.raw_tokens = 40, .checkpoint_interval = 48};
 
   kv::SequenceCache empty() {
-    return {model_.lm().cache_layout(), model_.context().real, kForgetful};
+    return {model_.lm().cache_layout(), model_.context().cache_dtype(), kForgetful};
   }
 
   // Logits of the tokens after the first `from`, in steps of 40.

@@ -46,6 +46,11 @@ struct Context {
   Products unrounded_products() const {
     return numerics == Numerics::Official ? Products::Bf16Operands : Products::Fp32;
   }
+  // Of the cache's rows (kv::row_dtype).
+  tensor::DType cache_dtype() const {
+    const bool is_bf16 = numerics == Numerics::Fast && real == tensor::DType::F32;
+    return is_bf16 ? tensor::DType::BF16 : real;
+  }
   tensor::Tensor allocate(const tensor::Shape& shape) {
     return tensor::Tensor::allocate(arena, real, shape);
   }

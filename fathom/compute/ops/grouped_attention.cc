@@ -13,8 +13,8 @@ namespace {
 template <typename Real>
 GroupedAttentionArgs<Real> operands_of(const GroupedAttention& attention) {
   return {.query = attention.query.matrix<Real>(),
-          .keys = attention.keys.table<Real>(),
-          .values = attention.values.table<Real>(),
+          .keys = attention.keys,
+          .values = attention.values,
           .num_visible = attention.num_visible,
           .head_dim = attention.head_dim,
           .scale = attention.scale,
@@ -28,6 +28,7 @@ void check(const GroupedAttention& attention) {
   require_shape(kOp, "query", attention.query, {num_tokens, row_width});
   require_shape(kOp, "out", attention.out, {num_tokens, row_width});
   require_equal(kOp, "width of values", attention.values.width, attention.keys.width);
+  FATHOM_CHECK(attention.keys.dtype == attention.values.dtype);
   require_equal(kOp, "width of keys modulo head_dim", attention.keys.width % attention.head_dim, 0);
   require_equal(kOp, "width of query modulo width of keys", row_width % attention.keys.width, 0);
   const std::span<const Index> num_visible = attention.num_visible;

@@ -14,8 +14,8 @@ namespace fathom::ops {
 // There is no rounding point in any numerics.
 //
 //   query        [T, H * C], rotated
-//   keys         rows of tokens, [H' * C], rotated
-//   values       rows of tokens, [H' * C]
+//   keys         rows of tokens, [H' * C], rotated; of Real or BF16
+//   values       rows of tokens, [H' * C]; of the same
 //   num_visible  [T]: the token sees the first so many rows, at least one; ascending
 //   out          [T, H * C]
 template <typename Real>
@@ -24,8 +24,8 @@ struct GroupedAttentionArgs {
   static constexpr Index kRowsPerBlock = 256;
 
   tensor::MatrixView<const Real> query;
-  tensor::RowTable<Real> keys;
-  tensor::RowTable<Real> values;
+  tensor::PagedRows keys;
+  tensor::PagedRows values;
   std::span<const Index> num_visible;
   Index head_dim;
   double scale;

@@ -1,6 +1,8 @@
-// Element types of activations. Weights have formats of their own (numeric/weight_format.h).
+// Element types of activations and of cache rows. Weights have formats of their own
+// (numeric/weight_format.h).
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 #include <type_traits>
 
@@ -8,10 +10,17 @@
 
 namespace fathom::tensor {
 
-enum class DType { F32, F64, I32 };
+enum class DType { F32, F64, I32, BF16 };
 
 constexpr Index element_bytes(DType dtype) {
-  return dtype == DType::F64 ? 8 : 4;
+  switch (dtype) {
+    case DType::F64:
+      return 8;
+    case DType::BF16:
+      return 2;
+    default:
+      return 4;
+  }
 }
 
 constexpr std::string_view to_string(DType dtype) {
@@ -22,6 +31,8 @@ constexpr std::string_view to_string(DType dtype) {
       return "f64";
     case DType::I32:
       return "i32";
+    case DType::BF16:
+      return "bf16";
   }
   return "?";
 }
@@ -32,6 +43,8 @@ constexpr DType dtype_of() {
     return DType::F64;
   } else if constexpr (std::is_same_v<T, std::int32_t>) {
     return DType::I32;
+  } else if constexpr (std::is_same_v<T, std::uint16_t>) {
+    return DType::BF16;  // its bits
   } else {
     static_assert(std::is_same_v<T, float>);
     return DType::F32;

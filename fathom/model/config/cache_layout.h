@@ -39,6 +39,22 @@ struct CacheStream {
   bool keeps_every_row() const { return tokens_per_row > 1 || lookback_tokens == kAllTokens; }
 };
 
+// Bytes of a number in the rows of a cache.
+struct CacheNumbers {
+  Index key_value_bytes;  // of keys and values of grouped attention
+  Index other_bytes;
+
+  constexpr Index of(StreamKind kind) const {
+    return kind == StreamKind::Key || kind == StreamKind::Value ? key_value_bytes : other_bytes;
+  }
+  constexpr Index row_bytes(const CacheStream& stream) const {
+    return stream.width * of(stream.kind);
+  }
+};
+inline constexpr CacheNumbers kFastCache = {2, 4};  // of the numerics `fast`
+inline constexpr CacheNumbers kFp32Cache = {4, 4};
+inline constexpr CacheNumbers kDoubleCache = {8, 8};
+
 // Streams of the decoder layers (in layer order), or of MTP block `mtp_idx` alone.
 std::vector<CacheStream> cache_layout(const ModelConfig& config);
 std::vector<CacheStream> mtp_cache_layout(const ModelConfig& config);

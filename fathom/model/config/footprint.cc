@@ -90,11 +90,13 @@ Index scale_bytes(WeightFormat format, ScaleFormat fp8_scale, Index rows, Index 
   return fp8_scale == ScaleFormat::F32 ? 4 * tiles : tiles;
 }
 
-Index held_bytes(const std::vector<CacheStream>& layout, Index num_tokens, Index bytes_per_number) {
+Index held_bytes(const std::vector<CacheStream>& layout,
+                 Index num_tokens,
+                 const CacheNumbers& numbers) {
   Index total = 0;
   for (const CacheStream& stream : layout) {
     const Index rows = num_tokens / stream.tokens_per_row - stream.first_row_needed(num_tokens);
-    total += rows * stream.width * bytes_per_number;
+    total += rows * numbers.row_bytes(stream);
   }
   return total;
 }
@@ -240,30 +242,30 @@ Index multiply_adds_per_token(const ModelConfig& config) {
   return products;
 }
 
-Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number) {
-  return held_bytes(cache_layout(config), num_tokens, bytes_per_number);
+Index cache_bytes(const ModelConfig& config, Index num_tokens, const CacheNumbers& numbers) {
+  return held_bytes(cache_layout(config), num_tokens, numbers);
 }
 
-Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number) {
-  return held_bytes(mtp_cache_layout(config), num_tokens, bytes_per_number);
+Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, const CacheNumbers& numbers) {
+  return held_bytes(mtp_cache_layout(config), num_tokens, numbers);
 }
 
-double cache_bytes_per_token(const ModelConfig& config, Index bytes_per_number) {
+double cache_bytes_per_token(const ModelConfig& config, const CacheNumbers& numbers) {
   double bytes = 0;
   for (const CacheStream& stream : cache_layout(config)) {
     if (stream.keeps_every_row()) {
-      bytes += static_cast<double>(stream.width * bytes_per_number) /
+      bytes += static_cast<double>(numbers.row_bytes(stream)) /
                static_cast<double>(stream.tokens_per_row);
     }
   }
   return bytes;
 }
 
-Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number) {
+Index raw_row_bytes_per_token(const ModelConfig& config, const CacheNumbers& numbers) {
   Index bytes = 0;
   for (const CacheStream& stream : cache_layout(config)) {
     if (!stream.keeps_every_row()) {
-      bytes += stream.width * bytes_per_number;
+      bytes += numbers.row_bytes(stream);
     }
   }
   return bytes;

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "fathom/base/core/index.h"
+#include "fathom/model/config/cache_layout.h"
 #include "fathom/model/config/model_config.h"
 #include "fathom/model/config/weight_table.h"
 
@@ -79,15 +80,15 @@ double decode_weight_bytes_per_step(const ModelConfig& config,
 Index multiply_adds_per_token(const ModelConfig& config);
 
 // What this program's cache of the decoder layers holds for one sequence of `num_tokens`, without
-// the raw rows it keeps for going back (those are a budget of the session); bytes_per_number is 4,
-// or 8 in double. An MTP block adds mtp_cache_bytes while it drafts.
-Index cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
-Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, Index bytes_per_number);
+// the raw rows it keeps for going back (those are a budget of the session). An MTP block adds
+// mtp_cache_bytes while it drafts.
+Index cache_bytes(const ModelConfig& config, Index num_tokens, const CacheNumbers& numbers);
+Index mtp_cache_bytes(const ModelConfig& config, Index num_tokens, const CacheNumbers& numbers);
 // What it grows by with every further token, on average.
-double cache_bytes_per_token(const ModelConfig& config, Index bytes_per_number);
+double cache_bytes_per_token(const ModelConfig& config, const CacheNumbers& numbers);
 
 // Bytes per raw token kept for going back without replay.
-Index raw_row_bytes_per_token(const ModelConfig& config, Index bytes_per_number);
+Index raw_row_bytes_per_token(const ModelConfig& config, const CacheNumbers& numbers);
 
 // The deployment layout of the specification's table 4.4 (E4M3 + BF16 rope rows of 584 bytes for
 // head_dim 512, MXFP4 index keys, fp32 compressor state; keys and values of grouped attention in

@@ -1,10 +1,12 @@
 #include "fathom/model/kv/row_store.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/compute/numeric/small_floats.h"
 
 namespace fathom::kv {
 namespace {
@@ -61,7 +63,10 @@ void RowStore::make_tail_writable() {
 }
 
 void RowStore::append(const tensor::Tensor& rows) {
-  FATHOM_CHECK(rows.dtype() == dtype_ && rows.shape().last() == width_);
+  FATHOM_CHECK(rows.shape().last() == width_);
+  FATHOM_CHECK(rows.dtype() == dtype_ ||
+               (rows.dtype() == tensor::DType::F32 && dtype_ == tensor::DType::BF16));
+  const Index source_bytes = width_ * tensor::element_bytes(rows.dtype());
   const auto* source = static_cast<const std::byte*>(rows.raw());
   Index remaining = rows.num_elements() / width_;
   while (remaining > 0) {
@@ -72,8 +77,15 @@ void RowStore::append(const tensor::Tensor& rows) {
       make_tail_writable();
     }
     const Index count = std::min(remaining, kRowsPerPage - offset);
-    std::memcpy(pages_.back().data() + offset * row_bytes_, source, to_size(count * row_bytes_));
-    source += count * row_bytes_;
+    std::byte* target = pages_.back().data() + offset * row_bytes_;
+    if (rows.dtype() == dtype_) {
+      std::memcpy(target, source, to_size(count * row_bytes_));
+    } else {
+      const auto* numbers = reinterpret_cast<const float*>(source);
+      std::transform(numbers, numbers + count * width_, reinterpret_cast<std::uint16_t*>(target),
+                     numeric::float_to_bf16);
+    }
+    source += count * source_bytes;
     num_rows_ += count;
     remaining -= count;
   }

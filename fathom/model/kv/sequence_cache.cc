@@ -85,7 +85,7 @@ SequenceCache::SequenceCache(std::vector<config::CacheStream> layout,
   }
   stores_.reserve(layout_.size());
   for (const CacheStream& stream : layout_) {
-    stores_.emplace_back(stream.width, dtype, pool);
+    stores_.emplace_back(stream.width, row_dtype(stream.kind, dtype), pool);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "fathom/model/kv/snapshot_format.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -135,9 +136,18 @@ std::vector<TokenRange> get_ranges(Reader& reader, Index num_tokens) {
   return ranges;
 }
 
+// By their numbers in a file.
+constexpr std::array<tensor::DType, 3> kDTypes = {tensor::DType::F32, tensor::DType::F64,
+                                                  tensor::DType::BF16};
+
 tensor::DType get_dtype(Reader& reader) {
-  return reader.get_index<std::uint32_t>("number type", 0, 1) == 0 ? tensor::DType::F32
-                                                                   : tensor::DType::F64;
+  return kDTypes[to_size(reader.get_index<std::uint32_t>("number type", 0, kDTypes.size() - 1))];
+}
+
+std::uint32_t number_of(tensor::DType dtype) {
+  const auto found = std::find(kDTypes.begin(), kDTypes.end(), dtype);
+  FATHOM_CHECK(found != kDTypes.end());
+  return static_cast<std::uint32_t>(found - kDTypes.begin());
 }
 
 SnapshotStream get_stream(Reader& reader) {
@@ -165,7 +175,8 @@ Index SnapshotHead::num_pages(Index stream_idx) const {
 Index SnapshotHead::page_bytes(Index stream_idx, Index page) const {
   const Index rows =
       std::min(RowStore::kRowsPerPage, num_rows(stream_idx) - page * RowStore::kRowsPerPage);
-  return rows * streams[to_size(stream_idx)].width * tensor::element_bytes(dtype);
+  const SnapshotStream& stream = streams[to_size(stream_idx)];
+  return rows * stream.width * tensor::element_bytes(row_dtype(stream.kind, dtype));
 }
 
 std::array<std::byte, SnapshotPrelude::kBytes> encode_prelude(const SnapshotPrelude& prelude) {
@@ -226,7 +237,7 @@ std::vector<std::byte> encode_head(const SnapshotHead& head) {
     writer.put(range.first);
     writer.put(range.last);
   }
-  writer.put(std::uint32_t{head.dtype == tensor::DType::F32 ? 0U : 1U});
+  writer.put(number_of(head.dtype));
   writer.put(std::uint64_t{head.streams.size()});
   for (const SnapshotStream& stream : head.streams) {
     writer.put(static_cast<std::uint32_t>(stream.layer_idx));

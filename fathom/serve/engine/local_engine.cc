@@ -68,7 +68,8 @@ LocalEngine::LocalEngine(EngineModel model, text::TextModel text, const EngineOp
       text_(std::move(text), model_.limits.vocab_size),
       options_(options),
       draft_(options.drafts == Drafts::Off ? nullptr : model_.lm->draft()),
-      cache_size_(layout_of(*model_.lm, draft_), model_.context->real, model_.cache_options),
+      cache_size_(
+          layout_of(*model_.lm, draft_), model_.context->cache_dtype(), model_.cache_options),
       scheduler_({.max_running = options.max_running,
                   .step_tokens = options.step_tokens,
                   .max_prompts_per_user = options.max_prompts_per_user,
@@ -92,7 +93,7 @@ void LocalEngine::open_snapshots() {
   snapshots_ = std::make_unique<SnapshotKeeper>(
       options,
       [this] {
-        return kv::SequenceCache(model_.lm->cache_layout(), model_.context->real,
+        return kv::SequenceCache(model_.lm->cache_layout(), model_.context->cache_dtype(),
                                  model_.cache_options, model_.pages);
       },
       [this](SnapshotKeeper::Loaded loaded) {

@@ -130,7 +130,8 @@ void LocalEngine::admit(Sequence& sequence) {
     sequence.caches->truncate(source.num_tokens);
   } else {
     const auto make = [&](const std::vector<config::CacheStream>& layout) {
-      return kv::SequenceCache(layout, model_.context->real, model_.cache_options, model_.pages);
+      return kv::SequenceCache(layout, model_.context->cache_dtype(), model_.cache_options,
+                               model_.pages);
     };
     sequence.caches = SequenceCaches{.model = make(model_.lm->cache_layout())};
     if (keeps_drafts_) {

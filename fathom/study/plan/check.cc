@@ -13,18 +13,16 @@
 namespace fathom::plan {
 namespace {
 
-constexpr Index kNumberBytes = 4;
-
 // Rows that every sequence of a batch adds to what they share, with its copies of the pages that
 // they end in.
 Index rows_of_batch(const config::ModelConfig& config, const MeasuredCell& cell) {
   constexpr Index kPageRows = 16;  // tensor::RowTable::kRowsPerPage, a room that plans do not need
   const Index before = tokens_before(cell);
-  const Index grown = config::cache_bytes(config, before + cell.tokens, kNumberBytes) -
-                      config::cache_bytes(config, before, kNumberBytes);
+  const Index grown = config::cache_bytes(config, before + cell.tokens, config::kFastCache) -
+                      config::cache_bytes(config, before, config::kFastCache);
   Index copied = 0;
   for (const config::CacheStream& stream : config::cache_layout(config)) {
-    copied += kPageRows * stream.width * kNumberBytes;
+    copied += kPageRows * config::kFastCache.row_bytes(stream);
   }
   return cell.batch * (std::max<Index>(grown, 0) + copied);
 }
@@ -50,7 +48,7 @@ Index predict_peak_bytes(const BenchRecord& record) {
   Index longest = kStepTokens;  // a run warms up with a step
   for (const MeasuredCell& cell : record.cells) {
     if (cell.is_prefill) {
-      of_runs = std::max(of_runs, config::cache_bytes(config, cell.tokens, kNumberBytes));
+      of_runs = std::max(of_runs, config::cache_bytes(config, cell.tokens, config::kFastCache));
       longest = std::max(longest, cell.tokens);
     } else {
       contexts.insert(tokens_before(cell));
@@ -60,7 +58,7 @@ Index predict_peak_bytes(const BenchRecord& record) {
   }
   Index kept = 0;  // each context is filled once and stays
   for (const Index context : contexts) {
-    kept += config::cache_bytes(config, context, kNumberBytes);
+    kept += config::cache_bytes(config, context, config::kFastCache);
   }
   const MemoryParts base =
       memory_parts(config, record.storage, {.num_sequences = 0, .context = longest});

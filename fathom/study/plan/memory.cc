@@ -134,7 +134,7 @@ Index step_bytes(const config::ModelConfig& config, Index num_tokens, Index cont
   const Index attention = attention_numbers(config, context);
   const Index inner = std::max(attention, feed_forward_numbers(config));
   return num_tokens * (kNumberBytes * (streams + mixed + 2 * config.rope_dim + inner) +
-                       config::raw_row_bytes_per_token(config, kNumberBytes));
+                       config::raw_row_bytes_per_token(config, config::kFastCache));
 }
 
 // Pages of the file are given back when their matrices are panels; touching a norm between two of
@@ -159,10 +159,10 @@ MemoryParts memory_parts(const config::ModelConfig& config,
                          const MemoryDemand& demand) {
   const Index raw = std::min(demand.raw_tokens, demand.context);
   return {.weights_bytes = config::weight_bytes(config, storage.bytes_of).total(),
-          .cache_bytes =
-              demand.num_sequences * config::cache_bytes(config, demand.context, kNumberBytes),
-          .raw_rows_bytes =
-              demand.num_sequences * raw * config::raw_row_bytes_per_token(config, kNumberBytes),
+          .cache_bytes = demand.num_sequences *
+                         config::cache_bytes(config, demand.context, config::kFastCache),
+          .raw_rows_bytes = demand.num_sequences * raw *
+                            config::raw_row_bytes_per_token(config, config::kFastCache),
           .step_bytes =
               step_bytes(config, std::min(demand.step_tokens, demand.context), demand.context),
           .rounding_bytes = rounding_bytes(config, storage),

@@ -16,8 +16,6 @@ using config::RouterKind;
 using config::WeightRole;
 using config::WeightSpec;
 
-constexpr double kCacheNumberBytes = 4;  // this program's cache rows are fp32
-
 constexpr std::array<std::string_view, kNumWorks> kNames = {
     "packed_bytes",      "plain_bytes",        "coded_bytes",
     "packed_few_ops",    "packed_many_ops",    "wide_few_ops",
@@ -63,10 +61,12 @@ double attended_rows(const config::ModelConfig& config,
 }
 
 // Numbers of one cache row: key and value at once, or a key and a value of every head.
-double row_numbers(const config::ModelConfig& config, AttentionKind kind) {
-  return kind == AttentionKind::Grouped
-             ? static_cast<double>(2 * config.num_key_value_heads * config.head_dim)
-             : static_cast<double>(config.head_dim);
+double row_bytes(const config::ModelConfig& config, AttentionKind kind) {
+  const Index bytes =
+      kind == AttentionKind::Grouped
+          ? 2 * config.num_key_value_heads * config.head_dim * config::kFastCache.key_value_bytes
+          : config.head_dim * config::kFastCache.other_bytes;
+  return static_cast<double>(bytes);
 }
 
 Work attention_work(AttentionKind kind, const Step& step) {
@@ -257,18 +257,18 @@ void ModelWork::add_attention(const Step& step, Amounts& amounts) const {
 
 double ModelWork::cache_bytes(Index context, Index num_tokens) const {
   const Index last = context + num_tokens - 1;
-  double numbers = 0;
+  double bytes = 0;
   for (const LayerKind& kind : kinds_) {
     const double rows = attended_rows(config_, kind.attention, kind.compress_ratio, last) +
                         static_cast<double>(std::min(num_tokens - 1, context));
-    double of_layer = rows * row_numbers(config_, kind.attention);
+    double of_layer = rows * row_bytes(config_, kind.attention);
     if (kind.attention == AttentionKind::CompressedSparse) {
       of_layer += scored_blocks(config_, last, kind.compress_ratio) *
-                  static_cast<double>(config_.index_head_dim);
+                  static_cast<double>(config_.index_head_dim * config::kFastCache.other_bytes);
     }
-    numbers += static_cast<double>(kind.count) * of_layer;
+    bytes += static_cast<double>(kind.count) * of_layer;
   }
-  return kCacheNumberBytes * numbers;
+  return bytes;
 }
 
 Amounts ModelWork::of(const Step& step) const {

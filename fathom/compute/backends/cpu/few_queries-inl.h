@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
 #include "fathom/compute/backends/cpu/simd-inl.h"
+#include "fathom/compute/numeric/small_floats.h"
 #include "fathom/compute/ops/grouped_attention.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,6 +26,34 @@ using GroupedArgs = ops::GroupedAttentionArgs<float>;  // of one sequence
 
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 inline constexpr Index kRowsPerBlock = GroupedArgs::kRowsPerBlock;
+
+// Numbers of a row of the cache: fp32, or the bits of BF16.
+HWY_INLINE float number_of(float number) {
+  return number;
+}
+HWY_INLINE float number_of(std::uint16_t bits) {
+  return numeric::bf16_to_float(bits);
+}
+HWY_INLINE V load_numbers(const float* from) {
+  return hn::LoadU(D(), from);
+}
+HWY_INLINE V load_numbers(const std::uint16_t* from) {
+  const hn::RebindToUnsigned<D> d32;
+  const hn::Rebind<std::uint16_t, D> d16;
+  return hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, from))));
+}
+HWY_INLINE LaneSet load_lanes(const std::uint16_t* from) {
+  LaneSet lanes;
+  for (Index i = 0; i < kRegisters; ++i) {
+    lanes.v[i] = load_numbers(from + i * kWidth);
+  }
+  return lanes;
+}
+HWY_INLINE LaneSet load_tail(const std::uint16_t* from, Index count) {
+  HWY_ALIGN float padded[kLanes] = {};
+  std::transform(from, from + count, padded, numeric::bf16_to_float);
+  return load_lanes(padded);
+}
 
 // Query i of a head of keys and values is head i mod group of token i / group.
 HWY_INLINE Index token_of(const GroupedArgs& args, Index query) {
@@ -71,10 +101,10 @@ HWY_INLINE void add_columns(
     }
   }
   for (Index idx = first; idx < num_shared; ++idx) {
-    const float* row = row_of(idx) + c;
+    const auto* row = row_of(idx) + c;
     V numbers[to_size(kColumns)];
     for (Index part = 0; part < kColumns; ++part) {
-      numbers[part] = hn::LoadU(D(), row + part * kWidth);
+      numbers[part] = load_numbers(row + part * kWidth);
     }
     for (Index q = 0; q < kCount; ++q) {
       const V weight = hn::Set(D(), queries[q].weights[idx * queries[q].weight_stride]);
@@ -86,10 +116,10 @@ HWY_INLINE void add_columns(
   for (Index q = 0; q < kCount; ++q) {
     const RowSum& query = queries[q];
     for (Index idx = std::max(first, num_shared); idx < std::min(end, query.num_rows); ++idx) {
-      const float* row = row_of(idx) + c;
+      const auto* row = row_of(idx) + c;
       const V weight = hn::Set(D(), query.weights[idx * query.weight_stride]);
       for (Index part = 0; part < kColumns; ++part) {
-        sums[q][part] = hn::MulAdd(weight, hn::LoadU(D(), row + part * kWidth), sums[q][part]);
+        sums[q][part] = hn::MulAdd(weight, load_numbers(row + part * kWidth), sums[q][part]);
       }
     }
     for (Index part = 0; part < kColumns; ++part) {
@@ -120,7 +150,8 @@ HWY_INLINE void add_part(const RowOf& row_of,
     for (Index q = 0; q < kCount; ++q) {
       float sum = from_zero ? 0 : queries[q].out[c];
       for (Index idx = first; idx < std::min(end, queries[q].num_rows); ++idx) {
-        sum = std::fma(queries[q].weights[idx * queries[q].weight_stride], row_of(idx)[c], sum);
+        sum = std::fma(queries[q].weights[idx * queries[q].weight_stride],
+                       number_of(row_of(idx)[c]), sum);
       }
       queries[q].out[c] = sum;
     }
@@ -187,7 +218,7 @@ HWY_INLINE void score_some_rows(const RowOf& row_of,
                                 float scale,
                                 Index first,
                                 float* const* scores) {
-  const float* rows[to_size(kRows)];
+  decltype(row_of(first)) rows[to_size(kRows)];
   // Four sums for each query, so that they are added up across registers together.
   constexpr Index kSums = kRows == 4 ? 16 : kRows * kCount;
   LaneSet sums[to_size(kSums)];
@@ -211,10 +242,10 @@ HWY_INLINE void score_some_rows(const RowOf& row_of,
   };
   Index k = 0;
   for (; k + kLanes <= width; k += kLanes) {
-    add([k](const float* from) HWY_ATTR { return load_lanes(from + k); });
+    add([k](const auto* from) HWY_ATTR { return load_lanes(from + k); });
   }
   if (k < width) {
-    add([k, width](const float* from) HWY_ATTR { return load_tail(from + k, width - k); });
+    add([k, width](const auto* from) HWY_ATTR { return load_tail(from + k, width - k); });
   }
   if constexpr (kRows == 4 && kRegisters == 1) {
     HWY_ALIGN float results[kLanes];
@@ -262,6 +293,9 @@ struct Range {
 // values. The heads of a row lie side by side, and a processor fetches what lies behind what it
 // reads, so all heads of some rows are computed before the next rows. Rows in blocks and heads
 // can be computed by several threads: each score, and each block's sum, is one thread's.
+//
+// Number: what rows hold, float or the bits of BF16.
+template <typename Number>
 class FewQueries {
  public:
   // `scratch`: GroupedAttentionArgs::scratch_columns.
@@ -271,6 +305,8 @@ class FewQueries {
              Index num_queries,
              float* scratch)
       : args_(args),
+        keys_(args.keys.table<Number>()),
+        values_(args.values.table<Number>()),
         heads_(heads),
         first_query_(first_query),
         num_queries_(num_queries),
@@ -288,9 +324,9 @@ class FewQueries {
     const Range rows = rows_of(block);
     for (Index first = rows.first; first < rows.end; first += kRowsPerPart) {
       const Index end = std::min(first + kRowsPerPart, rows.end);
-      read(args_.keys, heads, {first, end});
+      read(keys_, heads, {first, end});
       for_groups(heads, [&](auto count, Index head, Index query) HWY_ATTR {
-        score_rows<decltype(count)::value>(head, query, first, end);
+        this->template score_rows<decltype(count)::value>(head, query, first, end);
       });
     }
   }
@@ -309,7 +345,7 @@ class FewQueries {
     const Range rows = rows_of(block);
     for (Index first = rows.first; first < rows.end; first += kRowsPerPart) {
       const Index end = std::min(first + kRowsPerPart, rows.end);
-      read(args_.values, heads, {first, end});
+      read(values_, heads, {first, end});
       for_groups(heads, [&](auto count, Index head, Index query) HWY_ATTR {
         constexpr Index kCount = decltype(count)::value;
         RowSum sums[to_size(kCount)];
@@ -317,7 +353,7 @@ class FewQueries {
           sums[q] = {scores_of(head, query + q), 1, num_visible(query + q),
                      sum_of(block, head, query + q)};
         }
-        const auto value_of = [&](Index idx) { return args_.values.row(idx) + head * width_; };
+        const auto value_of = [&](Index idx) { return values_.row(idx) + head * width_; };
         add_part<kCount>(value_of, sums, first, end, first == rows.first, width_);
       });
     }
@@ -374,13 +410,13 @@ class FewQueries {
   // Brings rows of long sequences into the caches, from end to end: so they come at the rate of
   // memory. The parts of one head, which lie apart, come at half of it, fetched ahead by
   // instructions or not.
-  void read(const tensor::RowTable<float>& table, const Range& heads, const Range& rows) const {
+  void read(const tensor::RowTable<Number>& table, const Range& heads, const Range& rows) const {
     if (num_blocks() == 1) {
       return;
     }
-    constexpr Index kLine = 64 / sizeof(float);
+    constexpr Index kLine = 64 / sizeof(Number);
     for (Index idx = rows.first; idx < rows.end; ++idx) {
-      const volatile float* row = table.row(idx);
+      const volatile Number* row = table.row(idx);
       for (Index c = heads.first * width_; c < heads.end * width_; c += kLine) {
         static_cast<void>(row[c]);
       }
@@ -413,7 +449,7 @@ class FewQueries {
 
   template <Index kCount>
   void score_rows(Index head, Index query, Index first, Index end) const {
-    const auto key_of = [&](Index idx) { return args_.keys.row(idx) + head * width_; };
+    const auto key_of = [&](Index idx) { return keys_.row(idx) + head * width_; };
     const auto scale = static_cast<float>(args_.scale);
     const float* queries[to_size(kCount)];
     float* scores[to_size(kCount)];
@@ -431,6 +467,8 @@ class FewQueries {
   }
 
   const GroupedArgs& args_;
+  tensor::RowTable<Number> keys_;
+  tensor::RowTable<Number> values_;
   Range heads_;
   Index first_query_;
   Index num_queries_;

@@ -57,21 +57,43 @@ HWY_INLINE void sum_tree(const float* const* rows,
   }
 }
 
-// scores[row * 16 + q]; what query q does not see is minus infinity.
+// Parts of rows as fp32; `room` [kCount, width] for those that are not.
+template <Index kCount>
+HWY_INLINE void as_floats(const float** rows, Index /*width*/, float* /*room*/, const float** to) {
+  std::copy_n(rows, kCount, to);
+}
+template <Index kCount>
+HWY_INLINE void as_floats(const std::uint16_t** rows, Index width, float* room, const float** to) {
+  for (Index r = 0; r < kCount; ++r) {
+    float* floats = room + r * width;
+    Index k = 0;
+    for (; k + kWidth <= width; k += kWidth) {
+      hn::StoreU(load_numbers(rows[r] + k), D(), floats + k);
+    }
+    std::transform(rows[r] + k, rows[r] + width, floats + k, numeric::bf16_to_float);
+    to[r] = floats;
+  }
+}
+
+// scores[row * 16 + q]; what query q does not see is minus infinity. `room`: of as_floats.
+template <typename Number>
 void score_sixteen(const GroupedArgs& args,
                    Index head,
                    Index first_query,
-                   Index most,
                    const float* queries,
+                   float* room,
                    float* scores) {
+  const tensor::RowTable<Number> keys = args.keys.table<Number>();
+  const Index most = num_visible_to(args, first_query + kQueries - 1);
   const Index column = head * args.head_dim;
   const V scale = hn::Set(D(), static_cast<float>(args.scale));
   for (Index idx = 0; idx < most; idx += kRowsPerTree) {
-    const float* rows[to_size(kRowsPerTree)];
-    find_rows<kRowsPerTree>([&](Index row) { return args.keys.row(row) + column; }, idx, most,
-                            rows);
+    const Number* rows[to_size(kRowsPerTree)];
+    find_rows<kRowsPerTree>([&](Index row) { return keys.row(row) + column; }, idx, most, rows);
+    const float* floats[to_size(kRowsPerTree)];
+    as_floats<kRowsPerTree>(rows, args.head_dim, room, floats);
     RowSums sums;
-    sum_tree<0, 1>(rows, queries, args.head_dim, sums);
+    sum_tree<0, 1>(floats, queries, args.head_dim, sums);
     for (Index r = 0; r < kRowsPerTree; ++r) {
       for (Index i = 0; i < kRegisters; ++i) {
         hn::StoreU(hn::Mul(sums[r].v[i], scale), D(), scores + (idx + r) * kLanes + i * kWidth);
@@ -115,7 +137,9 @@ LaneSet soften_sixteen(float* scores, Index num_rows) {
   return load_lanes(sums);
 }
 
+template <typename Number>
 void attend_sixteen(const GroupedArgs& args, Index head, Index first_query, float* scratch) {
+  const tensor::RowTable<Number> values = args.values.table<Number>();
   const Index column = head * args.head_dim;
   float* lanes = scratch;
   float* block_sums = lanes + args.head_dim * kLanes;
@@ -125,16 +149,16 @@ void attend_sixteen(const GroupedArgs& args, Index head, Index first_query, floa
     queries[q] = query_of(args, head, first_query + q);
   }
   spread_rows(queries, kQueries, args.head_dim, lanes);
-  const Index most = num_visible_to(args, first_query + kQueries - 1);
-  score_sixteen(args, head, first_query, most, lanes, scores);
+  score_sixteen<Number>(args, head, first_query, lanes, block_sums, scores);
   HWY_ALIGN float denominators[kLanes];
-  store_lanes(soften_sixteen(scores, most), denominators);
+  store_lanes(soften_sixteen(scores, num_visible_to(args, first_query + kQueries - 1)),
+              denominators);
   RowSum sums[to_size(kQueries)];
   for (Index q = 0; q < kQueries; ++q) {
     sums[q] = {scores + q, kLanes, num_visible_to(args, first_query + q),
                result_of(args, head, first_query + q)};
   }
-  const auto value_of = [&](Index idx) { return args.values.row(idx) + column; };
+  const auto value_of = [&](Index idx) { return values.row(idx) + column; };
   for (Index q = 0; q < kQueries; q += 4) {
     add_rows<4>(value_of, sums + q, args.head_dim, block_sums);
   }
@@ -178,29 +202,31 @@ Index num_tiles_of(const GroupedArgs& args, const Shares& shares) {
              : args.num_key_value_heads() * ceil_div(num_queries_of(args), kQueries);
 }
 
+template <typename Number>
 void attend_tile(const GroupedArgs& args, const Shares& shares, Index tile, float* scratch) {
   const Index num_queries = num_queries_of(args);
   if (args.has_few_queries()) {
     const Index first = tile * shares.heads_per_tile;
     const Range heads = {first,
                          std::min(first + shares.heads_per_tile, args.num_key_value_heads())};
-    FewQueries(args, heads, 0, num_queries, scratch).attend();
+    FewQueries<Number>(args, heads, 0, num_queries, scratch).attend();
     return;
   }
   const Index num_tiles = ceil_div(num_queries, kQueries);
   const Index head = tile / num_tiles;
   const Index first = tile % num_tiles * kQueries;
   if (first + kQueries <= num_queries) {
-    attend_sixteen(args, head, first, scratch);
+    attend_sixteen<Number>(args, head, first, scratch);
   } else {
-    FewQueries(args, {head, head + 1}, first, num_queries - first, scratch).attend();
+    FewQueries<Number>(args, {head, head + 1}, first, num_queries - first, scratch).attend();
   }
 }
 
 // A sequence of few queries and many rows by all threads.
+template <typename Number>
 void attend_together(const GroupedArgs& args, float* scratch, platform::ThreadPool& pool) {
   const Index num_heads = args.num_key_value_heads();
-  const FewQueries queries(args, {0, num_heads}, 0, num_queries_of(args), scratch);
+  const FewQueries<Number> queries(args, {0, num_heads}, 0, num_queries_of(args), scratch);
   // Where there are few blocks, their heads apart.
   constexpr Index kTilesPerThread = 4;
   const Index parts = std::clamp<Index>(
@@ -222,9 +248,8 @@ void attend_together(const GroupedArgs& args, float* scratch, platform::ThreadPo
   for_heads([&](const Range& heads) { queries.finish(heads); });
 }
 
-}  // namespace
-
-void grouped_attention(const Sequences& args, platform::ThreadPool& pool) {
+template <typename Number>
+void attend(const Sequences& args, platform::ThreadPool& pool) {
   const Shares shares = shares_of(args, pool.num_threads());
   Index num_tiles = 0;
   for (const GroupedArgs& sequence : args.sequences) {
@@ -235,12 +260,22 @@ void grouped_attention(const Sequences& args, platform::ThreadPool& pool) {
     for (; tile >= num_tiles_of(*sequence, shares); ++sequence) {
       tile -= num_tiles_of(*sequence, shares);
     }
-    attend_tile(*sequence, shares, tile, args.scratch.row(thread_idx));
+    attend_tile<Number>(*sequence, shares, tile, args.scratch.row(thread_idx));
   });
   for (const GroupedArgs& sequence : args.sequences) {
     if (!is_in_tiles(sequence, shares)) {
-      attend_together(sequence, args.scratch.row(0), pool);
+      attend_together<Number>(sequence, args.scratch.row(0), pool);
     }
+  }
+}
+
+}  // namespace
+
+void grouped_attention(const Sequences& args, platform::ThreadPool& pool) {
+  if (args.sequences.front().keys.dtype == tensor::DType::BF16) {
+    attend<std::uint16_t>(args, pool);
+  } else {
+    attend<float>(args, pool);
   }
 }
 

@@ -62,6 +62,8 @@ void multiply_group(const BackwardArgs& args,
                     const Group& group,
                     const TokenWeights& to) {
   const auto& forward = args.forward;
+  const auto key_rows = forward.keys.table<float>();
+  const auto value_rows = forward.values.table<float>();
   const Index width = forward.head_dim;
   const Index num_rows = forward.num_visible[to_size(token)];
   for (Index first = 0; first < num_rows; first += kPairRows) {
@@ -69,8 +71,8 @@ void multiply_group(const BackwardArgs& args,
     const float* values[to_size(kPairRows)];
     for (Index r = 0; r < kPairRows; ++r) {
       const Index row = std::min(first + r, num_rows - 1);
-      keys[r] = forward.keys.row(row) + group.column;
-      values[r] = forward.values.row(row) + group.column;
+      keys[r] = key_rows.row(row) + group.column;
+      values[r] = value_rows.row(row) + group.column;
     }
     for (Index head = group.first_head; head < group.first_head + group.num_heads; ++head) {
       const HeadPair pair = {forward.query.row(token) + head * width,
@@ -86,13 +88,14 @@ void add_to_query(const BackwardArgs& args,
                   const Group& group,
                   const TokenWeights& from) {
   const auto& forward = args.forward;
+  const auto key_rows = forward.keys.table<float>();
   const Index width = forward.head_dim;
   const Index num_rows = forward.num_visible[to_size(token)];
   for (Index first = 0; first < num_rows; first += kRowBlock) {
     const float* rows[to_size(kRowBlock)];
     const Index count = std::min(kRowBlock, num_rows - first);
     for (Index r = 0; r < count; ++r) {
-      rows[r] = forward.keys.row(first + r) + group.column;
+      rows[r] = key_rows.row(first + r) + group.column;
     }
     for (Index done = 0; done < group.num_heads; done += kMostHeads) {
       float* results[to_size(kMostHeads)];

@@ -99,8 +99,8 @@ HWY_INLINE void multiply_rows(const float* const* rows,
 
 // Pointers to rows [first, first + kCount) of which `end` is the last but one; the last one stands
 // for those behind it, so that they can be computed and thrown away.
-template <Index kCount, typename RowOf>
-HWY_INLINE void find_rows(const RowOf& row_of, Index first, Index end, const float** rows) {
+template <Index kCount, typename Number, typename RowOf>
+HWY_INLINE void find_rows(const RowOf& row_of, Index first, Index end, const Number** rows) {
   for (Index r = 0; r < kCount; ++r) {
     rows[r] = row_of(std::min(first + r, end - 1));
   }

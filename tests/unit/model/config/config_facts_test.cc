@@ -69,7 +69,7 @@ TEST(ConfigFacts, SizesOfTheLargestConfigThatIsAcceptedDoNotOverflow) {
                            numeric::ScaleFormat::None};
     const double bytes = static_cast<double>(weight_bytes(largest, plan).total());
     EXPECT_GT(bytes, 0.4 * approximate_bytes(largest));
-    EXPECT_GT(cache_bytes(largest, largest.max_context, 8), 0);
+    EXPECT_GT(cache_bytes(largest, largest.max_context, kDoubleCache), 0);
     EXPECT_GT(packed_cache_bytes(largest, largest.max_context), 0);
   }
 }

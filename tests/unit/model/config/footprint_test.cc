@@ -137,21 +137,21 @@ TEST(Footprint, CacheBytesFollowTheStreams) {
   const ModelConfig config =
       parse_config_json(testing::checkpoint_config("flash-tiny"), "config.json").model;
   // Layers: window, window, CSA, HCA; head_dim 128, index_head_dim 64, window 128.
-  EXPECT_EQ(cache_bytes(config, 0, 4), 0);
+  EXPECT_EQ(cache_bytes(config, 0, kFp32Cache), 0);
   // One token: a window row each; inputs of CSA (2 x 256) and its indexer (2 x 128), and of HCA.
-  EXPECT_EQ(cache_bytes(config, 1, 4), 4 * (4 * 128 + 512 + 256 + 256));
+  EXPECT_EQ(cache_bytes(config, 1, kFp32Cache), 4 * (4 * 128 + 512 + 256 + 256));
   // 130 tokens: 127 window rows; CSA has 32 blocks and rows 124..129 of input; HCA one block and
   // two.
   const Index csa = 32 * (128 + 64) + 6 * (512 + 256);
   const Index hca = 128 + 2 * 256;
-  EXPECT_EQ(cache_bytes(config, 130, 4), 4 * (4 * 127 * 128 + csa + hca));
-  EXPECT_EQ(cache_bytes(config, 130, 8), 2 * cache_bytes(config, 130, 4));
-  EXPECT_EQ(mtp_cache_bytes(config, 130, 4), 4 * 127 * 128);
-  EXPECT_EQ(raw_row_bytes_per_token(config, 4), 4 * (4 * 128 + 512 + 256 + 256));
+  EXPECT_EQ(cache_bytes(config, 130, kFp32Cache), 4 * (4 * 127 * 128 + csa + hca));
+  EXPECT_EQ(cache_bytes(config, 130, kDoubleCache), 2 * cache_bytes(config, 130, kFp32Cache));
+  EXPECT_EQ(mtp_cache_bytes(config, 130, kFp32Cache), 4 * 127 * 128);
+  EXPECT_EQ(raw_row_bytes_per_token(config, kFp32Cache), 4 * (4 * 128 + 512 + 256 + 256));
   // Growth over one block of either kind, where every window is full.
-  EXPECT_DOUBLE_EQ(
-      cache_bytes_per_token(config, 4) * 128,
-      static_cast<double>(cache_bytes(config, 1152, 4) - cache_bytes(config, 1024, 4)));
+  EXPECT_DOUBLE_EQ(cache_bytes_per_token(config, kFp32Cache) * 128,
+                   static_cast<double>(cache_bytes(config, 1152, kFp32Cache) -
+                                       cache_bytes(config, 1024, kFp32Cache)));
 }
 
 TEST(Footprint, SmolLm2HasItsParametersAndATiedHeadIsReadPerToken) {
@@ -171,9 +171,9 @@ TEST(Footprint, SmolLm2HasItsParametersAndATiedHeadIsReadPerToken) {
 TEST(Footprint, GroupedRowsAreHeldForEveryTokenAndNoneOfThemIsRaw) {
   const ModelConfig config = parse_config_json(testing::smollm2_config(), "c").model;
   const Index row = 30 * 2 * 192;
-  EXPECT_EQ(cache_bytes(config, 1000, 4), 1000 * row * 4);
-  EXPECT_DOUBLE_EQ(cache_bytes_per_token(config, 4), static_cast<double>(row * 4));
-  EXPECT_EQ(raw_row_bytes_per_token(config, 4), 0);
+  EXPECT_EQ(cache_bytes(config, 1000, kFp32Cache), 1000 * row * 4);
+  EXPECT_DOUBLE_EQ(cache_bytes_per_token(config, kFp32Cache), static_cast<double>(row * 4));
+  EXPECT_EQ(raw_row_bytes_per_token(config, kFp32Cache), 0);
   EXPECT_EQ(packed_cache_bytes(config, 1000), 1000 * row * 2);
 }
 

@@ -99,5 +99,29 @@ INSTANTIATE_TEST_SUITE_P(Options,
                                            CacheOptions{.raw_tokens = 30,
                                                         .checkpoint_interval = 16}));
 
+TEST(CacheSize, KeysAndValuesOfACacheOfBf16TakeHalfAndOtherRowsTheSame) {
+  const auto bytes = [](config::StreamKind kind, tensor::DType dtype) {
+    std::vector<config::CacheStream> layout = mixed_layout();
+    layout.resize(1);
+    layout[0].kind = kind;
+    layout[0].width = 32;
+    const CacheSize size(layout, dtype, {});
+    SequenceCache cache(layout, dtype);
+    std::vector<float> numbers(to_size(16 * 32), 1);
+    cache.append(0, {numbers.data(), tensor::DType::F32, {16, 32}});
+    EXPECT_EQ(cache.num_bytes(), size.fork_bytes());
+    return cache.num_bytes();
+  };
+  using config::StreamKind;
+  for (const StreamKind kind : {StreamKind::Key, StreamKind::Value}) {
+    EXPECT_EQ(bytes(kind, tensor::DType::F32), 16 * 32 * 4);
+    EXPECT_EQ(bytes(kind, tensor::DType::BF16), 16 * 32 * 2);
+  }
+  for (const StreamKind kind : {StreamKind::Window, StreamKind::Compressed, StreamKind::IndexKey,
+                                StreamKind::CompressorInput, StreamKind::IndexerInput}) {
+    EXPECT_EQ(bytes(kind, tensor::DType::BF16), 16 * 32 * 4);
+  }
+}
+
 }  // namespace
 }  // namespace fathom::kv

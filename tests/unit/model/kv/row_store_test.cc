@@ -1,5 +1,7 @@
 #include "fathom/model/kv/row_store.h"
 
+#include <cstdint>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -169,6 +171,20 @@ TEST(RowStore, RowsOfAnotherWidthOrTypeAreABug) {
   }));
   EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "num_rows", [&] { store.truncate(1); }));
   EXPECT_EQ(store.num_rows(), 0);
+}
+
+TEST(RowStore, Fp32RowsAreRoundedWhereBf16IsKept) {
+  RowStore store(kWidth, tensor::DType::BF16);
+  const float infinity = std::numeric_limits<float>::infinity();
+  // Between 1 and its next neighbour, 1 + 2^-7: below the middle, the middle, above it.
+  std::vector<float> rows = {1 + 0x1p-9F, 1 + 0x1p-8F, 1 + 0x1.8p-8F, -0.0F, infinity, 3e38F};
+  store.append({rows.data(), tensor::DType::F32, {2, kWidth}});
+  EXPECT_EQ(store.num_bytes(), kPage * kWidth * 2);
+  const auto table = store.view().table<std::uint16_t>();
+  const std::vector<std::uint16_t> expected = {0x3f80, 0x3f80, 0x3f81, 0x8000, 0x7f80, 0x7f62};
+  for (Index i = 0; i < 2 * kWidth; ++i) {
+    EXPECT_EQ(table.row(i / kWidth)[i % kWidth], expected[to_size(i)]) << i;
+  }
 }
 
 }  // namespace

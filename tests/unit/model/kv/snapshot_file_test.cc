@@ -98,7 +98,9 @@ TEST_P(SnapshotFiles, EveryResumablePositionIsRestoredByItself) {
 
 INSTANTIATE_TEST_SUITE_P(EveryNumber,
                          SnapshotFiles,
-                         ::testing::Values(tensor::DType::F32, tensor::DType::F64),
+                         ::testing::Values(tensor::DType::F32,
+                                           tensor::DType::F64,
+                                           tensor::DType::BF16),
                          [](const auto& item) { return std::string(to_string(item.param)); });
 
 // What a version wrote, every program of that version reads. When this fails, the bytes have

@@ -81,7 +81,7 @@ TEST(SnapshotFormat, FieldsOutOfRangeAreNamed) {
                       with(head, kRanges + 8 + 40, std::uint64_t{101})));
   EXPECT_TRUE(refuses("f: resumable to: found 99, expected 100 at last",
                       with(head, kRanges + 8 + 40, std::uint64_t{99})));
-  EXPECT_TRUE(refuses("f: number type: found 2", with(head, kDType, std::uint32_t{2})));
+  EXPECT_TRUE(refuses("f: number type: found 3", with(head, kDType, std::uint32_t{3})));
   EXPECT_TRUE(
       refuses("f: streams: found 3, expected 0 to 2", with(head, kStreams, std::uint64_t{3})));
   EXPECT_TRUE(refuses("f: layer: found ", with(head, kStreams + 8, ~std::uint32_t{0})));

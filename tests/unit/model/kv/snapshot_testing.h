@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "fathom/compute/numeric/small_floats.h"
 #include "fathom/model/kv/sequence_cache.h"
 
 namespace fathom::kv::testing {
@@ -79,7 +80,7 @@ void append_rows(SequenceCache& cache, const Tokens& tokens, Index end) {
       }
     }
     const Index count = to_index(rows.size()) / stream.width;
-    cache.append(idx, {rows.data(), cache.dtype(), {count, stream.width}});
+    cache.append(idx, {rows.data(), tensor::dtype_of<Real>(), {count, stream.width}});
   }
   cache.commit(end - cache.num_tokens());
 }
@@ -102,21 +103,35 @@ inline SequenceCache cache_of(const Tokens& tokens, tensor::DType dtype = tensor
   return cache;
 }
 
-template <typename Real>
-::testing::AssertionResult has_rows_of(const SequenceCache& cache, const Tokens& tokens) {
+inline double number_in(const tensor::PagedRows& rows, Index row, Index column) {
+  switch (rows.dtype) {
+    case tensor::DType::F64:
+      return rows.table<double>().row(row)[column];
+    case tensor::DType::BF16:
+      return numeric::bf16_to_float(rows.table<std::uint16_t>().row(row)[column]);
+    default:
+      return rows.table<float>().row(row)[column];
+  }
+}
+
+inline ::testing::AssertionResult has_rows_of(const SequenceCache& cache, const Tokens& tokens) {
   const auto prefixes = prefixes_of(tokens);
   for (Index idx = 0; idx < to_index(cache.layout().size()); ++idx) {
     const config::CacheStream& stream = cache.layout()[to_size(idx)];
-    const auto table = cache.rows(idx).table<Real>();
-    for (Index row = 0; row < table.num_rows; ++row) {
+    const tensor::PagedRows rows = cache.rows(idx);
+    for (Index row = 0; row < rows.num_rows; ++row) {
       for (Index column = 0; column < stream.width && cache.stream(idx).has_page(row / 16);
            ++column) {
         const auto prefix = prefixes[to_size((row + 1) * stream.tokens_per_row)];
-        const double expected = number_of(prefix, idx, column);
-        if (!(static_cast<double>(table.row(row)[column]) == expected)) {
+        const double number = number_of(prefix, idx, column);
+        const double expected = rows.dtype == tensor::DType::BF16
+                                    ? double{numeric::round_bf16(static_cast<float>(number))}
+                                    : number;
+        const double found = number_in(rows, row, column);
+        if (!(found == expected)) {
           return ::testing::AssertionFailure()
-                 << "stream " << idx << " row " << row << " column " << column << " is "
-                 << table.row(row)[column] << ", expected " << expected;
+                 << "stream " << idx << " row " << row << " column " << column << " is " << found
+                 << ", expected " << expected;
         }
       }
     }
@@ -130,8 +145,7 @@ inline ::testing::AssertionResult is_cache_of(const SequenceCache& cache, const 
     return ::testing::AssertionFailure() << cache.num_tokens() << " tokens, expected "
                                          << tokens.size() << ", with the rows to go on";
   }
-  return cache.dtype() == tensor::DType::F64 ? has_rows_of<double>(cache, tokens)
-                                             : has_rows_of<float>(cache, tokens);
+  return has_rows_of(cache, tokens);
 }
 
 // Where a test that writes much keeps its folder: what is tested does not depend on a disk, and

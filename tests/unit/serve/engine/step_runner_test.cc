@@ -18,7 +18,8 @@ class StepRunners : public ::testing::Test {
     requests_.push_back(make_active(prepare(request, text_, model_.limits), {}, text_, 512));
     Sequence& sequence = *requests_.back()->sequences.front();
     const auto make = [&](const std::vector<config::CacheStream>& layout) {
-      return kv::SequenceCache(layout, model_.context->real, model_.cache_options, model_.pages);
+      return kv::SequenceCache(layout, model_.context->cache_dtype(), model_.cache_options,
+                               model_.pages);
     };
     sequence.caches = SequenceCaches{.model = make(model_.lm->cache_layout()),
                                      .draft = make(model_.lm->draft()->cache_layout())};

@@ -67,7 +67,8 @@ TEST(Check, PeakMemoryHoldsWeightsCachesAndBuffers) {
   ASSERT_EQ(result.memories.size(), 1U);
   const config::ModelConfig& flash = records[0].config;
   const Index weights = config::weight_bytes(flash, records[0].storage.bytes_of).total();
-  const Index caches = config::cache_bytes(flash, 4096, 4) + config::cache_bytes(flash, 64, 4);
+  const Index caches = config::cache_bytes(flash, 4096, config::kFastCache) +
+                       config::cache_bytes(flash, 64, config::kFastCache);
   EXPECT_GT(result.memories[0].predicted_bytes, weights + caches);
   EXPECT_NEAR(result.memories[0].error(),
               static_cast<double>(result.memories[0].predicted_bytes) / 300e9 - 1, 1e-12);

@@ -18,8 +18,9 @@ TEST(Memory, PartsFollowTheFootprint) {
   const MemoryParts parts = memory_parts(
       flash(), gguf.storage, {.num_sequences = 3, .context = 16384, .raw_tokens = 8192});
   EXPECT_EQ(parts.weights_bytes, config::weight_bytes(flash(), gguf.storage.bytes_of).total());
-  EXPECT_EQ(parts.cache_bytes, 3 * config::cache_bytes(flash(), 16384, 4));
-  EXPECT_EQ(parts.raw_rows_bytes, 3 * 8192 * config::raw_row_bytes_per_token(flash(), 4));
+  EXPECT_EQ(parts.cache_bytes, 3 * config::cache_bytes(flash(), 16384, config::kFastCache));
+  EXPECT_EQ(parts.raw_rows_bytes,
+            3 * 8192 * config::raw_row_bytes_per_token(flash(), config::kFastCache));
   EXPECT_EQ(parts.total(), parts.weights_bytes + parts.cache_bytes + parts.raw_rows_bytes +
                                parts.step_bytes + parts.rounding_bytes + parts.process_bytes);
 }
@@ -51,7 +52,7 @@ TEST(Memory, HugePagesAreRoundedAroundWhatIsNotInPanels) {
 TEST(Memory, AStepHoldsItsStreamsAndTheLargestOfItsBlocks) {
   const Index one = step_bytes(flash(), 1, 4096);
   EXPECT_EQ(step_bytes(flash(), 512, 4096), 512 * one);
-  EXPECT_GT(one, config::raw_row_bytes_per_token(flash(), 4));
+  EXPECT_GT(one, config::raw_row_bytes_per_token(flash(), config::kFastCache));
   // At least the streams and queries with what is attended, in fp32.
   EXPECT_GT(one, 4 * (4 * 4096 + 2 * 64 * 512));
   // The indexer's scores grow with the context.
