@@ -22,6 +22,10 @@ enum class StreamKind {
   Value,            // and its values
 };
 
+constexpr bool is_key_value(StreamKind kind) {
+  return kind == StreamKind::Key || kind == StreamKind::Value;
+}
+
 struct CacheStream {
   // As lookback_tokens: all tokens before.
   static constexpr Index kAllTokens = std::numeric_limits<Index>::max();
@@ -45,7 +49,7 @@ struct CacheNumbers {
   Index other_bytes;
 
   constexpr Index of(StreamKind kind) const {
-    return kind == StreamKind::Key || kind == StreamKind::Value ? key_value_bytes : other_bytes;
+    return is_key_value(kind) ? key_value_bytes : other_bytes;
   }
   constexpr Index row_bytes(const CacheStream& stream) const {
     return stream.width * of(stream.kind);

@@ -18,8 +18,8 @@ namespace fathom::kv {
 // What the rows of a stream are kept in. In a cache of BF16 that is keys and values; what later
 // rows are computed from stays fp32.
 constexpr tensor::DType row_dtype(config::StreamKind kind, tensor::DType cache_dtype) {
-  const bool is_key_value = kind == config::StreamKind::Key || kind == config::StreamKind::Value;
-  return cache_dtype == tensor::DType::BF16 && !is_key_value ? tensor::DType::F32 : cache_dtype;
+  return cache_dtype == tensor::DType::BF16 && !config::is_key_value(kind) ? tensor::DType::F32
+                                                                           : cache_dtype;
 }
 
 struct CacheOptions {
