@@ -254,7 +254,7 @@ std::string readable(const Json& out) {
     }
   }
   for (const auto& [title, prefix] :
-       {std::pair{"Context in this program's cache (fp32 rows), bytes", ""},
+       {std::pair{"Context in this program's cache, numerics fast, bytes", ""},
         std::pair{"Context in the packed deployment layout (FP8, FP4 or BF16 rows), bytes",
                   "packed_"}}) {
     text += fmt::format("\n{}\n", title);
