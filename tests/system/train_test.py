@@ -21,6 +21,7 @@ import unittest
 from invocation import program_under_test
 
 FATHOM = ""
+SANITISED = False
 NUM_KILLS = 6
 WORDS = "the cat dog bird sees hears follows a red green small house tree river and then runs sleeps".split()
 
@@ -229,6 +230,18 @@ class TrainTest(unittest.TestCase):
         self.assertGreater(report["parameters"], 10_000)
         self.assertFalse((self.dir / "run").exists())
 
+    def test_memory_said_beforehand_is_met(self):
+        synth = run("synth", "--preset", "mini", "--out", self.dir / "mini")
+        self.assertEqual(synth.returncode, 0, synth.stderr)
+        changes = {"model_config": "mini/config.json", "data_sequence_tokens": 1024, "data_batch_sequences": 1,
+                   "data_step_sequences": 1, "schedule_steps": 2, "schedule_warmup_steps": 0, "validation_every": 0,
+                   "optimizer_average": 0}
+        said = self.trained("--check", **changes)["memory_bytes"]
+        report = self.trained(**changes)
+        self.assertEqual(report["memory_bytes"], said)
+        if not SANITISED:
+            self.assertLess(abs(report["peak_rss_bytes"] / said - 1), 0.1, report)
+
     def test_settings_are_explained_and_can_be_read(self):
         result = run("train", "--settings")
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -310,7 +323,7 @@ class TrainTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM, SANITISED = program_under_test(__doc__)
     if "--kills" in sys.argv:
         at = sys.argv.index("--kills")
         NUM_KILLS = int(sys.argv[at + 1])

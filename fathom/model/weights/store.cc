@@ -499,6 +499,7 @@ void Store::make_trainable() {
       std::vector<float>& numbers =
           trainable_.insert_or_assign({key, to_index(idx)}, decode(named)).first->second;
       const Index rows = named.view.rows;
+      platform::give_back_pages(named.view.data, rows * named.view.row_stride_bytes);
       named.view = {};
       named.view.rows = rows;
       named.view.columns = columns;
