@@ -52,6 +52,20 @@ TEST(RequestParser, CutsDoNotMatter) {
   }
 }
 
+TEST(RequestParser, AnEmptyBodyInChunksMayComeByteByByte) {
+  RequestParser parser({});
+  std::string waiting;
+  for (const char byte : std::string(
+           "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\r\n\r\n")) {
+    EXPECT_FALSE(parser.is_done());
+    waiting.push_back(byte);
+    waiting.erase(0, parser.feed(waiting));
+  }
+  ASSERT_TRUE(parser.is_done());
+  EXPECT_EQ(waiting, "");
+  EXPECT_EQ(parser.take_body(), "");
+}
+
 // Much at once is not a long line.
 TEST(RequestParser, ABodyAndRequestsBehindItMayBeLongerThanHeaders) {
   RequestParser parser({.header_bytes = 100});
