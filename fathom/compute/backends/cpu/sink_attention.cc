@@ -155,7 +155,10 @@ HWY_INLINE void add_part(const BlockSum& block, const HeadSums& heads, Index col
       }
     }
   }
+  // Unrolled, or g++ stores every sum to memory after each row.
+#pragma GCC unroll 8
   for (Index h = 0; h < kHeads; ++h) {
+#pragma GCC unroll 8
     for (Index c = 0; c < kColumns; ++c) {
       if (block.is_last) {
         sums[h][c] = rounded(hn::Div(sums[h][c], hn::Set(D(), denominators[h])), block.rounding);
