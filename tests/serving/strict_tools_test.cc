@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <regex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -304,6 +305,42 @@ TEST(StrictTools, GuessesChangeNoText) {
   }
   EXPECT_GT(guessing.stats().accepted_drafts, 0U);
   EXPECT_LT(guessing.stats().accepted_drafts, guessing.stats().drafted_tokens);
+}
+
+TEST(StrictTools, CustomToolsAreCalledWithTextsOfTheirGrammar) {
+  const auto custom = [](const char* name, const char* syntax, const char* definition) {
+    return Json{{"type", "custom"},
+                {"name", name},
+                {"format", {{"type", "grammar"}, {"syntax", syntax}, {"definition", definition}}}};
+  };
+  const Json tools = {custom("add", "lark",
+                             "start: sum\nsum: sum \"+\" N | N\nN: \"0\"..\"9\" LETTER\n"
+                             "%import common.LETTER"),
+                      custom("tag", "regex", "<[<>\"]{1,4}>|none")};
+  const std::map<std::string, std::regex> patterns = {
+      {"add", std::regex("[0-9][A-Za-z](\\+[0-9][A-Za-z])*")},
+      {"tag", std::regex("<[<>\"]{1,4}>|none")}};
+  std::vector<Json> bodies;
+  for (int i = 0; i < kNumRequests; ++i) {
+    bodies.push_back(sampled(i, {{"input", user_message(i)},
+                                 {"tools", tools},
+                                 {"reasoning", {{"effort", "none"}}},
+                                 {"tool_choice", "required"},
+                                 {"max_output_tokens", 2000}}));
+  }
+  StrictServer server(engine::Drafts::Off);
+  std::map<std::string, int> counts;
+  for (const Json& answer : server.ask("/v1/responses", bodies)) {
+    ASSERT_FALSE(answer["output"].empty()) << answer;
+    for (const Json& item : answer["output"]) {
+      EXPECT_EQ(item["type"], "custom_tool_call") << item;
+      const std::string name = item["name"];
+      EXPECT_TRUE(std::regex_match(item["input"].get<std::string>(), patterns.at(name))) << item;
+      ++counts[name];
+    }
+  }
+  EXPECT_GT(counts["add"], 0);
+  EXPECT_GT(counts["tag"], 0);
 }
 
 struct Api {

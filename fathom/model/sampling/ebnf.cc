@@ -7,6 +7,7 @@
 #include "fathom/base/core/error.h"
 #include "fathom/base/formats/text.h"
 #include "fathom/model/sampling/front_ends.h"
+#include "fathom/model/sampling/grammar_cursor.h"
 
 namespace fathom::sampling {
 namespace {
@@ -18,18 +19,18 @@ bool is_name_char(char c) {
 
 class EbnfParser {
  public:
-  explicit EbnfParser(std::string_view text) : text_(text) {}
+  explicit EbnfParser(std::string_view text) : cursor_(text, "grammar") {}
 
   Grammar parse() {
     skip_space();
-    while (offset_ < text_.size()) {
+    while (!cursor_.at_end()) {
       rule();
       skip_space();
     }
     for (const auto& [name, use] : first_uses_) {
       if (grammar_.rules[static_cast<std::size_t>(rules_.at(name))].expr < 0) {
-        offset_ = use;
-        fail_here("rule " + formats::quote(name) + " is not defined");
+        cursor_.go_to(use);
+        cursor_.fail_here("rule " + formats::quote(name) + " is not defined");
       }
     }
     const auto root = rules_.find("root");
@@ -41,49 +42,22 @@ class EbnfParser {
   }
 
  private:
-  [[noreturn]] void fail_here(const std::string& problem,
-                              ErrorCode code = ErrorCode::InvalidArgument) const {
-    const std::string_view before = text_.substr(0, offset_);
-    const auto line = std::count(before.begin(), before.end(), '\n') + 1;
-    const auto line_begin = before.rfind('\n');
-    const std::size_t column =
-        line_begin == std::string_view::npos ? before.size() + 1 : before.size() - line_begin;
-    fail(code, "grammar: ", problem, " at line ", line, ", column ", column);
-  }
-
-  bool at_end() const { return offset_ >= text_.size(); }
-  bool sees(char c) const { return !at_end() && text_[offset_] == c; }
-  bool take(char c) {
-    if (!sees(c)) {
-      return false;
-    }
-    ++offset_;
-    return true;
-  }
-
   // Line ends are space too: a rule ends where the next one begins.
   void skip_space() {
-    while (!at_end()) {
-      const char c = text_[offset_];
-      if (c == '#') {
-        offset_ = std::min(text_.find('\n', offset_), text_.size());
-      } else if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
-        ++offset_;
-      } else {
-        break;
+    do {
+      cursor_.take_while([](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; });
+      if (cursor_.sees("#")) {
+        cursor_.skip_line();
       }
-    }
+    } while (cursor_.sees("\n"));
   }
 
   std::string name() {
-    const std::size_t begin = offset_;
-    while (!at_end() && is_name_char(text_[offset_])) {
-      ++offset_;
+    const std::string_view letters = cursor_.take_while(is_name_char);
+    if (letters.empty()) {
+      cursor_.fail_here("expected the name of a rule");
     }
-    if (begin == offset_) {
-      fail_here("expected the name of a rule");
-    }
-    return std::string(text_.substr(begin, offset_ - begin));
+    return std::string(letters);
   }
 
   RuleId rule_named(const std::string& name) {
@@ -97,18 +71,17 @@ class EbnfParser {
   void rule() {
     const std::string rule_name = name();
     skip_space();
-    if (text_.substr(offset_, 3) != "::=") {
-      fail_here("expected ::= after the name of a rule");
+    if (!cursor_.take("::=")) {
+      cursor_.fail_here("expected ::= after the name of a rule");
     }
-    offset_ += 3;
     const RuleId rule = rule_named(rule_name);
     if (grammar_.rules[static_cast<std::size_t>(rule)].expr >= 0) {
-      fail_here("rule " + formats::quote(rule_name) + " is defined twice");
+      cursor_.fail_here("rule " + formats::quote(rule_name) + " is defined twice");
     }
     skip_space();
     const ExprId expr = alternatives();
-    if (!at_end() && !begins_rule()) {
-      fail_here("expected a part of the rule or the next rule");
+    if (!cursor_.at_end() && !begins_rule()) {
+      cursor_.fail_here("expected a part of the rule or the next rule");
     }
     grammar_.define(rule, expr);
   }
@@ -117,7 +90,7 @@ class EbnfParser {
     std::vector<ExprId> choices;
     while (true) {
       choices.push_back(sequence());
-      if (!take('|')) {
+      if (!cursor_.take("|")) {
         return grammar_.choice(std::move(choices));
       }
       skip_space();
@@ -125,20 +98,18 @@ class EbnfParser {
   }
 
   bool begins_rule() {
-    const std::size_t kept = offset_;
-    while (!at_end() && is_name_char(text_[offset_])) {
-      ++offset_;
-    }
+    const std::size_t kept = cursor_.offset();
+    const bool has_name = !cursor_.take_while(is_name_char).empty();
     skip_space();
-    const bool result = offset_ > kept && text_.substr(offset_, 3) == "::=";
-    offset_ = kept;
+    const bool result = has_name && cursor_.sees("::=");
+    cursor_.go_to(kept);
     return result;
   }
 
   ExprId sequence() {
     std::vector<ExprId> parts;
-    while (!at_end() && !begins_rule()) {
-      const char c = text_[offset_];
+    while (!cursor_.at_end() && !begins_rule()) {
+      const char c = cursor_.peek();
       if (c == '"') {
         parts.push_back(string());
       } else if (c == '[') {
@@ -146,10 +117,10 @@ class EbnfParser {
       } else if (c == '(') {
         parts.push_back(group());
       } else if (c == '.') {
-        ++offset_;
+        cursor_.take(".");
         parts.push_back(grammar_.code_points({{0, kLastCodePoint}}));
       } else if (is_name_char(c)) {
-        const std::size_t begin = offset_;
+        const std::size_t begin = cursor_.offset();
         const std::string used = name();
         first_uses_.try_emplace(used, begin);
         parts.push_back(grammar_.reference(rule_named(used)));
@@ -162,15 +133,15 @@ class EbnfParser {
   }
 
   ExprId group() {
-    ++offset_;
+    cursor_.take("(");
     if (++depth_ > kMaxConstraintDepth) {
-      fail_here("nested deeper than 100", ErrorCode::Unsupported);
+      cursor_.fail_here("nested deeper than 100", ErrorCode::Unsupported);
     }
     skip_space();
     const ExprId expr = alternatives();
     --depth_;
-    if (!take(')')) {
-      fail_here("expected )");
+    if (!cursor_.take(")")) {
+      cursor_.fail_here("expected )");
     }
     return expr;
   }
@@ -178,75 +149,58 @@ class EbnfParser {
   ExprId repeated(ExprId part) {
     for (int count = 0;; ++count) {
       skip_space();
-      if (take('*')) {
+      if (cursor_.take("*")) {
         part = grammar_.repeat(part, 0, Grammar::kNoLimit);
-      } else if (take('+')) {
+      } else if (cursor_.take("+")) {
         part = grammar_.repeat(part, 1, Grammar::kNoLimit);
-      } else if (take('?')) {
+      } else if (cursor_.take("?")) {
         part = grammar_.optional(part);
-      } else if (take('{')) {
+      } else if (cursor_.take("{")) {
         part = bounded(part);
       } else {
         return part;
       }
       if (count >= kMaxConstraintDepth) {
-        fail_here("more than 100 repetitions in a row", ErrorCode::Unsupported);
+        cursor_.fail_here("more than 100 repetitions in a row", ErrorCode::Unsupported);
       }
     }
   }
 
   Index count() {
     skip_space();
-    if (at_end() || text_[offset_] < '0' || text_[offset_] > '9') {
-      return -1;
-    }
-    Index value = 0;
-    while (!at_end() && text_[offset_] >= '0' && text_[offset_] <= '9') {
-      value = std::min(value * 10 + (text_[offset_] - '0'), kMaxRepetition + 1);
-      ++offset_;
-    }
-    if (value > kMaxRepetition) {
-      fail_here("repetition beyond 1,000,000", ErrorCode::Unsupported);
-    }
+    const Index value = cursor_.take_count();
     skip_space();
     return value;
   }
 
   ExprId bounded(ExprId part) {
     const Index first = count();
-    const bool has_comma = take(',');
+    const bool has_comma = cursor_.take(",");
     if (first < 0 && !has_comma) {
-      fail_here("expected a count after {");
+      cursor_.fail_here("expected a count after {");
     }
     const Index min = std::max<Index>(first, 0);
     const Index max = has_comma ? count() : min;
-    if (!take('}')) {
-      fail_here("expected }");
+    if (!cursor_.take("}")) {
+      cursor_.fail_here("expected }");
     }
     if (max >= 0 && max < min) {
-      fail_here("the second count of {m,n} is smaller than the first");
+      cursor_.fail_here("the second count of {m,n} is smaller than the first");
     }
     return grammar_.repeat(part, min, max < 0 ? Grammar::kNoLimit : max);
   }
 
   std::uint32_t character() {
-    const auto read = [&] {
-      const auto code_point = next_code_point(text_, offset_);
-      if (!code_point.has_value()) {
-        fail_here("expected UTF-8");
-      }
-      return *code_point;
-    };
-    if (sees('\n') || sees('\r')) {
-      fail_here("expected the closing quote or bracket before the end of the line");
+    if (cursor_.sees("\n") || cursor_.sees("\r")) {
+      cursor_.fail_here("expected the closing quote or bracket before the end of the line");
     }
-    if (!take('\\')) {
-      return read();
+    if (!cursor_.take("\\")) {
+      return cursor_.take_code_point();
     }
-    if (at_end()) {
-      fail_here("expected a character after the backslash");
+    if (cursor_.at_end()) {
+      cursor_.fail_here("expected a character after the backslash");
     }
-    const std::uint32_t letter = read();
+    const std::uint32_t letter = cursor_.take_code_point();
     switch (letter) {
       case 'n':
         return '\n';
@@ -255,76 +209,61 @@ class EbnfParser {
       case 't':
         return '\t';
       case 'x':
-        return hexadecimal(2);
+        return cursor_.take_hexadecimal(2);
       case 'u':
-        return hexadecimal(4);
+        return cursor_.take_hexadecimal(4);
       case 'U':
-        return hexadecimal(8);
+        return cursor_.take_hexadecimal(8);
       default:
         break;
     }
     constexpr std::string_view kPlain = "\\\"'[]-^/.|(){}*+? ";
     if (letter > 0x7F || kPlain.find(static_cast<char>(letter)) == std::string_view::npos) {
-      fail_here("unknown escape");
+      cursor_.fail_here("unknown escape");
     }
     return letter;
   }
 
-  std::uint32_t hexadecimal(std::size_t num_digits) {
-    const std::string digits(text_.substr(offset_, num_digits));
-    if (digits.size() < num_digits ||
-        digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos) {
-      fail_here("expected hexadecimal digits");
-    }
-    const auto value = static_cast<std::uint32_t>(std::stoul(digits, nullptr, 16));
-    if (value > kLastCodePoint || (value >= 0xD800 && value <= 0xDFFF)) {
-      fail_here("the escape is no Unicode character");
-    }
-    offset_ += num_digits;
-    return value;
-  }
-
   ExprId string() {
-    ++offset_;
+    cursor_.take("\"");
     std::string text;
-    while (!sees('"')) {
-      if (at_end()) {
-        fail_here("expected \"");
+    while (!cursor_.sees("\"")) {
+      if (cursor_.at_end()) {
+        cursor_.fail_here("expected \"");
       }
       text += utf8_of(character());
     }
-    ++offset_;
+    cursor_.take("\"");
     return grammar_.literal(text);
   }
 
   ExprId character_class() {
-    ++offset_;
-    const bool is_negated = take('^');
+    cursor_.take("[");
+    const bool is_negated = cursor_.take("^");
     std::vector<CodePointRange> ranges;
-    while (!sees(']')) {
-      if (at_end()) {
-        fail_here("expected ]");
+    while (!cursor_.sees("]")) {
+      if (cursor_.at_end()) {
+        cursor_.fail_here("expected ]");
       }
       const std::uint32_t low = character();
       std::uint32_t high = low;
-      if (sees('-') && text_.substr(offset_, 2) != "-]") {
-        ++offset_;
-        if (at_end()) {
-          fail_here("expected ]");
+      if (cursor_.sees("-") && !cursor_.sees("-]")) {
+        cursor_.take("-");
+        if (cursor_.at_end()) {
+          cursor_.fail_here("expected ]");
         }
         high = character();
         if (high < low) {
-          fail_here("the range of a class ends before it begins");
+          cursor_.fail_here("the range of a class ends before it begins");
         }
       }
       ranges.push_back({low, high});
     }
-    ++offset_;
+    cursor_.take("]");
     return grammar_.code_points(is_negated ? complement(ranges) : ranges);
   }
 
-  std::string_view text_;
-  std::size_t offset_ = 0;
+  GrammarCursor cursor_;
   Index depth_ = 0;
   Grammar grammar_;
   std::map<std::string, RuleId> rules_;

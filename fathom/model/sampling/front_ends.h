@@ -11,7 +11,7 @@
 
 namespace fathom::sampling {
 
-// Texts longer, and nesting deeper than this are refused by all three.
+// Texts longer, and nesting deeper than this are refused by all of them.
 inline constexpr std::size_t kMaxConstraintBytes = std::size_t{1} << 20;
 inline constexpr Index kMaxConstraintDepth = 100;
 inline constexpr Index kMaxRepetition = 1'000'000;
@@ -19,6 +19,7 @@ inline constexpr Index kMaxRepetition = 1'000'000;
 Grammar parse_json_schema(std::string_view schema);
 Grammar parse_regex(std::string_view pattern);
 Grammar parse_ebnf(std::string_view text);
+Grammar parse_lark(std::string_view text);
 // compile_tool_calls in constraint.h says what it is.
 Grammar parse_tool_calls(const CallMarkup& markup, std::span<const CallableTool> tools);
 
@@ -41,6 +42,12 @@ ExprId add_regex(Grammar& grammar,
                  RegexMatch match,
                  const CodePointsToExpr& spell,
                  std::string_view where);
+
+// The same for a grammar in the notation of PyPI lark: all that its rule `start` can be.
+ExprId add_lark(Grammar& grammar,
+                std::string_view text,
+                const CodePointsToExpr& spell,
+                std::string_view where);
 
 // Throws InvalidArgument unless the text is UTF-8 of at most kMaxConstraintBytes.
 void check_constraint_text(std::string_view text, std::string_view where);

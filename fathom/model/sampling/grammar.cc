@@ -324,10 +324,19 @@ std::optional<RuleId> left_recursive_rule(const Grammar& grammar) {
       }
     }
   }
+  const auto is_left = [&](RuleId rule) { return num_begins[static_cast<std::size_t>(rule)] > 0; };
   const auto found =
       std::find_if(num_begins.begin(), num_begins.end(), [](std::size_t num) { return num > 0; });
-  return found == num_begins.end() ? std::nullopt
-                                   : std::optional(static_cast<RuleId>(found - num_begins.begin()));
+  if (found == num_begins.end()) {
+    return std::nullopt;
+  }
+  // It may only lead to a cycle: after as many steps as there are rules one is in it.
+  auto rule = static_cast<RuleId>(found - num_begins.begin());
+  for (std::size_t step = 0; step < begins.size(); ++step) {
+    const std::vector<RuleId>& next = begins[static_cast<std::size_t>(rule)];
+    rule = *std::find_if(next.begin(), next.end(), is_left);
+  }
+  return rule;
 }
 
 void refuse_left_recursion(const Grammar& grammar) {

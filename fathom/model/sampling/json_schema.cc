@@ -431,14 +431,28 @@ ExprId SchemaCompiler::multiple(const SchemaJson& schema,
               "supported are 1, 0.1, 0.01 ..., and whole numbers to 1000 without bounds");
 }
 
+ExprId SchemaCompiler::spelt_string(
+    Spelling spelling, const std::function<ExprId(const CodePointsToExpr&)>& characters) {
+  if (spelling == Spelling::PlainText) {
+    return characters(
+        [this](const std::vector<CodePointRange>& ranges) { return grammar_.code_points(ranges); });
+  }
+  return text_.quoted(characters(
+      [this](const std::vector<CodePointRange>& ranges) { return text_.spell(ranges); }));
+}
+
 ExprId SchemaCompiler::regex(std::string_view pattern,
                              const std::string& where,
                              Spelling spelling) {
-  const auto spell = [&](const std::vector<CodePointRange>& ranges) {
-    return spelling == Spelling::PlainText ? grammar_.code_points(ranges) : text_.spell(ranges);
-  };
-  const ExprId text = add_regex(grammar_, pattern, RegexMatch::Search, spell, "schema: " + where);
-  return spelling == Spelling::PlainText ? text : text_.quoted(text);
+  return spelt_string(spelling, [&](const CodePointsToExpr& spell) {
+    return add_regex(grammar_, pattern, RegexMatch::Search, spell, "schema: " + where);
+  });
+}
+
+ExprId SchemaCompiler::lark(std::string_view text, const std::string& where, Spelling spelling) {
+  return spelt_string(spelling, [&](const CodePointsToExpr& spell) {
+    return add_lark(grammar_, text, spell, "schema: " + where);
+  });
 }
 
 ExprId SchemaCompiler::string(const SchemaJson& schema,
@@ -451,9 +465,14 @@ ExprId SchemaCompiler::string(const SchemaJson& schema,
   const bool has_length = min > 0 || max >= 0;
   const bool has_pattern = schema.contains("pattern");
   const bool has_format = schema.contains("format");
-  if (int{has_length} + int{has_pattern} + int{has_format} > 1) {
+  const bool has_grammar = schema.contains("lark");
+  if (int{has_length} + int{has_pattern} + int{has_format} + int{has_grammar} > 1) {
     fail_schema(ErrorCode::Unsupported, where,
-                "of length, pattern and format only one is supported");
+                "of length, pattern, format and lark only one is supported");
+  }
+  if (has_grammar) {
+    note_problem(where + "/lark", "no text is of the grammar");
+    return lark(schema.at("lark").get<std::string>(), where + "/lark", spelling);
   }
   if (has_pattern) {
     note_problem(where + "/pattern", "no text matches the pattern");

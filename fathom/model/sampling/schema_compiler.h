@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -110,7 +111,11 @@ class SchemaCompiler {
                   bool is_integer,
                   const NumberRange& range,
                   const std::string& where);
+  // A string whose characters are made with the way to spell them.
+  ExprId spelt_string(Spelling spelling,
+                      const std::function<ExprId(const CodePointsToExpr&)>& characters);
   ExprId regex(std::string_view pattern, const std::string& where, Spelling spelling);
+  ExprId lark(std::string_view text, const std::string& where, Spelling spelling);
   ExprId string(const SchemaJson& schema, const std::string& where, Spelling spelling);
   ExprId array(const SchemaJson& schema, const std::string& where);
   // The first items each with its own schema, then any number of others.

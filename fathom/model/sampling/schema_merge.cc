@@ -28,7 +28,7 @@ struct Keyword {
   unsigned types;  // what a schema without `type` is taken to speak about
 };
 
-constexpr std::array<Keyword, 44> kKeywords = {{
+constexpr std::array<Keyword, 45> kKeywords = {{
     {"type", Shape::Anything, Merge::Special, 0},
     {"enum", Shape::List, Merge::Special, 0},
     {"const", Shape::Anything, Merge::Special, 0},
@@ -51,6 +51,7 @@ constexpr std::array<Keyword, 44> kKeywords = {{
     {"minLength", Shape::Count, Merge::Larger, kString},
     {"maxLength", Shape::Count, Merge::Smaller, kString},
     {"pattern", Shape::Text, Merge::Same, kString},
+    {"lark", Shape::Text, Merge::Same, kString},
     {"format", Shape::Text, Merge::Same, 0},
     {"minimum", Shape::Number, Merge::Larger, kNumber},
     {"maximum", Shape::Number, Merge::Smaller, kNumber},

@@ -33,6 +33,8 @@ struct Tool {
   // Calls are held to the schema of its parameters while they are sampled.
   bool is_strict = false;
   std::string schema_field = {};  // where the client gave that schema, for what is wrong with it
+  // JSON; not empty: calls of a strict tool are held to this instead of what the model is told.
+  std::string held_schema = {};
 };
 
 struct ToolCall {

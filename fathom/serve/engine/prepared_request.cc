@@ -70,7 +70,9 @@ sampling::CallMarkup markup_of(const text::ChatFormat& format) {
 sampling::CallableTool callable(const Tool& tool) {
   sampling::CallableTool result = {
       .name = tool.name, .parameters = std::nullopt, .where = tool.schema_field};
-  if (tool.is_strict) {
+  if (tool.is_strict && !tool.held_schema.empty()) {
+    result.parameters = tool.held_schema;
+  } else if (tool.is_strict) {
     const text::JsonValue function = text::parse_json(tool.function_json, tool.schema_field);
     const text::JsonValue* const schema = function.find("parameters");
     const bool is_absent = schema == nullptr || schema->kind == text::JsonValue::Kind::Null;
@@ -382,7 +384,8 @@ sampling::ConstraintPtr TextServices::call_constraint(std::span<const Tool> tool
   std::string key = "calls";
   for (const Tool& tool : tools) {
     key += (tool.is_strict ? "!" : "?") + std::to_string(tool.name.size()) + tool.name + ":" +
-           std::to_string(tool.function_json.size()) + tool.function_json;
+           std::to_string(tool.function_json.size()) + tool.function_json +
+           std::to_string(tool.held_schema.size()) + tool.held_schema;
   }
   return compiled(key, [&] {
     std::vector<sampling::CallableTool> callables;

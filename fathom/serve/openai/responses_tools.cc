@@ -58,15 +58,12 @@ JsonValue parameters_of(const JsonField& field) {
   return text::parse_json(R"({"type": "object", "properties": {}})", "parameters");
 }
 
-// One required text; what a grammar says about it can only be told, not enforced.
-JsonValue custom_parameters(const JsonField& field) {
+// The parameters of a custom tool: one required text with these keywords.
+JsonValue input_parameters(std::string_view keyword, std::string text) {
   JsonValue input = empty_object();
   set(input, "type", string_value("string"));
-  const JsonField format = field.member("format").object();
-  if (format.member("type").text_or("text") == "grammar") {
-    set(input, "description",
-        string_value("Must match this " + format.member("syntax").text_or("lark") + " grammar:\n" +
-                     format.member("definition").text()));
+  if (!text.empty()) {
+    set(input, keyword, string_value(std::move(text)));
   }
   JsonValue properties = empty_object();
   set(properties, kInput, std::move(input));
@@ -78,6 +75,33 @@ JsonValue custom_parameters(const JsonField& field) {
   set(parameters, "properties", std::move(properties));
   set(parameters, "required", std::move(required));
   return parameters;
+}
+
+// What the text of a custom tool has to be, as the model is told it and as calls are held to it.
+struct CustomParameters {
+  JsonValue told;
+  std::string held;  // a JSON schema; empty: any text
+};
+
+CustomParameters custom_parameters(const JsonField& format) {
+  const JsonField type = format.member("type");
+  if (type.text_or("text") == "text") {
+    return {input_parameters("description", ""), ""};
+  }
+  if (type.text() != "grammar") {
+    type.refuse(R"("text" or "grammar")");
+  }
+  const std::string definition = format.member("definition").text();
+  const std::string syntax = format.member("syntax").text_or("lark");
+  JsonValue told =
+      input_parameters("description", "Must match this " + syntax + " grammar:\n" + definition);
+  if (syntax == "lark") {
+    return {std::move(told), print_json(input_parameters("lark", definition))};
+  }
+  if (syntax != "regex") {
+    format.member("syntax").refuse(R"("lark" or "regex")");
+  }
+  return {std::move(told), print_json(input_parameters("pattern", "^(?:" + definition + ")$"))};
 }
 
 std::string tool_name(const JsonField& field) {
@@ -167,11 +191,21 @@ void ResponsesTools::add_tool(const JsonField& field,
   if (!told.empty()) {
     set(function, "description", string_value(std::move(told)));
   }
-  set(function, "parameters", tool.is_custom ? custom_parameters(field) : parameters_of(field));
-  declared_.push_back({.name = tool.flat_name,
-                       .function_json = print_json(function),
-                       .is_strict = !tool.is_custom && field.member("strict").boolean_or(false),
-                       .schema_field = field.member("parameters").path()});
+  text::Tool declared = {.name = tool.flat_name, .function_json = {}};
+  if (tool.is_custom) {
+    const JsonField format = field.member("format").object();
+    CustomParameters parameters = custom_parameters(format);
+    set(function, "parameters", std::move(parameters.told));
+    declared.is_strict = !parameters.held.empty();
+    declared.held_schema = std::move(parameters.held);
+    declared.schema_field = format.member("definition").path();
+  } else {
+    set(function, "parameters", parameters_of(field));
+    declared.is_strict = field.member("strict").boolean_or(false);
+    declared.schema_field = field.member("parameters").path();
+  }
+  declared.function_json = print_json(function);
+  declared_.push_back(std::move(declared));
   tools_.push_back(std::move(tool));
 }
 

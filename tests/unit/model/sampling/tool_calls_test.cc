@@ -371,6 +371,8 @@ TEST(ToolCalls, StringsAreHeldAsTheyRead) {
   EXPECT_FALSE(holds(R"({"type":"string","minLength":1})", ""));
   EXPECT_TRUE(holds(R"({"pattern":"^\"[a-z]+\\\\$"})", "\"ab\\"));
   EXPECT_FALSE(holds(R"({"pattern":"^\"[a-z]+\\\\$"})", "\\\"ab\\\\"));
+  EXPECT_TRUE(holds(R"({"lark":"start: (/[a-z]+/ \"\\n\")~2"})", "a\nbc\n"));
+  EXPECT_FALSE(holds(R"({"lark":"start: (/[a-z]+/ \"\\n\")~2"})", "a\\nbc\\n"));
   EXPECT_TRUE(holds(R"({"format":"date"})", "2026-11-26"));
   EXPECT_FALSE(holds(R"({"format":"date"})", "26 November"));
   EXPECT_TRUE(holds(R"({"const":"a\nb"})", "a\nb"));
@@ -418,6 +420,9 @@ TEST(ToolCalls, WhatCannotBeHeldIsAnErrorWithItsPlace) {
                       R"({"properties":{"a":false},"required":["a"]})"));
   EXPECT_TRUE(refuses(ErrorCode::InvalidArgument, "#: it begins with itself",
                       R"({"anyOf":[{"$ref":"#"},{"type":"object"}]})"));
+  EXPECT_TRUE(
+      refuses(ErrorCode::InvalidArgument, "list: it begins with itself",
+              R"({"properties":{"a":{"lark":"start: list\nlist: a list | \"x\"\na: \"a\"?"}}})"));
   EXPECT_TRUE(refuses(ErrorCode::InvalidArgument, "expected JSON", "{"));
   EXPECT_TRUE(fails_with(ErrorCode::Unsupported, "tools: a call cannot have a name", [&] {
     const std::vector<CallableTool> tools = {free_tool("a\"b")};

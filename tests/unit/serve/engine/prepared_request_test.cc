@@ -151,6 +151,20 @@ TEST(Prepare, AStrictToolHoldsTheCallsOfAllTools) {
       << "compiled once";
 }
 
+TEST(Prepare, AToolMayBeHeldToAnotherSchemaThanTheOneThatIsTold) {
+  GenerateRequest request = chat_with_strict_tool(false, ToolChoice::Named);
+  text::Tool& tool = std::get<ChatPrompt>(request.prompt).conversation.tools.front();
+  const std::string parameter = "<｜DSML｜parameter name=\"input\" string=\"true\">";
+  EXPECT_FALSE(may_follow(prepare(request, v4(), kLimits).generation, parameter));
+  tool.held_schema = R"({"properties":{"input":{"lark":"start: \"a\"+"}},"required":["input"]})";
+  const PreparedRequest held = prepare(request, v4(), kLimits);
+  EXPECT_TRUE(may_follow(held.generation, parameter + "aaa</｜DSML｜parameter>\n</"));
+  EXPECT_FALSE(may_follow(held.generation, parameter + "aab"));
+  EXPECT_EQ(
+      text_of(held.prompt_ids),
+      text_of(prepare(chat_with_strict_tool(false, ToolChoice::Named), v4(), kLimits).prompt_ids));
+}
+
 TEST(Prepare, AForcedCallOfStrictToolsGoesOnFromWhatIsForced) {
   const PreparedRequest any =
       prepare(chat_with_strict_tool(false, ToolChoice::Required), v4(), kLimits);

@@ -32,7 +32,7 @@ TEST(ResponsesTools, AFunctionIsToldAsAFunctionObject) {
   EXPECT_FALSE(tools.declared()[1].is_strict);
 }
 
-TEST(ResponsesTools, ACustomToolTakesOneTextWhoseGrammarIsTold) {
+TEST(ResponsesTools, ACustomToolTakesOneTextThatIsHeldToItsGrammar) {
   const ResponsesTools tools = tools_of(
       R"([{"type": "custom", "name": "p", "description": "Edits.",
            "format": {"type": "grammar", "syntax": "lark", "definition": "start: \"x\""}}])");
@@ -41,6 +41,25 @@ TEST(ResponsesTools, ACustomToolTakesOneTextWhoseGrammarIsTold) {
             R"({"name": "p", "description": "Edits.", "parameters": {"type": "object", )"
             R"("properties": {"input": {"type": "string", "description": )"
             R"("Must match this lark grammar:\nstart: \"x\""}}, "required": ["input"]}})");
+  EXPECT_TRUE(tools.declared()[0].is_strict);
+  EXPECT_EQ(tools.declared()[0].held_schema,
+            R"({"type": "object", "properties": {"input": {"type": "string", )"
+            R"("lark": "start: \"x\""}}, "required": ["input"]})");
+  EXPECT_EQ(tools.declared()[0].schema_field, "tools[0].format.definition");
+
+  const ResponsesTools others = tools_of(
+      R"([{"type": "custom", "name": "r", "strict": true,
+           "format": {"type": "grammar", "syntax": "regex", "definition": "a|b"}},
+          {"type": "custom", "name": "t", "format": {"type": "text"}},
+          {"type": "custom", "name": "n"}])");
+  EXPECT_EQ(others.declared()[0].held_schema,
+            R"({"type": "object", "properties": {"input": {"type": "string", )"
+            R"("pattern": "^(?:a|b)$"}}, "required": ["input"]})");
+  for (std::size_t idx : {1U, 2U}) {
+    EXPECT_FALSE(others.declared()[idx].is_strict);
+    EXPECT_NE(others.declared()[idx].function_json.find(R"({"input": {"type": "string"}})"),
+              std::string::npos);
+  }
   EXPECT_EQ(custom_input(custom_arguments("a \"b\"\n\\")), "a \"b\"\n\\");
   EXPECT_EQ(custom_input(R"({"other": 1})"), R"({"other": 1})") << "better than nothing";
 }
@@ -82,6 +101,13 @@ TEST(ResponsesTools, WhatIsWrongIsNamed) {
                     R"([{"type": "local_shell"}])"));
   EXPECT_TRUE(fails(ErrorCode::Unsupported, "tools[0].type: computer_use_preview is",
                     R"([{"type": "computer_use_preview"}])"));
+  EXPECT_TRUE(fails(ErrorCode::InvalidArgument, "tools[0].format.type: expected \"text\"",
+                    R"([{"type": "custom", "name": "f", "format": {"type": "json"}}])"));
+  EXPECT_TRUE(fails(ErrorCode::InvalidArgument, "tools[0].format.syntax: expected \"lark\"",
+                    R"([{"type": "custom", "name": "f", "format": {"type": "grammar",
+                         "syntax": "gbnf", "definition": "root ::= \"a\""}}])"));
+  EXPECT_TRUE(fails(ErrorCode::InvalidArgument, "tools[0].format.definition: expected",
+                    R"([{"type": "custom", "name": "f", "format": {"type": "grammar"}}])"));
   EXPECT_TRUE(fails(ErrorCode::InvalidArgument, "tools[0].name: expected a string, found nothing",
                     R"([{"type": "function"}])"));
   EXPECT_TRUE(fails(ErrorCode::InvalidArgument, "tools[0].name: expected a name",
