@@ -20,6 +20,7 @@ CPU = ROOT / "fathom/compute/backends/cpu"
 CHECKED = "runs, checked (on a machine with AVX-512)"
 ISA_STATES = {  # instruction set of the cpu backend -> (hardware, state)
     "amx": ("x86-64 with AVX-512, VNNI, BF16 and matrix tiles (AMX)", "runs, checked (on a machine with AMX)"),
+    "avx3_bf16": ("x86-64 with AVX-512, VNNI and BF16", "runs, checked (on a machine with AVX512_BF16)"),
     "avx3_dl": ("x86-64 with AVX-512 and VNNI", CHECKED),
     "avx3": ("x86-64 with AVX-512", CHECKED),
     "avx2": ("x86-64 with AVX2 and FMA", CHECKED),

@@ -17,7 +17,7 @@
 
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/backends/cpu/amx.h"
-#include "fathom/compute/backends/cpu/bf16_parts-inl.h"
+#include "fathom/compute/backends/cpu/bf16_slots-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/ops/scalar_rows.h"
 
@@ -32,8 +32,8 @@ void expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPoo
 
 namespace {
 
-constexpr Index kTile = 16;  // rows of a tile of weights, tokens of a group
-constexpr Index kSegmentGroups = 16;
+constexpr Index kTile = 16;  // rows of a tile of weights, slots of a group
+static_assert(kTile == kGroupSlots);
 constexpr Index kTaskTiles = 2;  // of rows
 constexpr Index kTaskRows = kTaskTiles * kTile;
 // Columns that are decoded at a time. One group waits for memory, which is fastest along a row;
@@ -41,94 +41,12 @@ constexpr Index kTaskRows = kTaskTiles * kTile;
 constexpr Index kLongChunk = 2048;
 constexpr Index kShortChunk = 512;
 static_assert(kShortChunk * kMostParts <= kLongChunk);
-constexpr Index kTileNumbers = kTile * kPartColumns;  // BF16 numbers of a tile
-constexpr Index kMaxGroups = ops::kScratchGroups;
-static_assert(kTile == ops::kScratchGroupSlots);
 
 // Weights of one task: [part][row][column], each row with a block of padding, so that the rows of a
 // tile lie in different sets of the first-level cache.
 using DecodedRows = std::uint16_t[kTaskRows * (kLongChunk + kMostParts * kPartColumns)];
 // Sums of one task: [group][tile of rows][row 16][token 16].
 using Sums = float[kSegmentGroups * 2 * kTile * kTile];
-
-// Slots that are multiplied with one matrix, packed one group after another.
-struct Segment {
-  const numeric::WeightView* weight;
-  Index first_slot;
-  Index num_slots;
-  Index first_group;  // in scratch and in the flags
-  Index first_task;
-
-  Index num_groups() const { return ceil_div(num_slots, kTile); }
-  // Tokens that a group has room for. Groups beside others are filled up with zeros.
-  Index group_width() const { return num_groups() == 1 ? num_slots : kTile; }
-  // Rows that a task computes: half a task where tasks would be few.
-  Index task_rows() const {
-    return num_groups() == 1 && weight->rows <= kTaskRows ? kTile : kTaskRows;
-  }
-  Index num_tasks() const { return ceil_div(weight->rows, task_rows()); }
-};
-
-// Where the rows of slots are, and room for what was packed of them.
-struct Slots {
-  tensor::MatrixView<const float> x;
-  std::span<const std::int32_t> source;  // empty: slot s is row s
-  ops::Rounding rounding;
-  tensor::MatrixView<float> out;
-  std::uint16_t* packed;
-  // Whether a slot's numbers have infinite or NaN parts: [group][slot of the group].
-  bool (*has_gaps)[kTile];
-
-  const float* row(Index slot) const {
-    return x.row(source.empty() ? slot : Index{source[to_size(slot)]});
-  }
-  Index num_blocks() const { return ceil_div(x.columns, kPartColumns); }
-  Index group_numbers() const { return num_blocks() * kTileNumbers; }
-  const std::uint16_t* group(Index idx) const { return packed + idx * group_numbers(); }
-};
-
-// One tile of activations, [pair of columns][token][2], from rows of 32 BF16 numbers.
-HWY_INLINE void pack_tile(const std::uint16_t* rows,
-                          Index stride,
-                          Index width,
-                          std::uint16_t* out) {
-  if (width == kTile) {
-    __m512i tile[16];
-    for (int token = 0; token < 16; ++token) {
-      tile[token] = _mm512_loadu_si512(rows + token * stride);
-    }
-    transpose(tile);
-    for (int pair = 0; pair < 16; ++pair) {
-      _mm512_storeu_si512(out + pair * kPartColumns, tile[pair]);
-    }
-    return;
-  }
-  for (Index token = 0; token < width; ++token) {
-    for (Index pair = 0; pair < kTile; ++pair) {
-      std::memcpy(out + 2 * (pair * width + token), rows + token * stride + 2 * pair, 4);
-    }
-  }
-}
-
-// Packs the group of a segment: [block][pair of columns][token][2].
-void pack_group(const Slots& slots, const Segment& segment, Index group) {
-  const Index width = segment.group_width();
-  const Index first_slot = segment.first_slot + group * kTile;
-  const Index num_slots = std::min(kTile, segment.num_slots - group * kTile);
-  std::uint16_t* out = slots.packed + (segment.first_group + group) * slots.group_numbers();
-  bool* has_gaps = slots.has_gaps[segment.first_group + group];
-  std::fill_n(has_gaps, kTile, false);
-  alignas(64) std::uint16_t rows[kTileNumbers] = {};
-  for (Index first = 0; first < slots.x.columns; first += kPartColumns) {
-    const Index count = std::min(kPartColumns, slots.x.columns - first);
-    for (Index token = 0; token < num_slots; ++token) {
-      has_gaps[token] |= !split_decoded<1>(slots.row(first_slot + token) + first, count,
-                                           rows + token * kPartColumns, 0);
-    }
-    pack_tile(rows, kPartColumns, width, out);
-    out += kTile * 2 * width;
-  }
-}
 
 // A chunk of decoded rows and of packed groups.
 struct Chunk {
@@ -250,14 +168,6 @@ HWY_INLINE void multiply_one_group(const Chunk& chunk,
   _tile_stored(1, sums + kTile * kTile, kRowBytes);
 }
 
-// Rows [first_row, end_row) of a segment.
-struct Task {
-  const Slots& slots;
-  const Segment& segment;
-  Index first_row;
-  Index end_row;
-};
-
 // Asks for a row's bytes of some columns: the processor does not see by itself that the next chunk
 // of every row is read after this one.
 HWY_INLINE void fetch(const numeric::WeightView& weight, Index row, Index first, Index count) {
@@ -273,7 +183,7 @@ HWY_INLINE void fetch(const numeric::WeightView& weight, Index row, Index first,
 // A chunk times all groups of a segment, the first of which is at x. Meanwhile the memory fetches
 // the columns [next, next + kShortChunk) of the rows.
 void multiply(
-    const Task& task, const Chunk& chunk, const std::uint16_t* x, Index next, float* sums) {
+    const SegmentTask& task, const Chunk& chunk, const std::uint16_t* x, Index next, float* sums) {
   const Index num_groups = task.segment.num_groups();
   const Index group_numbers = task.slots.group_numbers();
   const bool is_first = next <= kShortChunk;
@@ -321,7 +231,7 @@ float dot_row(const numeric::WeightView& weight, Index row, const float* x) {
 }
 
 // Writes the sums to the rows of out.
-void store_sums(const Task& task, const float* sums) {
+void store_sums(const SegmentTask& task, const float* sums) {
   for (Index slot = 0; slot < task.segment.num_slots; slot += kTile) {
     const Index num_tokens = std::min(kTile, task.segment.num_slots - slot);
     for (Index tile = 0; tile < kTaskTiles; ++tile, sums += kTile * kTile) {
@@ -347,7 +257,7 @@ void store_sums(const Task& task, const float* sums) {
 }
 
 // Computes again what has infinite or NaN parts.
-void fill_gaps(const Task& task, const bool* row_has_gaps) {
+void fill_gaps(const SegmentTask& task, const bool* row_has_gaps) {
   const bool* end = row_has_gaps + task.end_row - task.first_row;
   const bool any_row_has_gaps = std::find(row_has_gaps, end, true) != end;
   for (Index slot = 0; slot < task.segment.num_slots; ++slot) {
@@ -368,7 +278,7 @@ void fill_gaps(const Task& task, const bool* row_has_gaps) {
 
 // Columns [first, first + count) of the task's rows. Returns their parts: one of fp32 weights that
 // are BF16 numbers.
-Index decode(const Task& task,
+Index decode(const SegmentTask& task,
              Index first,
              Index count,
              std::uint16_t* decoded,
@@ -392,10 +302,10 @@ Index decode(const Task& task,
   return parts_of(weight);
 }
 
-void run_task(const Task& task) {
+void run_task(const SegmentTask& task) {
   const Segment& segment = task.segment;
   const numeric::WeightView& weight = *segment.weight;
-  const Index tiles = segment.task_rows() / kTile;
+  const Index tiles = segment.task_rows / kTile;
   const Index row_parts = parts_of(weight);
   const bool is_one_group = segment.num_groups() == 1;
   const Index chunk_columns =
@@ -439,72 +349,14 @@ void run_task(const Task& task) {
   }
 }
 
-// Segments whose groups fit the scratch together.
-class Batch {
- public:
-  explicit Batch(const Slots& slots, platform::ThreadPool& pool) : slots_(slots), pool_(pool) {
-    slots_.has_gaps = has_gaps_;
+struct TileKernel {
+  static constexpr Index kTaskRows = cpu::HWY_NAMESPACE::kTaskRows;
+  // Half a task where tasks would be few.
+  static Index task_rows(const numeric::WeightView& weight, Index num_slots) {
+    return num_slots <= kTile && weight.rows <= kTaskRows ? kTile : kTaskRows;
   }
-
-  // Adds slots of one matrix; runs what was added before when they do not fit beside it.
-  void add(const numeric::WeightView& weight, Index first_slot, Index num_slots) {
-    // Few rows: shorter segments, so that there are tasks enough.
-    const Index most = (weight.rows <= 2 * kTaskRows ? 4 : kSegmentGroups) * kTile;
-    for (Index done = 0; done < num_slots;) {
-      const Index count = std::min(most, num_slots - done);
-      if (num_groups_ + ceil_div(count, kTile) > kMaxGroups) {
-        run();
-      }
-      Segment& segment = segments_[num_segments_++];
-      segment = {&weight, first_slot + done, count, num_groups_, num_tasks_};
-      num_groups_ += segment.num_groups();
-      num_tasks_ += segment.num_tasks();
-      done += count;
-    }
-  }
-
-  void run() {
-    if (num_groups_ > 1) {
-      pool_.parallel_for(num_groups_, [&](Index group, int /*thread*/) {
-        const Segment& segment = find(group, &Segment::first_group);
-        pack_group(slots_, segment, group - segment.first_group);
-      });
-    } else if (num_groups_ == 1) {
-      pack_group(slots_, segments_[0], 0);
-    }
-    pool_.parallel_for(num_tasks_, [&](Index task, int /*thread*/) {
-      const Segment& segment = find(task, &Segment::first_task);
-      const Index rows = segment.task_rows();
-      const Index first_row = (task - segment.first_task) * rows;
-      run_task({slots_, segment, first_row, std::min(first_row + rows, segment.weight->rows)});
-    });
-    num_segments_ = 0;
-    num_groups_ = 0;
-    num_tasks_ = 0;
-  }
-
- private:
-  // The last segment whose member is at most idx.
-  const Segment& find(Index idx, Index Segment::*member) const {
-    const Segment* end = segments_ + num_segments_;
-    return *(std::upper_bound(
-                 segments_, end, idx,
-                 [&](Index value, const Segment& segment) { return value < segment.*member; }) -
-             1);
-  }
-
-  Slots slots_;
-  platform::ThreadPool& pool_;
-  Segment segments_[kMaxGroups];
-  bool has_gaps_[kMaxGroups][kTile];
-  Index num_segments_ = 0;
-  Index num_groups_ = 0;
-  Index num_tasks_ = 0;
+  static void run(const SegmentTask& task) { run_task(task); }
 };
-
-std::uint16_t* room_of(std::span<std::byte> scratch) {
-  return reinterpret_cast<std::uint16_t*>(scratch.data());
-}
 
 }  // namespace
 
@@ -512,24 +364,14 @@ void amx_linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) 
   if (args.products == ops::Products::Fp32) {
     return linear(args, pool);
   }
-  Batch batch({args.x, {}, rounding_of(args.products), args.out, room_of(args.scratch), nullptr},
-              pool);
-  batch.add(args.weight, 0, args.x.rows);
-  batch.run();
+  multiply_slots<TileKernel>(args, pool);
 }
 
 void amx_expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
   if (args.products == ops::Products::Fp32) {
     return expert_linear(args, pool);
   }
-  Batch batch(
-      {args.x, args.source, rounding_of(args.products), args.out, room_of(args.scratch), nullptr},
-      pool);
-  for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
-    const Index first = args.offsets[expert];
-    batch.add(args.weights[expert], first, args.offsets[expert + 1] - first);
-  }
-  batch.run();
+  multiply_expert_slots<TileKernel>(args, pool);
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

@@ -13,7 +13,9 @@ namespace fathom::cpu {
 struct Isa {
   std::string_view name;  // "cpu:avx3"
   std::int64_t target;    // Highway's bit; kernels without a version of their own use its
-  bool has_amx = false;   // beside the target's instructions: tiles of int8 and of BF16
+  // Beside the target's instructions:
+  bool has_amx = false;   // tiles of int8 and of BF16
+  bool has_bf16 = false;  // products of two pairs of BF16 numbers
 };
 
 // The function of a HWY_EXPORT table that was compiled for the instruction set.
@@ -32,6 +34,8 @@ void fill_linear_backward(ops::TrainingKernels<float>& table, const Isa& isa);
 // Of an Isa that has_amx.
 void fill_amx_linear(ops::KernelTable<float>& table);
 void fill_amx_linear_backward(ops::TrainingKernels<float>& table);
+// Of an Isa that has_bf16.
+void fill_bf16_linear(ops::KernelTable<float>& table);
 void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa);
 void fill_sink_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_grouped_attention(ops::KernelTable<float>& table, const Isa& isa);

@@ -11,8 +11,9 @@ namespace {
 
 // Every instruction set that Highway compiles for one of our machines, and what some processors
 // have beside one; best first.
-constexpr std::array<Isa, 10> kIsas = {{
+constexpr std::array<Isa, 11> kIsas = {{
     {.name = "cpu:amx", .target = HWY_AVX3_DL, .has_amx = true},
+    {.name = "cpu:avx3_bf16", .target = HWY_AVX3_DL, .has_bf16 = true},
     {"cpu:avx3_dl", HWY_AVX3_DL},  // AVX-512 with VNNI
     {"cpu:avx3", HWY_AVX3},
     {"cpu:avx2", HWY_AVX2},
@@ -25,8 +26,17 @@ constexpr std::array<Isa, 10> kIsas = {{
 }};
 constexpr std::string_view kPrefix = "cpu:";
 
+bool has_bf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
 bool is_available(const Isa& isa) {
-  return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0 && (!isa.has_amx || has_amx());
+  return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0 && (!isa.has_amx || has_amx()) &&
+         (!isa.has_bf16 || has_bf16());
 }
 
 }  // namespace
@@ -47,6 +57,9 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_linear(table, candidate);
       if (candidate.has_amx) {
         fill_amx_linear(table);
+      }
+      if (candidate.has_bf16) {
+        fill_bf16_linear(table);
       }
       fill_int8_linear(table, candidate);
       fill_sink_attention(table, candidate);

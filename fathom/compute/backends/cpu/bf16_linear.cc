@@ -1,0 +1,272 @@
+// Matrix products with the instruction that adds two products of BF16 numbers to an fp32 number
+// (AVX512_BF16), where activations are such numbers and weights are too, or are codes of 8 bits
+// with a scale. What else is multiplied is linear.cc's: as sums of several BF16 numbers, weights
+// gain nothing over fp32.
+//
+// Slots are packed in groups (bf16_slots-inl.h). A task decodes a chunk of up to 48 rows into a
+// panel, a register of 16 rows' pairs of columns after another, multiplies it with every slot, and
+// keeps the sums between chunks in memory.
+//
+// The order of sums (docs/numerics.md) is per row and slot: neither panels nor chunks show.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/bf16_linear.cc"
+#include <algorithm>
+
+#include <hwy/foreach_target.h>  // must come before highway.h
+
+#include "fathom/base/platform/thread_pool.h"
+#include "fathom/compute/backends/cpu/bf16_slots-inl.h"
+#include "fathom/compute/backends/cpu/isa_table.h"
+#include "fathom/compute/backends/cpu/pair_panels-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_PUSH_ATTRIBUTES("avx512bf16")
+namespace fathom::cpu::HWY_NAMESPACE {
+
+// Of linear.cc.
+void linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool);
+void expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool);
+
+namespace {
+
+constexpr Index kMostVectors = 3;
+constexpr Index kMostRows = kMostVectors * kVectorRows;
+constexpr Index kTileSlots = 8;  // with three registers of rows: 24 sums and what they multiply
+constexpr Index kChunk = PairPacker::kChunk;
+
+// [block][pair of columns][register][row 16][2]
+using Panel = std::uint16_t[kMostRows * kChunk];
+// [block][row]
+using Scales = float[kChunk / kPartColumns * kMostRows];
+// [slot][row]
+using Sums = float[kSegmentGroups * kGroupSlots * kMostRows];
+
+void pack_panel(const SegmentTask& task,
+                PairPacker& packer,
+                Index first,
+                Index count,
+                Panel& panel,
+                Scales& scales) {
+  const Index vectors = ceil_div(task.end_row - task.first_row, kVectorRows);
+  const Index stride = vectors * kPairNumbers;
+  for (Index vector = 0; vector < vectors; ++vector) {
+    const Index row = vector * kVectorRows;
+    packer.set(task.first_row + row, first);
+    for (Index block = 0; block < ceil_div(count, kPartColumns); ++block) {
+      packer.pack(first + block * kPartColumns, count - block * kPartColumns,
+                  panel + block * kBlockPairs * stride + vector * kPairNumbers, stride,
+                  scales + block * kMostRows + row);
+    }
+  }
+}
+
+// A chunk of a panel, and some slots of a group.
+struct Operands {
+  const std::uint16_t* panel;
+  const float* scales;  // null: there are none
+  Index num_blocks;
+  const std::uint16_t* x;
+  Index width;  // of the group
+};
+
+template <Index kVectors, Index kSlots>
+struct TileSumsOfPairs {
+  __m512 sums[to_size(kVectors)][to_size(kSlots)];
+
+  HWY_INLINE void load(const float* from) {
+#pragma GCC unroll 8
+    for (Index s = 0; s < kSlots; ++s) {
+#pragma GCC unroll 3
+      for (Index v = 0; v < kVectors; ++v) {
+        sums[v][s] = _mm512_loadu_ps(from + s * kMostRows + v * kVectorRows);
+      }
+    }
+  }
+  HWY_INLINE void store(float* to) const {
+#pragma GCC unroll 8
+    for (Index s = 0; s < kSlots; ++s) {
+#pragma GCC unroll 3
+      for (Index v = 0; v < kVectors; ++v) {
+        _mm512_storeu_ps(to + s * kMostRows + v * kVectorRows, sums[v][s]);
+      }
+    }
+  }
+  HWY_INLINE void clear() {
+#pragma GCC unroll 8
+    for (Index s = 0; s < kSlots; ++s) {
+#pragma GCC unroll 3
+      for (Index v = 0; v < kVectors; ++v) {
+        sums[v][s] = _mm512_setzero_ps();
+      }
+    }
+  }
+  // sums += the products of `count` pairs of columns.
+  HWY_INLINE void add(const std::uint16_t* panel,
+                      const std::uint16_t* x,
+                      Index width,
+                      Index count) {
+    for (Index pair = 0; pair < count; ++pair) {
+      __m512i rows[to_size(kVectors)];
+#pragma GCC unroll 3
+      for (Index v = 0; v < kVectors; ++v) {
+        rows[v] = _mm512_loadu_si512(panel + (pair * kVectors + v) * kPairNumbers);
+      }
+#pragma GCC unroll 8
+      for (Index s = 0; s < kSlots; ++s) {
+        std::int32_t numbers;
+        std::memcpy(&numbers, x + 2 * (pair * width + s), sizeof(numbers));
+        const __m512i slot = _mm512_set1_epi32(numbers);
+#pragma GCC unroll 3
+        for (Index v = 0; v < kVectors; ++v) {
+          sums[v][s] = _mm512_dpbf16_ps(sums[v][s], reinterpret_cast<__m512bh>(rows[v]),
+                                        reinterpret_cast<__m512bh>(slot));
+        }
+      }
+    }
+  }
+};
+
+// sums[slot][row] += what the chunk adds to them.
+template <Index kVectors, Index kSlots>
+void multiply_tile_of_pairs(const Operands& operands, float* sums) {
+  TileSumsOfPairs<kVectors, kSlots> tile;
+  if (operands.scales == nullptr) {
+    tile.load(sums);
+    tile.add(operands.panel, operands.x, operands.width, operands.num_blocks * kBlockPairs);
+    tile.store(sums);
+    return;
+  }
+  for (Index block = 0; block < operands.num_blocks; ++block) {
+    tile.clear();
+    tile.add(operands.panel + block * kBlockPairs * kVectors * kPairNumbers,
+             operands.x + block * kPartColumns * operands.width, operands.width, kBlockPairs);
+#pragma GCC unroll 3
+    for (Index v = 0; v < kVectors; ++v) {
+      const Index row = v * kVectorRows;
+      const __m512 scale = _mm512_loadu_ps(operands.scales + block * kMostRows + row);
+#pragma GCC unroll 8
+      for (Index s = 0; s < kSlots; ++s) {
+        float* const sum = sums + s * kMostRows + row;
+        _mm512_storeu_ps(sum, _mm512_fmadd_ps(tile.sums[v][s], scale, _mm512_loadu_ps(sum)));
+      }
+    }
+  }
+}
+
+template <Index kVectors>
+void multiply_slots_of_group(const Operands& operands, Index count, float* sums) {
+  static_assert(kTileSlots == 8);
+  switch (count) {
+    case 1:
+      return multiply_tile_of_pairs<kVectors, 1>(operands, sums);
+    case 2:
+      return multiply_tile_of_pairs<kVectors, 2>(operands, sums);
+    case 3:
+      return multiply_tile_of_pairs<kVectors, 3>(operands, sums);
+    case 4:
+      return multiply_tile_of_pairs<kVectors, 4>(operands, sums);
+    case 5:
+      return multiply_tile_of_pairs<kVectors, 5>(operands, sums);
+    case 6:
+      return multiply_tile_of_pairs<kVectors, 6>(operands, sums);
+    case 7:
+      return multiply_tile_of_pairs<kVectors, 7>(operands, sums);
+    default:
+      return multiply_tile_of_pairs<kVectors, 8>(operands, sums);
+  }
+}
+
+// A chunk from column `first` on, times all slots of the task's segment.
+template <Index kVectors>
+void multiply_segment(const SegmentTask& task, Operands operands, Index first, float* sums) {
+  const Segment& segment = task.segment;
+  operands.width = segment.group_width();
+  for (Index slot = 0; slot < segment.num_slots; slot += kTileSlots) {
+    operands.x = task.slots.group(segment.first_group + slot / kGroupSlots) +
+                 first * operands.width + 2 * (slot % kGroupSlots);
+    multiply_slots_of_group<kVectors>(operands, std::min(kTileSlots, segment.num_slots - slot),
+                                      sums + slot * kMostRows);
+  }
+}
+
+void store_sums(const SegmentTask& task, const float* sums) {
+  const Index num_rows = task.end_row - task.first_row;
+  for (Index slot = 0; slot < task.segment.num_slots; ++slot) {
+    const float* const from = sums + slot * kMostRows;
+    map_row(num_rows, task.slots.out.row(task.segment.first_slot + slot) + task.first_row,
+            [&](const auto& load) { return rounded(load(from), task.slots.rounding); });
+  }
+}
+
+void run_task(const SegmentTask& task) {
+  const numeric::WeightView& weight = *task.segment.weight;
+  PairPacker packer(weight);
+  alignas(64) Panel panel;
+  alignas(64) Scales scales;
+  alignas(64) Sums sums;
+  std::fill_n(sums, task.segment.num_slots * kMostRows, 0.0F);
+  for (Index first = 0; first < weight.columns; first += kChunk) {
+    const Index count = std::min(kChunk, weight.columns - first);
+    pack_panel(task, packer, first, count, panel, scales);
+    const Operands operands = {.panel = panel,
+                               .scales = has_code_scales(weight) ? scales : nullptr,
+                               .num_blocks = ceil_div(count, kPartColumns),
+                               .x = nullptr,
+                               .width = 0};
+    switch (ceil_div(task.end_row - task.first_row, kVectorRows)) {
+      case 1:
+        multiply_segment<1>(task, operands, first, sums);
+        break;
+      case 2:
+        multiply_segment<2>(task, operands, first, sums);
+        break;
+      default:
+        multiply_segment<kMostVectors>(task, operands, first, sums);
+    }
+  }
+  store_sums(task, sums);
+}
+
+struct PairKernel {
+  static constexpr Index kTaskRows = kMostRows;
+  static Index task_rows(const numeric::WeightView& /*weight*/, Index /*num_slots*/) {
+    return kMostRows;
+  }
+  static void run(const SegmentTask& task) { run_task(task); }
+};
+
+}  // namespace
+
+void bf16_linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) {
+  if (args.products == ops::Products::Fp32 || !has_pairs(args.weight)) {
+    return linear(args, pool);
+  }
+  multiply_slots<PairKernel>(args, pool);
+}
+
+void bf16_expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
+  if (args.products == ops::Products::Fp32 ||
+      !std::all_of(args.weights.begin(), args.weights.end(), has_pairs)) {
+    return expert_linear(args, pool);
+  }
+  multiply_expert_slots<PairKernel>(args, pool);
+}
+
+}  // namespace fathom::cpu::HWY_NAMESPACE
+HWY_POP_ATTRIBUTES
+#endif
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fathom::cpu {
+
+void fill_bf16_linear([[maybe_unused]] ops::KernelTable<float>& table) {
+#if (HWY_TARGETS & HWY_AVX3_DL) != 0
+  table.linear.run = &N_AVX3_DL::bf16_linear;
+  table.expert_linear.run = &N_AVX3_DL::bf16_expert_linear;
+#endif
+}
+
+}  // namespace fathom::cpu
+#endif  // HWY_ONCE
