@@ -41,6 +41,9 @@ struct BenchCommand {
   bool is_probe_only = false;
   bool is_list = false;
   bool skips_kernels = false;
+  bool is_apart = false;
+
+  Beginnings beginnings() const { return is_apart ? Beginnings::Apart : Beginnings::Shared; }
 };
 
 ops::Numerics numerics_of(const BenchCommand& options) {
@@ -159,9 +162,9 @@ bool has_random_weights(const weights::Checkpoint& checkpoint) {
 void count_experts(const BenchCommand& options, const bench::Plan& plan, ModelCosts& costs) {
   for (const bench::Cell& cell : plan.cells) {
     if (cell.batch > 1 && costs.has_experts() && !costs.bytes_per_token(cell.batch)) {
-      costs.set_distinct_experts(cell.batch,
-                                 count_distinct_experts(options.run.model, model_options(options),
-                                                        costs.num_layers(), cell.batch));
+      costs.set_distinct_experts(
+          cell.batch, count_distinct_experts(options.run.model, model_options(options),
+                                             costs.num_layers(), cell.batch, options.beginnings()));
     }
   }
 }
@@ -183,7 +186,9 @@ void bench_cells(const BenchCommand& options,
   result.load_s = seconds_since(start);
   result.facts = model->facts();
   ModelSubject subject(std::move(model), *result.costs,
-                       {.prefill_bound = result.prefill_bound, .buffer = buffer});
+                       {.prefill_bound = result.prefill_bound,
+                        .buffer = buffer,
+                        .beginnings = options.beginnings()});
   subject.warm_up();
   constexpr double kPercentUnit = 100;
   Progress progress("model", Index{100} * Index{100}, "%", kPercentUnit);
@@ -231,6 +236,7 @@ void run_bench(const BenchCommand& options, InterruptWatch& interrupts) {
     model.costs = &*costs;
     model.prefill_bound = bench::product_bound(numerics);
     model.skipped = plan.skipped;
+    model.beginnings = options.beginnings();
     model.read_mapped_bytes_per_s = read_mapped(*opened->checkpoint, pool);
     opened.reset();  // its pages would count as memory of the model
     count_experts(options, plan, *costs);
@@ -279,6 +285,8 @@ Command add_bench(CLI::App& program) {
   command->add_flag("--probe-only", options->is_probe_only, "Measure the machine alone");
   command->add_flag("--list-kernels", options->is_list,
                     "Measure nothing: list what computes each op, and why");
+  command->add_flag("--apart", options->is_apart,
+                    "Sequences of a batch have no context in common (default: copies of one)");
   command->add_flag("--skip-kernels", options->skips_kernels, "No figures of single kernels");
   return {command, [options](InterruptWatch& interrupts) { run_bench(*options, interrupts); }};
 }

@@ -29,12 +29,17 @@ std::vector<TokenId> draw_tokens(std::mt19937& random, Index vocab_size, Index c
   return tokens;
 }
 
-std::vector<Session> fork_batch(const Session& base, Index batch) {
+// Copies of the beginnings, of which there are `batch` or one for all.
+std::vector<Session> fork_batch(const std::vector<Session>& beginnings, Index batch) {
   std::vector<Session> sessions;
   for (Index idx = 0; idx < batch; ++idx) {
-    sessions.push_back(base.fork());
+    sessions.push_back(beginnings[beginnings.size() == 1 ? 0 : to_size(idx)].fork());
   }
   return sessions;
+}
+
+Index num_beginnings(Beginnings beginnings, Index batch) {
+  return beginnings == Beginnings::Apart ? batch : 1;
 }
 
 std::vector<Session*> pointers_to(std::vector<Session>& sessions) {
@@ -130,7 +135,8 @@ void ModelCosts::set_distinct_experts(Index batch, std::vector<double> counts) {
 std::vector<double> count_distinct_experts(const std::string& path,
                                            ModelOptions options,
                                            Index num_layers,
-                                           Index batch) {
+                                           Index batch,
+                                           Beginnings beginnings) {
   bool is_counting = false;
   std::vector<std::set<std::int32_t>> chosen(to_size(num_layers));
   options.on_experts = [&](Index layer_idx, std::span<const std::int32_t> ids) {
@@ -141,9 +147,12 @@ std::vector<double> count_distinct_experts(const std::string& path,
   const std::shared_ptr<Model> model = Model::open(path, options);
   std::mt19937 random(static_cast<unsigned>(batch));
   const Index vocab_size = model->facts().vocab_size;
-  Session base = model->start();
-  base.append(draw_tokens(random, vocab_size, bench::kSeedTokens));
-  std::vector<Session> sessions = fork_batch(base, batch);
+  std::vector<Session> bases;
+  for (Index idx = 0; idx < num_beginnings(beginnings, batch); ++idx) {
+    bases.push_back(model->start());
+    bases.back().append(draw_tokens(random, vocab_size, bench::kSeedTokens));
+  }
+  std::vector<Session> sessions = fork_batch(bases, batch);
   const std::vector<Session*> pointers = pointers_to(sessions);
   std::vector<double> sums(to_size(num_layers), 0);
   const Index num_steps =
@@ -196,14 +205,17 @@ void ModelSubject::warm_up() {
 
 void ModelSubject::prepare(const bench::Cell& cell) {
   const Index count = bench::tokens_before(cell);
-  if (count == 0 || filled_.count(count) != 0) {
+  if (count == 0) {
     return;
   }
-  MemoryPeak::begin();
-  Session session = model_->start();
-  session.append(random_tokens(count));
-  filled_.emplace(count, std::move(session));
-  memory_.end();
+  std::vector<Session>& filled = filled_[count];
+  while (to_index(filled.size()) < num_beginnings(options_.beginnings, cell.batch)) {
+    MemoryPeak::begin();
+    Session session = model_->start();
+    session.append(random_tokens(count));
+    filled.push_back(std::move(session));
+    memory_.end();
+  }
 }
 
 bench::Run ModelSubject::run(const bench::Cell& cell) {
@@ -222,13 +234,13 @@ bench::Run ModelSubject::prefill(const bench::Cell& cell) {
 }
 
 bench::Run ModelSubject::decode(const bench::Cell& cell) {
-  const Session& base = filled_.at(bench::tokens_before(cell));
+  const std::vector<Session>& bases = filled_.at(bench::tokens_before(cell));
   {
     // Measuring the machine has emptied its caches: a step that does not count fills them again.
-    std::vector<Session> forks = fork_batch(base, cell.batch);
+    std::vector<Session> forks = fork_batch(bases, cell.batch);
     append_next(forks, random_tokens(cell.batch));
   }
-  std::vector<Session> sessions = fork_batch(base, cell.batch);
+  std::vector<Session> sessions = fork_batch(bases, cell.batch);
   const std::vector<TokenId> tokens = random_tokens(cell.num_computed_tokens());
   const std::span<const TokenId> all(tokens);
   bench::Run run;

@@ -52,11 +52,16 @@ class ModelCosts {
   std::map<Index, std::vector<double>> distinct_experts_;
 };
 
+// How the sequences of a batch begin: as copies of one, or each with tokens of its own, so that
+// their steps choose more different experts.
+enum class Beginnings { Shared, Apart };
+
 // Counts how many experts of each layer the steps of a batch choose, by running some.
 std::vector<double> count_distinct_experts(const std::string& path,
                                            ModelOptions options,
                                            Index num_layers,
-                                           Index batch);
+                                           Index batch,
+                                           Beginnings beginnings);
 
 // The largest memory seen while the model worked; what the machine is probed with does not count.
 struct MemoryPeak {
@@ -76,6 +81,7 @@ struct SubjectOptions {
   bench::Bound prefill_bound;
   const runtime::ReadBuffer& buffer;
   int num_passes = kMomentPasses;  // over it, and of the loop of a peak
+  Beginnings beginnings = Beginnings::Shared;
 };
 
 class ModelSubject final : public bench::Subject {
@@ -102,9 +108,10 @@ class ModelSubject final : public bench::Subject {
   std::shared_ptr<Model> model_;
   const ModelCosts& costs_;
   SubjectOptions options_;
-  platform::ThreadPool pool_;        // of the probes
-  std::map<Index, Session> filled_;  // by tokens
-  std::mt19937 random_{20240229};    // the same tokens in every run of the program
+  platform::ThreadPool pool_;  // of the probes
+  // By tokens: one beginning for all sequences, or one for each.
+  std::map<Index, std::vector<Session>> filled_;
+  std::mt19937 random_{20240229};  // the same tokens in every run of the program
   MemoryPeak memory_;
 };
 

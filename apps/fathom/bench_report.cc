@@ -163,6 +163,7 @@ void add_model(Json& out, const ModelBench& model) {
   out["peak_mapped_bytes"] = integer(model.memory.file_mapped_bytes);
   out["prefill"] = cells_json(model, Phase::Prefill);
   out["decode"] = cells_json(model, Phase::Decode);
+  out["batch_beginnings"] = model.beginnings == Beginnings::Apart ? "apart" : "shared";
   out["skipped"] = Json::array();
   for (const bench::Skipped& skipped : model.skipped) {
     out["skipped"].push_back({{"cell", describe(skipped.cell)}, {"reason", skipped.reason}});

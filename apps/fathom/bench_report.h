@@ -26,6 +26,7 @@ struct ModelBench {
   bench::Bound prefill_bound = bench::Bound::None;
   std::vector<bench::CellResult> cells;
   std::vector<bench::Skipped> skipped;
+  Beginnings beginnings = Beginnings::Shared;
   std::vector<bench::KernelResult> kernels;
 };
 

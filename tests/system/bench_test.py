@@ -121,6 +121,17 @@ class BenchTest(unittest.TestCase):
         self.assertLess(three["bytes_per_token"], one["bytes_per_token"])
         self.assertGreater(3 * three["bytes_per_token"], one["bytes_per_token"])
 
+    def test_sequences_apart_choose_more_experts(self):
+        cells = {}
+        for beginnings, flags in (("shared", ()), ("apart", ("--apart",))):
+            out = self.succeed_json(self.model, "--prompt", 4, "--decode", 2, "--context", 0, "--batch", "1,6", "--reps", 1,
+                                    "--skip-kernels", *flags)
+            self.assertEqual(out["batch_beginnings"], beginnings)
+            cells[beginnings] = out["decode"]
+        self.assertEqual(cells["apart"][0]["bytes_per_token"], cells["shared"][0]["bytes_per_token"])
+        self.assertGreater(cells["apart"][1]["bytes_per_token"], cells["shared"][1]["bytes_per_token"])
+        self.assert_positive(cells["apart"][1]["tokens_per_s"])
+
     def test_numerics_decide_the_limit_of_a_prompt(self):
         for numerics, limit in (("high", "fp32"), ("official", "bf16"), ("fast", "int8")):
             out = self.succeed_json(self.model, "--prompt", 4, "--decode", 1, "--context", 0, "--batch", 1, "--reps", 1,
