@@ -535,7 +535,7 @@ TEST(LinearOfPairs, SumsInTheOrderOfTheInstruction) {
 }
 #endif
 
-// What holds fewer parts than its format may need is the same sum on tiles, and in lanes.
+// What holds fewer parts than its format may need is the same sum.
 TEST(LinearOnTiles, Fp32WeightsThatAreBf16NumbersGiveTheBitsOfBf16) {
   Random random(99);
   const Index width = 90;
@@ -545,9 +545,6 @@ TEST(LinearOnTiles, Fp32WeightsThatAreBf16NumbersGiveTheBitsOfBf16) {
     numeric::decode_row(matrix.view(), row, 0, width, decoded.data() + row * width);
   }
   for (const std::string& backend : contract_backends()) {
-    if (backend == "cpu:avx3_bf16") {  // where only what is stored so is multiplied in pairs
-      continue;
-    }
     runtime::Runtime& runtime = runtime_of(backend, 2);
     for (const Index tokens : {1, 17, 70}) {
       LinearProblem problem = {matrix.view(), tokens, Products::Bf16Operands,
@@ -560,6 +557,43 @@ TEST(LinearOnTiles, Fp32WeightsThatAreBf16NumbersGiveTheBitsOfBf16) {
       problem.weight.row_stride_bytes = width * to_index(sizeof(float));
       const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
       EXPECT_TRUE(is_same(found.values, expected.values)) << backend << " " << tokens;
+    }
+  }
+}
+
+// Experts whose fp32 weights are BF16 numbers beside one whose are not: each keeps its own order,
+// whichever others have tokens.
+TEST(LinearOnTiles, ExpertsOfBf16NumbersAndOthersKeepTheirOrders) {
+  Random random(101);
+  const Index width = 90;
+  const RandomMatrix exact(random, WeightFormat::BF16, 35, width, ScaleFormat::None);
+  std::vector<float> decoded(to_size(35 * width));
+  for (Index row = 0; row < 35; ++row) {
+    numeric::decode_row(exact.view(), row, 0, width, decoded.data() + row * width);
+  }
+  std::vector<float> inexact = decoded;
+  inexact.back() *= 1.001F;
+  const auto view_of = [&](const std::vector<float>& numbers) {
+    return numeric::WeightView{.rows = 35,
+                               .columns = width,
+                               .data = reinterpret_cast<const std::byte*>(numbers.data()),
+                               .row_stride_bytes = width * to_index(sizeof(float))};
+  };
+  const ExpertProblem both = {{view_of(decoded), view_of(inexact)},
+                              Products::Bf16Operands,
+                              random.normals(9 * width, Rounding::Bf16),
+                              {},
+                              {0, 4, 9}};
+  for (const std::string& backend : contract_backends()) {
+    SCOPED_TRACE(backend);
+    expect_contract(both, backend);
+    runtime::Runtime& runtime = runtime_of(backend, 2);
+    const auto found = both.run<float>(runtime.context().f32, runtime.pool());
+    for (const Index slot : {1, 6}) {
+      const LinearProblem alone = {slot < 4 ? exact.view() : view_of(inexact), 1,
+                                   Products::Bf16Operands, rows_of(both.x, width, slot)};
+      const auto expected = alone.run<float>(runtime.context().f32, runtime.pool());
+      EXPECT_TRUE(is_same(found.row(slot), expected.values)) << slot;
     }
   }
 }

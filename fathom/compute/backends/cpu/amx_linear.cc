@@ -371,7 +371,7 @@ void amx_expert_linear(const ops::ExpertLinearArgs<float>& args, platform::Threa
   if (args.products == ops::Products::Fp32) {
     return expert_linear(args, pool);
   }
-  multiply_expert_slots<TileKernel>(args, pool);
+  multiply_expert_slots<TileKernel>(args, pool, [](const numeric::WeightView&) { return true; });
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

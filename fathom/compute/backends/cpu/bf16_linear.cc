@@ -1,7 +1,8 @@
 // Matrix products with the instruction that adds two products of BF16 numbers to an fp32 number
 // (AVX512_BF16), where activations are such numbers and weights are too, or are codes of 8 bits
 // with a scale. What else is multiplied is linear.cc's: as sums of several BF16 numbers, weights
-// gain nothing over fp32.
+// gain nothing over fp32. Training keeps fp32 weights that it rounds to BF16 numbers: they are
+// looked through, so that they give the bits of the weights that it writes.
 //
 // Slots are packed in groups (bf16_slots-inl.h). A task decodes a chunk of up to 48 rows into a
 // panel, a register of 16 rows' pairs of columns after another, multiplies it with every slot, and
@@ -11,6 +12,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/bf16_linear.cc"
 #include <algorithm>
+#include <atomic>
 
 #include <hwy/foreach_target.h>  // must come before highway.h
 
@@ -228,6 +230,37 @@ void run_task(const SegmentTask& task) {
   store_sums(task, sums);
 }
 
+bool is_bf16(const numeric::WeightView& weight, Index row) {
+  std::uint16_t numbers[kChunk];
+  for (Index first = 0; first < weight.columns; first += kChunk) {
+    if (!decode_if_bf16(weight, row, first, std::min(kChunk, weight.columns - first), numbers)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether a weight is multiplied in pairs. Other fp32 weights show it in their first numbers.
+bool takes_pairs(const numeric::WeightView& weight, platform::ThreadPool& pool) {
+  if (weight.format != numeric::WeightFormat::F32) {
+    return has_pairs(weight);
+  }
+  if (weight.rows == 0 || !is_bf16(weight, 0)) {
+    return false;
+  }
+  std::atomic<bool> are_all = true;
+  pool.parallel_for(ceil_div(weight.rows, kMostRows), [&](Index part, int /*thread*/) {
+    const Index end = std::min((part + 1) * kMostRows, weight.rows);
+    for (Index row = part * kMostRows; row < end && are_all.load(std::memory_order_relaxed);
+         ++row) {
+      if (!is_bf16(weight, row)) {
+        are_all.store(false, std::memory_order_relaxed);
+      }
+    }
+  });
+  return are_all;
+}
+
 struct PairKernel {
   static constexpr Index kTaskRows = kMostRows;
   static Index task_rows(const numeric::WeightView& /*weight*/, Index /*num_slots*/) {
@@ -239,18 +272,25 @@ struct PairKernel {
 }  // namespace
 
 void bf16_linear(const ops::LinearArgs<float>& args, platform::ThreadPool& pool) {
-  if (args.products == ops::Products::Fp32 || !has_pairs(args.weight)) {
+  if (args.products == ops::Products::Fp32 || !takes_pairs(args.weight, pool)) {
     return linear(args, pool);
   }
   multiply_slots<PairKernel>(args, pool);
 }
 
 void bf16_expert_linear(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
-  if (args.products == ops::Products::Fp32 ||
-      !std::all_of(args.weights.begin(), args.weights.end(), has_pairs)) {
+  if (args.products == ops::Products::Fp32) {
     return expert_linear(args, pool);
   }
-  multiply_expert_slots<PairKernel>(args, pool);
+  // An expert's order is its own matter, whichever others have slots.
+  const auto multiply = [&] {
+    return multiply_expert_slots<PairKernel>(
+        args, pool, [&](const numeric::WeightView& weight) { return takes_pairs(weight, pool); });
+  };
+  if (!multiply()) {
+    expert_linear(args, pool);  // all of them: those that take pairs once more
+    multiply();
+  }
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

@@ -191,16 +191,26 @@ void multiply_slots(const ops::LinearArgs<float>& args, platform::ThreadPool& po
   batch.run();
 }
 
-template <typename Kernel>
-void multiply_expert_slots(const ops::ExpertLinearArgs<float>& args, platform::ThreadPool& pool) {
+// The experts whose weights the kernel takes. Returns whether these are all that have slots.
+template <typename Kernel, typename Takes>
+bool multiply_expert_slots(const ops::ExpertLinearArgs<float>& args,
+                           platform::ThreadPool& pool,
+                           const Takes& takes) {
   SegmentBatch<Kernel> batch({args.x, args.source, rounding_of(args.products), args.out,
                               reinterpret_cast<std::uint16_t*>(args.scratch.data()), nullptr},
                              pool);
+  bool takes_all = true;
   for (std::size_t expert = 0; expert < args.weights.size(); ++expert) {
     const Index first = args.offsets[expert];
-    batch.add(args.weights[expert], first, args.offsets[expert + 1] - first);
+    const Index count = args.offsets[expert + 1] - first;
+    if (count > 0 && takes(args.weights[expert])) {
+      batch.add(args.weights[expert], first, count);
+    } else {
+      takes_all = takes_all && count == 0;
+    }
   }
   batch.run();
+  return takes_all;
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

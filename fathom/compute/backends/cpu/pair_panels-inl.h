@@ -113,7 +113,7 @@ struct ByteRows {
   }
 };
 
-// Up to 16 rows of a weight.
+// Up to 16 rows of a weight that has_pairs(), or of fp32 numbers that all are BF16 numbers.
 class PairPacker {
  public:
   // Rows are read in chunks of so many columns.
@@ -143,7 +143,7 @@ class PairPacker {
   HWY_INLINE void pack(Index first, Index count, std::uint16_t* to, Index stride, float* scales) {
     to_ = to;
     stride_ = stride;
-    if (count < kPartColumns) {
+    if (count < kPartColumns || weight_.format == numeric::WeightFormat::F32) {
       return pack_numbers(first, count);
     }
     const Index offset = first / kPartColumns * block_bytes_;
@@ -350,7 +350,11 @@ class PairPacker {
     alignas(64) std::uint16_t decoded[kPartColumns];
     __m512i numbers[kVectorRows];
     for (Index i = 0; i < kVectorRows; ++i) {
-      decode_part(weight_, row_index(i), first, count, decoded);
+      if (weight_.format == numeric::WeightFormat::F32) {
+        decode_if_bf16(weight_, row_index(i), first, std::min(count, kPartColumns), decoded);
+      } else {
+        decode_part(weight_, row_index(i), first, count, decoded);
+      }
       numbers[i] = _mm512_load_si512(decoded);
     }
     put_turned(numbers);
