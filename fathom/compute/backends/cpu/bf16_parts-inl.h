@@ -133,8 +133,10 @@ alignas(64) inline constexpr std::uint16_t kE2m1Bf16[32] = {
 inline constexpr __mmask32 kNonZeroE2m1 = 0xfefefefeU;
 
 // Scales of FP4 with which no product leaves the normal BF16 numbers.
+inline constexpr int kLeastPlainFp4Scale = 2;
+inline constexpr int kMostPlainFp4Scale = 252;
 HWY_INLINE bool is_plain_fp4_scale(int code) {
-  return code >= 2 && code <= 252;
+  return code >= kLeastPlainFp4Scale && code <= kMostPlainFp4Scale;
 }
 
 HWY_INLINE __m512i decode_fp4(const std::uint8_t* from, int scale_code, const NibbleOrder& order) {

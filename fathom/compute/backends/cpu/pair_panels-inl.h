@@ -121,11 +121,13 @@ class PairPacker {
 
   explicit PairPacker(const numeric::WeightView& weight)
       : weight_(weight), block_bytes_(numeric::row_bytes(weight.format, kPartColumns)) {
-    __m512i numbers[4];
-    for (std::size_t i = 0; i < 4; ++i) {
-      numbers[i] = _mm512_load_si512(kCodeMagnitudes.data() + 32 * i);
+    if (has_code_scales(weight)) {
+      __m512i numbers[4];
+      for (std::size_t i = 0; i < 4; ++i) {
+        numbers[i] = _mm512_load_si512(kCodeMagnitudes.data() + 32 * i);
+      }
+      codes_.set(numbers);
     }
-    codes_.set(numbers);
   }
 
   // Turns to the rows from first_row on, those behind the weight's last as that, and to a chunk of
@@ -255,9 +257,10 @@ class PairPacker {
 
     // `codes` of E8M0, 32 bits each.
     HWY_INLINE explicit RowSteps(__m512i codes) {
-      constexpr std::uint32_t kLeast = 2;  // to 252: is_plain_fp4_scale()
-      are_plain = _mm512_cmpgt_epu32_mask(_mm512_sub_epi32(codes, _mm512_set1_epi32(kLeast)),
-                                          _mm512_set1_epi32(252 - kLeast)) == 0;
+      const __m512i least = _mm512_set1_epi32(kLeastPlainFp4Scale);
+      are_plain =
+          _mm512_cmpgt_epu32_mask(_mm512_sub_epi32(codes, least),
+                                  _mm512_set1_epi32(kMostPlainFp4Scale - kLeastPlainFp4Scale)) == 0;
       const __m512i step = _mm512_slli_epi32(_mm512_sub_epi32(codes, _mm512_set1_epi32(127)), 7);
       steps = _mm512_or_si512(_mm512_slli_epi32(step, 16),
                               _mm512_and_si512(step, _mm512_set1_epi32(0xffff)));
