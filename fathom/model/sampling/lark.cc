@@ -385,8 +385,7 @@ class LarkParser {
   // Behind the first quote: a text, or the first of a range of characters.
   ExprId string() {
     const std::vector<std::uint32_t> text = quoted();
-    if (cursor_.sees("..")) {
-      cursor_.take("..");
+    if (cursor_.take("..")) {
       expect("\"", "after ..");
       const std::vector<std::uint32_t> last = quoted();
       if (text.size() != 1 || last.size() != 1 || last.front() < text.front()) {
