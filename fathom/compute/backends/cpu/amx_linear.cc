@@ -21,9 +21,8 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/ops/scalar_rows.h"
 
-HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES("avx512bf16,amx-tile,amx-bf16")
+FATHOM_BEFORE_NAMESPACE_WITH("avx512bf16,amx-tile,amx-bf16");
 namespace fathom::cpu::HWY_NAMESPACE {
 
 // Of linear.cc: what multiplies activations that are not BF16 numbers.
@@ -375,9 +374,8 @@ void amx_expert_linear(const ops::ExpertLinearArgs<float>& args, platform::Threa
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#endif
 HWY_AFTER_NAMESPACE();
+#endif
 
 #if HWY_ONCE
 namespace fathom::cpu {

@@ -17,9 +17,8 @@
 #include "fathom/compute/backends/cpu/bf16_parts-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 
-HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES("avx512bf16,amx-tile,amx-bf16")
+FATHOM_BEFORE_NAMESPACE_WITH("avx512bf16,amx-tile,amx-bf16");
 namespace fathom::cpu::HWY_NAMESPACE {
 
 // Of linear_backward.cc: what multiplies other numbers.
@@ -283,9 +282,8 @@ void amx_linear_backward(const ops::LinearBackwardArgs<float>& args, platform::T
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#endif
 HWY_AFTER_NAMESPACE();
+#endif
 
 #if HWY_ONCE
 namespace fathom::cpu {

@@ -21,9 +21,8 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/pair_panels-inl.h"
 
-HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES("avx512bf16")
+FATHOM_BEFORE_NAMESPACE_WITH("avx512bf16");
 namespace fathom::cpu::HWY_NAMESPACE {
 
 // Of linear.cc.
@@ -294,9 +293,8 @@ void bf16_expert_linear(const ops::ExpertLinearArgs<float>& args, platform::Thre
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#endif
 HWY_AFTER_NAMESPACE();
+#endif
 
 #if HWY_ONCE
 namespace fathom::cpu {

@@ -15,9 +15,8 @@
 #include "fathom/compute/backends/cpu/decode-inl.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
-HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES("avx512bf16")
+FATHOM_BEFORE_NAMESPACE_WITH("avx512bf16");
 namespace fathom::cpu::HWY_NAMESPACE {
 
 // Columns that are decoded and multiplied together: 64 bytes of BF16.
@@ -305,8 +304,7 @@ inline bool decode_if_bf16(
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#endif
 HWY_AFTER_NAMESPACE();
+#endif
 
 #endif  // per-target include guard

@@ -15,9 +15,8 @@
 #include "fathom/compute/backends/cpu/bf16_parts-inl.h"
 #include "fathom/compute/ops/linear.h"
 
-HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES("avx512bf16")
+FATHOM_BEFORE_NAMESPACE_WITH("avx512bf16");
 namespace fathom::cpu::HWY_NAMESPACE {
 
 inline constexpr Index kGroupSlots = ops::kScratchGroupSlots;
@@ -214,8 +213,7 @@ bool multiply_expert_slots(const ops::ExpertLinearArgs<float>& args,
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
-#endif
 HWY_AFTER_NAMESPACE();
+#endif
 
 #endif  // per-target include guard

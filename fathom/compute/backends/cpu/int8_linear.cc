@@ -21,9 +21,10 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
-HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES("avx512vnni")
+FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni,amx-tile,amx-int8");
+#else
+HWY_BEFORE_NAMESPACE();
 #endif
 namespace fathom::cpu::HWY_NAMESPACE {
 namespace {
@@ -266,7 +267,6 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
 
 #if HWY_TARGET == HWY_AVX3_DL
 
-HWY_PUSH_ATTRIBUTES("amx-tile,amx-int8")
 // As compute_many, in matrix tiles. Some blocks of the tokens are put into tiles once for all rows.
 template <bool kHasNibbles, typename Scales, bool kHasMinimum>
 void compute_in_tiles(const numeric::WeightView& weight,
@@ -303,7 +303,6 @@ void compute_in_tiles(const numeric::WeightView& weight,
     }
   }
 }
-HWY_POP_ATTRIBUTES
 
 // As compute_many, for at most kTokens tokens and more than half of them. The last token stands in
 // for those that lack: memory sets the pace.
@@ -504,9 +503,6 @@ void expert_int8_linear_in_tiles(const ops::ExpertInt8LinearArgs<float>& args,
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
-#if HWY_TARGET == HWY_AVX3_DL
-HWY_POP_ATTRIBUTES
-#endif
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE

@@ -23,9 +23,11 @@
 #include <immintrin.h>
 #endif
 
-HWY_BEFORE_NAMESPACE();
 #if HWY_TARGET == HWY_AVX3_DL
-HWY_PUSH_ATTRIBUTES("avx512vnni")  // which the instruction set has and Highway 1.0.3 leaves out
+// Which the instruction set has and Highway 1.0.3 leaves out.
+FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni");
+#else
+HWY_BEFORE_NAMESPACE();
 #endif
 namespace fathom::cpu::HWY_NAMESPACE {
 
@@ -399,9 +401,6 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
 #endif
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
-#if HWY_TARGET == HWY_AVX3_DL
-HWY_POP_ATTRIBUTES
-#endif
 HWY_AFTER_NAMESPACE();
 
 #endif  // per-target include guard

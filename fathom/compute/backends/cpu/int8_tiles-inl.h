@@ -24,8 +24,7 @@
 
 #if HWY_TARGET == HWY_AVX3_DL
 
-HWY_BEFORE_NAMESPACE();
-HWY_PUSH_ATTRIBUTES("avx512vnni,amx-tile,amx-int8")
+FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni,amx-tile,amx-int8");
 namespace fathom::cpu::HWY_NAMESPACE {
 
 inline constexpr Index kTileBytes = 1024;
@@ -200,7 +199,6 @@ HWY_INLINE void add_tiled_panel(const TiledPanel& panel,
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
-HWY_POP_ATTRIBUTES
 HWY_AFTER_NAMESPACE();
 
 #endif  // HWY_AVX3_DL

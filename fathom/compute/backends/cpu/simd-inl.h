@@ -18,6 +18,12 @@
 #include "fathom/base/core/index.h"
 #include "fathom/compute/ops/numerics.h"
 
+// HWY_BEFORE_NAMESPACE for functions that use more instructions than the target's ("avx512bf16").
+// It stands in its place, not inside: clang takes the outermost list of instructions alone.
+#define FATHOM_BEFORE_NAMESPACE_WITH(more)     \
+  HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR "," more) \
+  static_assert(true, "asks for the semicolon")
+
 HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
 
