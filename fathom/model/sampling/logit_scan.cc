@@ -82,6 +82,7 @@ void find_maxima(std::span<const float> logits, BlockMaxima& maxima) {
   const hn::CappedTag<float, to_size(kLanes)> d;
   const auto most = hn::Set(d, std::numeric_limits<float>::max());
   auto good = hn::Le(most, most);
+  Lanes lanes;
   for (Index block_idx = 0; block_idx < blocks; ++block_idx) {
     const float* block = padded(logits, block_idx, room);
     auto largest = hn::Set(d, -std::numeric_limits<float>::infinity());
@@ -90,7 +91,10 @@ void find_maxima(std::span<const float> logits, BlockMaxima& maxima) {
       largest = hn::Max(values, largest);
       good = hn::And(good, hn::Le(values, most));  // NaN compares false
     }
-    const float of_block = hn::GetLane(hn::MaxOfLanes(d, largest));
+    // Not MaxOfLanes: where Highway has no instructions to use, it begins at the lowest finite
+    // number.
+    hn::StoreU(largest, d, lanes.data());
+    const float of_block = *std::max_element(lanes.begin(), lanes.begin() + hn::Lanes(d));
     maxima.of_block[to_size(block_idx)] = of_block;
     maxima.of_all = std::max(maxima.of_all, of_block);
   }
