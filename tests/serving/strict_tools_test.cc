@@ -31,7 +31,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef FATHOM_SANITISED
 constexpr int kNumRequests = 24;
 #else
 constexpr int kNumRequests = 120;

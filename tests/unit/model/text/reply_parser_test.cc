@@ -25,7 +25,7 @@ using test::ReplyOracle;
 using Json = nlohmann::ordered_json;
 using Syntax = std::shared_ptr<const ReplySyntax>;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef FATHOM_SANITISED
 constexpr Index kNumRandomReplies = 1000;
 #else
 constexpr Index kNumRandomReplies = 50000;
