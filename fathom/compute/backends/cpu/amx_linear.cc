@@ -167,18 +167,6 @@ HWY_INLINE void multiply_one_group(const Chunk& chunk,
   _tile_stored(1, sums + kTile * kTile, kRowBytes);
 }
 
-// Asks for a row's bytes of some columns: the processor does not see by itself that the next chunk
-// of every row is read after this one.
-HWY_INLINE void fetch(const numeric::WeightView& weight, Index row, Index first, Index count) {
-  const auto& format = numeric::info(weight.format);
-  const std::uint8_t* bytes =
-      bytes_at(weight, row, first / format.block_columns * format.block_bytes);
-  const Index num_bytes = ceil_div(count, format.block_columns) * format.block_bytes;
-  for (Index at = 0; at < num_bytes; at += 64) {
-    _mm_prefetch(bytes + at, _MM_HINT_T1);
-  }
-}
-
 // A chunk times all groups of a segment, the first of which is at x. Meanwhile the memory fetches
 // the columns [next, next + kShortChunk) of the rows.
 void multiply(
@@ -205,7 +193,7 @@ void multiply(
     }
     group += num;
     for (; row < num_rows * group / num_groups; ++row) {
-      fetch(weight, task.first_row + row, next, count);
+      fetch_chunk(weight, task.first_row + row, next, count);
     }
   }
 }

@@ -187,6 +187,18 @@ HWY_INLINE bool is_plain_fp8_scale(int code) {
   return code >= 10 && code <= 246;
 }
 
+// Asks for a row's bytes of some columns: the processor does not see by itself that the next chunk
+// of every row is read after this one.
+HWY_INLINE void fetch_chunk(const numeric::WeightView& view, Index row, Index first, Index count) {
+  const auto& format = numeric::info(view.format);
+  const std::uint8_t* bytes =
+      bytes_at(view, row, first / format.block_columns * format.block_bytes);
+  const Index num_bytes = ceil_div(count, format.block_columns) * format.block_bytes;
+  for (Index at = 0; at < num_bytes; at += kLineBytes) {
+    fetch_ahead(bytes + at);
+  }
+}
+
 // As numeric::decode_row, faster for the formats that models are mostly stored in. `first` is a
 // multiple of 256.
 HWY_INLINE void decode_chunk(

@@ -10,8 +10,6 @@
 #define FATHOM_CPU_E4M3_ROWS_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
-
 #include "fathom/compute/backends/cpu/byte_tables-inl.h"
 #include "fathom/compute/backends/cpu/decode-inl.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
@@ -54,7 +52,7 @@ HWY_INLINE void multiply_e4m3_row(const numeric::WeightView& weight,
     if (is_plain_fp8_scale(scale)) [[likely]] {
       const E4m3Table table = tables.of(scale);
       for (Index at = first; at < first + numeric::kFp8TileColumns; at += kStep) {
-        hwy::Prefetch(codes + at + kAheadBytes);
+        fetch_ahead(codes + at + kAheadBytes);
         V numbers[4];
         table.decode(codes + at, numbers);
         for (Index part = 0; part < 4; ++part) {

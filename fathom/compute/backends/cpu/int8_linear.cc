@@ -11,7 +11,6 @@
 #include <limits>
 #include <type_traits>
 
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // must come before highway.h
 
 #include "fathom/base/platform/thread_pool.h"
@@ -116,7 +115,7 @@ HWY_INLINE void store_rows(const float* sums, Index count, float* out) {
 constexpr Index kLinesPerBlock = 3;  // of each panel
 HWY_INLINE void read_ahead(const std::uint8_t* from) {
   for (Index line = 0; line < kLinesPerBlock; ++line) {
-    hwy::Prefetch(from + line * kLineBytes);
+    fetch_ahead(from + line * kLineBytes);
   }
 }
 

@@ -13,8 +13,6 @@
 #include <cstring>
 #include <type_traits>
 
-#include <hwy/cache_control.h>
-
 #include "fathom/compute/backends/cpu/decode-inl.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 #include "fathom/compute/numeric/weight_panels.h"
@@ -37,7 +35,6 @@ inline constexpr Index kSteps = numeric::kPanelSteps;
 inline constexpr Index kStepColumns = numeric::kPanelStepColumns;
 inline constexpr Index kStepBytes = kPanelRows * kStepColumns;
 inline constexpr Index kChunkBlocks = 16;  // of a panel, multiplied with all tokens at a time
-inline constexpr Index kLineBytes = 64;    // what one prefetch brings
 
 // VNNI multiplies bytes. Elsewhere the codes that are multiplied are 16 bits wide.
 #if HWY_TARGET == HWY_AVX3_DL
@@ -350,7 +347,8 @@ HWY_INLINE void make_ready(const std::uint8_t* blocks,
 #if HWY_TARGET == HWY_AVX3_DL
 
 // Blocks of a panel times a few tokens, which wait for memory: codes stay in registers, and memory
-// is fetched ahead, so far as measurement found best.
+// is fetched ahead, so far as measurement found best. One token of codes of 8 bits is fast enough
+// for what the processor fetches by itself, which reads memory faster yet.
 template <bool kHasNibbles, typename Scales, bool kHasMinimum, Index kTokens>
 HWY_INLINE void multiply_few(const std::uint8_t* blocks,
                              numeric::WeightFormat format,
@@ -364,8 +362,10 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
   const NibbleTable nibbles(numeric::nibble_codes(format));
   for (Index block = 0; block < num_blocks; ++block) {
     const std::uint8_t* from = blocks + block * shape.bytes();
-    for (Index at = 0; at < shape.bytes(); at += kLineBytes) {
-      hwy::Prefetch(from + kAheadBytes + at);
+    if constexpr (kTokens > 1 || kHasNibbles) {
+      for (Index at = 0; at < shape.bytes(); at += kLineBytes) {
+        fetch_ahead(from + kAheadBytes + at);
+      }
     }
     Products products[to_size(kTokens)];
     Products codes;

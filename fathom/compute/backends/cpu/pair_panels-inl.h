@@ -161,7 +161,7 @@ class PairPacker {
       // rows have been.
       const std::uint8_t* ahead = rows.first + kChunk / kPartColumns * block_bytes_;
       for (Index i = 0; i < kVectorRows; ++i, ahead += rows.stride) {
-        _mm_prefetch(ahead, _MM_HINT_T0);
+        fetch_ahead(ahead);
       }
     }
     switch (weight_.format) {
