@@ -26,6 +26,8 @@ namespace {
 
 constexpr Index kTileRows = 16;
 constexpr Index kTileTokens = 48;
+// Fewer rows than this are shared out kDecodedRows at a time, for every thread to have some.
+constexpr Index kFewRows = 128;
 constexpr Index kDecodedRows = 4;
 constexpr Index kChunk = 512;  // a multiple of every format's block
 
@@ -97,38 +99,28 @@ HWY_INLINE void multiply_rows(const float* weights,
   for (; token + kMicroTokens <= num_tokens; token += kMicroTokens) {
     micro<kRows, kMicroTokens>(weights, x, first, count, row, token, sums);
   }
-  for (; token < num_tokens; ++token) {
+  for (; token + 2 <= num_tokens; token += 2) {
+    micro<kRows, 2>(weights, x, first, count, row, token, sums);
+  }
+  if (token < num_tokens) {
     micro<kRows, 1>(weights, x, first, count, row, token, sums);
   }
 }
 
-// kRows rows times one token, read as they lie: what waits for memory needs no decoded copy.
-template <typename Weights, Index kRows>
-HWY_INLINE void read_rows(const numeric::WeightView& weight,
-                          Index row,
-                          const float* x,
-                          ops::Rounding rounding,
-                          float* out) {
-  const std::uint8_t* rows[to_size(kRows)];
-  LaneSet sums[to_size(kRows)];
-  for (Index r = 0; r < kRows; ++r) {
-    rows[r] = bytes_at(weight, row + r, 0);
-    sums[r] = zero_lanes();
-  }
+// A row times one token, read as it lies: what waits for memory needs no decoded copy. One row from
+// end to end after another: memory is read at half the rate where four take turns.
+template <typename Weights>
+HWY_INLINE float read_row(const numeric::WeightView& weight, Index row, const float* x) {
+  const std::uint8_t* bytes = bytes_at(weight, row, 0);
+  LaneSet sum = zero_lanes();
   for (Index k = 0; k < weight.columns; k += kLanes) {
-    const LaneSet column = load_lanes(x + k);
-    for (Index r = 0; r < kRows; ++r) {
-      LaneSet w;
-      for (Index i = 0; i < kRegisters; ++i) {
-        w.v[i] = Weights::read(rows[r] + (k + i * kWidth) * Weights::kBytes);
-      }
-      multiply_add(w, column, sums[r]);
+    LaneSet w;
+    for (Index i = 0; i < kRegisters; ++i) {
+      w.v[i] = Weights::read(bytes + (k + i * kWidth) * Weights::kBytes);
     }
+    multiply_add(w, load_lanes(x + k), sum);
   }
-  for (Index r = 0; r < kRows; ++r) {
-    const float sum = sum_lanes(sums[r]);
-    out[row + r] = ops::rounded(sum, rounding);
-  }
+  return sum_lanes(sum);
 }
 
 template <typename Weights>
@@ -138,12 +130,9 @@ void compute_one(const numeric::WeightView& weight,
                  const float* x,
                  ops::Rounding rounding,
                  float* out) {
-  Index row = first_row;
-  for (; row + kMicroRows <= end_row; row += kMicroRows) {
-    read_rows<Weights, kMicroRows>(weight, row, x, rounding, out);
-  }
-  for (; row < end_row; ++row) {
-    read_rows<Weights, 1>(weight, row, x, rounding, out);
+  for (Index row = first_row; row < end_row; ++row) {
+    const float sum = read_row<Weights>(weight, row, x);
+    out[row] = ops::rounded(sum, rounding);
   }
 }
 
@@ -203,7 +192,11 @@ void compute_tile(const numeric::WeightView& weight,
     }
     for (Index first = 0; first < weight.columns; first += kChunk) {
       const Index count = std::min(kChunk, weight.columns - first);
+      const bool ends_rows = first + count == weight.columns;
+      const Index next = ends_rows ? 0 : first + count;
       for (Index r = 0; r < num_rows; ++r) {
+        fetch_chunk(weight, row + r + (ends_rows ? kDecodedRows : 0), next,
+                    std::min(kChunk, weight.columns - next));
         decode_chunk(weight, row + r, first, count, decoded + r * kChunk);
       }
       Index r = 0;
@@ -273,7 +266,9 @@ struct Partition {
   Partition(const numeric::WeightView& weight, Index num_tokens)
       : layout(LaneLayout::of(weight.columns)),
         has_panels(num_tokens >= kLeastPanelTokens && layout.vectors > 0),
-        tile_rows(has_panels ? layout.rows() : kTileRows),
+        tile_rows(has_panels               ? layout.rows()
+                  : weight.rows < kFewRows ? kDecodedRows
+                                           : kTileRows),
         tile_tokens(has_panels ? kMostPanelTokens : kTileTokens) {}
 
   LaneLayout layout;
@@ -300,8 +295,8 @@ void multiply(const Partition& partition,
     x[t] = rows.from(tokens.first + t);
     out[t] = rows.out.row(tokens.first + t);
   }
-  compute_tile(weight, first_row, std::min(first_row + kTileRows, weight.rows), x, num_tokens,
-               rows.rounding, out);
+  compute_tile(weight, first_row, std::min(first_row + partition.tile_rows, weight.rows), x,
+               num_tokens, rows.rounding, out);
 }
 
 }  // namespace
