@@ -452,9 +452,9 @@ void Connection::end_request(std::string problem) {
   } else if (record_.status != 0 && is_answer_complete_) {
     record_.problem.clear();
   }
-  owner_->log(record_);
   const std::shared_ptr<Answer> answer = std::exchange(answer_, nullptr);
-  verdict_ = {};
+  verdict_ = {};  // whoever reads of the end in the log finds the key free again
+  owner_->log(record_);
   request_.reset();
   silence_deadline_.reset();
   owner_->reserve_body(-std::exchange(reserved_bytes_, 0));
