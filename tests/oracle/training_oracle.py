@@ -211,7 +211,9 @@ def check_rates(arguments, _folder):
 
 
 def check_double(arguments, folder):
-    drawn = Drawn(arguments, "double", 2, folder)
+    # Few enough to learn, too many to know by heart in these steps: at a loss of 1e-4 gradients vanish, AdamW divides
+    # by next to nothing, and what differed by 1e-9 differs by the loss that then comes back.
+    drawn = Drawn(arguments, "double", 2, folder, num_sequences=30)
     ours = follow(arguments, drawn, arguments.steps, "--double", "--backend", "reference:f64", "--learning-rate", 2e-3,
                   "--weight-decay", 0.1, "--epsilon", 1e-8)
     model = drawn.load().double()
