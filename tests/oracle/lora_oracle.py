@@ -2,10 +2,12 @@
 """Adapters of PyPI peft beside Llama models of PyPI transformers, compared with `fathom logits --lora`; and adapters
 that `fathom tune` made, loaded by peft.
 
-  lora_oracle.py --binary build/release/bin/fathom [--configurations 4] [--seed N]
+  lora_oracle.py --binary build/release/bin/fathom [--configurations 4] [--seed N] [--gguf FILE]
 
 Models, targets, ranks and scales (also alpha / sqrt(r), and some modules by patterns) are drawn. Every logit has to
-agree within 1e-4 of the logits' standard deviation. The seed is printed. Needs torch, transformers and peft.
+agree with PyTorch's in double within 1e-4 of the logits' standard deviation, or, where an adapter as large as some that
+are drawn makes PyTorch's float32 lose more than that, within twice what it loses. The seed is printed. Needs torch,
+transformers and peft.
 """
 import argparse
 import json
@@ -48,7 +50,17 @@ def error_of(found, expected):
 
 def torch_logits(model, tokens):
     with torch.no_grad():
-        return model(torch.tensor([tokens])).logits[0].float().numpy()
+        return model(torch.tensor([tokens])).logits[0].numpy()
+
+
+def compare(what, found, model, tokens):
+    """Whether Fathom's fp32 logits are as near to PyTorch's in double as they should be."""
+    in_float32 = torch_logits(model.eval(), tokens)
+    exact = torch_logits(model.double(), tokens)
+    error, theirs = error_of(found, exact), error_of(in_float32, exact)
+    limit = max(TOLERANCE, 2 * theirs)
+    print(f"{what}: {error:.1e}, PyTorch in float32 {theirs:.1e}, expected at most {limit:.1e}")
+    return bool(error <= limit)  # false for a NaN
 
 
 def compare_peft(binary, draw, folder):
@@ -56,6 +68,7 @@ def compare_peft(binary, draw, folder):
     llama_oracle.save_random(config, folder / "base", draw.randrange(2**31))
     base = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
     wanted = draw_adapter(draw)
+    torch.manual_seed(draw.randrange(2**31))
     model = get_peft_model(base, wanted)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -64,9 +77,8 @@ def compare_peft(binary, draw, folder):
     model.save_pretrained(folder / "adapter")
     tokens = [draw.randrange(config.vocab_size) for _ in range(24)]
     found = fathom_logits(binary, folder / "base", folder / "adapter", tokens, folder)
-    error = error_of(found, torch_logits(model.eval(), tokens))
-    print(f"{wanted.target_modules} r {wanted.r} {wanted.rank_pattern} rslora {wanted.use_rslora}: {error:.1e}")
-    return error
+    what = f"{wanted.target_modules} r {wanted.r} {wanted.rank_pattern} rslora {wanted.use_rslora}"
+    return compare(what, found, model, tokens)
 
 
 def compare_tuned(binary, draw, folder, gguf):
@@ -79,12 +91,10 @@ def compare_tuned(binary, draw, folder, gguf):
     llama_oracle.call([binary, "tune", gguf, "--data", data, "--out", adapter, "--steps", 2, "--targets",
                        "query=3,key=2,mlp_down=5", "--learning-rate", 1e-2, "--sequence", 64])
     base = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, adapter).eval()
+    model = PeftModel.from_pretrained(base, adapter)
     tokens = [draw.randrange(2000) for _ in range(24)]
     found = fathom_logits(binary, gguf, adapter, tokens, folder)
-    error = error_of(found, torch_logits(model, tokens))
-    print(f"an adapter of fathom tune in peft: {error:.1e}")
-    return error
+    return compare("an adapter of fathom tune in peft", found, model, tokens)
 
 
 def main():
@@ -96,15 +106,15 @@ def main():
     options = parser.parse_args()
     print(f"seed {options.seed}")
     draw = random.Random(options.seed)
-    errors = []
+    are_near = []
     for _ in range(options.configurations):
         with tempfile.TemporaryDirectory(prefix="fathom-lora-") as folder:
-            errors.append(compare_peft(options.binary, draw, pathlib.Path(folder)))
+            are_near.append(compare_peft(options.binary, draw, pathlib.Path(folder)))
     if options.gguf:
         with tempfile.TemporaryDirectory(prefix="fathom-lora-") as folder:
-            errors.append(compare_tuned(options.binary, draw, pathlib.Path(folder), options.gguf))
-    if not errors or not max(errors) <= TOLERANCE:
-        sys.exit(f"expected errors of at most {TOLERANCE}, found {errors}")
+            are_near.append(compare_tuned(options.binary, draw, pathlib.Path(folder), options.gguf))
+    if not are_near or not all(are_near):
+        sys.exit(f"FAILED, again with --seed {options.seed}")
 
 
 if __name__ == "__main__":
