@@ -29,47 +29,61 @@ inline bool has_e4m3_rows(const numeric::WeightView& weight) {
          weight.columns % numeric::kFp8TileColumns == 0;
 }
 
-// One row times kTokens tokens: read from end to end, as processors expect.
-template <Index kTokens>
-HWY_INLINE void multiply_e4m3_row(const numeric::WeightView& weight,
-                                  Index row,
-                                  const float* const* x,
-                                  E4m3Tables& tables,
-                                  LaneSet (&sums)[to_size(kTokens)]) {
+// kRows rows, the first of which is a multiple of that, times kTokens tokens.
+template <Index kRows, Index kTokens>
+HWY_INLINE void multiply_e4m3(const numeric::WeightView& weight,
+                              const Index (&rows)[to_size(kRows)],
+                              const float* const* x,
+                              E4m3Tables& tables,
+                              LaneSet (&sums)[to_size(kRows)][to_size(kTokens)]) {
   constexpr Index kStep = 64;
-  constexpr Index kAheadBytes = 4096;  // as measurement found best
-  const std::uint8_t* codes = bytes_at(weight, row, 0);
-  for (Index t = 0; t < kTokens; ++t) {
-    sums[t] = zero_lanes();
-  }
-  const auto add = [&](V numbers, Index first) HWY_ATTR {
+  static_assert(numeric::kFp8TileRows % kRows == 0, "one scale for all rows");
+  // Bytes of later rows, as they lie, so many as measurement found best.
+  constexpr Index kAheadBytes = 8192;
+  const Index group_bytes = kRows * weight.row_stride_bytes;
+  const Index ahead = ceil_div(kAheadBytes, group_bytes) * group_bytes;
+  const std::uint8_t* codes[to_size(kRows)];
+  for (Index r = 0; r < kRows; ++r) {
+    codes[r] = bytes_at(weight, rows[r], 0);
     for (Index t = 0; t < kTokens; ++t) {
-      sums[t].v[0] = hn::MulAdd(numbers, hn::LoadU(D(), x[t] + first), sums[t].v[0]);
+      sums[r][t] = zero_lanes();
+    }
+  }
+  const auto add = [&](Index r, V numbers, Index first) HWY_ATTR {
+    for (Index t = 0; t < kTokens; ++t) {
+      sums[r][t].v[0] = hn::MulAdd(numbers, hn::LoadU(D(), x[t] + first), sums[r][t].v[0]);
     }
   };
   for (Index first = 0; first < weight.columns; first += numeric::kFp8TileColumns) {
-    const int scale = fp8_scale_code(weight, row, first);
+    const int scale = fp8_scale_code(weight, rows[0], first);
     if (is_plain_fp8_scale(scale)) [[likely]] {
       const E4m3Table table = tables.of(scale);
       for (Index at = first; at < first + numeric::kFp8TileColumns; at += kStep) {
-        fetch_ahead(codes + at + kAheadBytes);
-        V numbers[4];
-        table.decode(codes + at, numbers);
+        V numbers[to_size(kRows)][4];
+        for (Index r = 0; r < kRows; ++r) {
+          fetch_ahead(codes[0] + kRows * at + r * kLineBytes + ahead);
+          table.decode(codes[r] + at, numbers[r]);
+        }
         for (Index part = 0; part < 4; ++part) {
-          add(numbers[part], at + part * kWidth);
+          for (Index r = 0; r < kRows; ++r) {
+            add(r, numbers[r][part], at + part * kWidth);
+          }
         }
       }
     } else {
       HWY_ALIGN float decoded[numeric::kFp8TileColumns];
-      numeric::decode_row(weight, row, first, numeric::kFp8TileColumns, decoded);
-      for (Index at = 0; at < numeric::kFp8TileColumns; at += kWidth) {
-        add(hn::Load(D(), decoded + at), first + at);
+      for (Index r = 0; r < kRows; ++r) {
+        numeric::decode_row(weight, rows[r], first, numeric::kFp8TileColumns, decoded);
+        for (Index at = 0; at < numeric::kFp8TileColumns; at += kWidth) {
+          add(r, hn::Load(D(), decoded + at), first + at);
+        }
       }
     }
   }
 }
 
 // Rows [first_row, end_row) times at most kTokens tokens; the last stands in for those that lack.
+// first_row is a multiple of kMostE4m3Tokens.
 template <Index kTokens>
 void multiply_e4m3_rows(const numeric::WeightView& weight,
                         Index first_row,
@@ -78,17 +92,25 @@ void multiply_e4m3_rows(const numeric::WeightView& weight,
                         Index num_tokens,
                         ops::Rounding rounding,
                         float* const* out) {
+  // The next addition to a sum waits for the last one: so many sums take turns.
+  constexpr Index kRows = kMostE4m3Tokens / kTokens;
   const float* x[to_size(kTokens)];
   for (Index t = 0; t < kTokens; ++t) {
     x[t] = given[std::min(t, num_tokens - 1)];
   }
   E4m3Tables tables;
-  LaneSet sums[to_size(kTokens)];
-  for (Index row = first_row; row < end_row; ++row) {
-    multiply_e4m3_row<kTokens>(weight, row, x, tables, sums);
-    for (Index t = 0; t < num_tokens; ++t) {
-      const float sum = sum_lanes(sums[t]);
-      out[t][row] = ops::rounded(sum, rounding);
+  LaneSet sums[to_size(kRows)][to_size(kTokens)];
+  for (Index row = first_row; row < end_row; row += kRows) {
+    Index rows[to_size(kRows)];
+    for (Index r = 0; r < kRows; ++r) {
+      rows[r] = std::min(row + r, end_row - 1);
+    }
+    multiply_e4m3<kRows, kTokens>(weight, rows, x, tables, sums);
+    for (Index r = 0; r < std::min(kRows, end_row - row); ++r) {
+      for (Index t = 0; t < num_tokens; ++t) {
+        const float sum = sum_lanes(sums[r][t]);
+        out[t][row + r] = ops::rounded(sum, rounding);
+      }
     }
   }
 }
