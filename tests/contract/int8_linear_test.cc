@@ -323,6 +323,42 @@ INSTANTIATE_TEST_SUITE_P(Contract,
                                   name_of(std::get<1>(item.param));
                          });
 
+class Int8LinearOfMxfp4 : public OnEveryBackend {};
+
+TEST_P(Int8LinearOfMxfp4, EveryScaleGivesTheBitsOfAProduct) {
+  Random random(310);
+  constexpr Index kScales = 256;
+  RandomMatrix matrix(random, WeightFormat::Mxfp4, kScales, kBlock, ScaleFormat::None);
+  for (Index code = 0; code < kScales; ++code) {
+    matrix.put_byte(code, 0, static_cast<std::uint8_t>(code));
+  }
+  runtime::Runtime& runtime = runtime_of(GetParam(), 2);
+  for (const Index tokens : {1, 3, 20}) {  // few and many
+    SCOPED_TRACE(tokens);
+    const auto x = random.normals(tokens * kBlock);
+    const auto found =
+        Int8Problem{matrix.view(), tokens, x}.run<float>(runtime.context().f32, runtime.pool());
+    for (Index token = 0; token < tokens; ++token) {
+      std::uint8_t codes[kBlock];
+      const auto rounded = numeric::round_to_int8_block(x.data() + token * kBlock, codes);
+      std::vector<float> expected;
+      for (Index code = 0; code < kScales; ++code) {
+        numeric::Int8Block block;
+        numeric::read_int8_block(matrix.view(), code, 0, block);
+        Index whole = 0;
+        for (Index i = 0; i < kBlock; ++i) {
+          whole += block.codes[i] * (Index{codes[i]} - rounded.zero);
+        }
+        const float scaled = static_cast<float>(whole) * block.scale;
+        expected.push_back(scaled * rounded.scale);
+      }
+      EXPECT_TRUE(is_same(found.row(token), expected));
+    }
+  }
+}
+
+FATHOM_ON_EVERY_BACKEND(Int8LinearOfMxfp4);
+
 TEST(Int8LinearMutation, ARoundedCodeThatIsOffByOneIsNoticed) {
   Random random(307);
   const RandomMatrix matrix(random, WeightFormat::Q8_0, 6, 64, ScaleFormat::None);

@@ -120,7 +120,7 @@ HWY_INLINE void read_ahead(const std::uint8_t* from) {
 }
 
 // sums += kPanels panels times kTokens tokens from `token` on. `ahead`: of each panel's next chunk.
-template <bool kHasMinimum, Index kPanels, Index kTokens>
+template <typename Scales, bool kHasMinimum, Index kPanels, Index kTokens>
 // NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void micro(const ReadyPanel* panels,
                       const std::uint8_t* const* ahead,
@@ -168,7 +168,7 @@ HWY_INLINE void micro(const ReadyPanel* panels,
           const BlockOfRows rows = {hn::Load(D32(), panels[p].minus_sums[block] + i * kWidth),
                                     hn::Load(D(), panels[p].scales[block] + i * kWidth),
                                     hn::Load(D(), panels[p].minima[block] + i * kWidth)};
-          sum[i][p][t] = add_block<kHasMinimum>(
+          sum[i][p][t] = add_block<Scales, kHasMinimum>(
               sum[i][p][t], products[p][t].total(rows.minus_sum, of_token.zero), rows, of_token);
         }
       }
@@ -183,7 +183,7 @@ HWY_INLINE void micro(const ReadyPanel* panels,
   }
 }
 
-template <bool kHasMinimum, Index kPanels>
+template <typename Scales, bool kHasMinimum, Index kPanels>
 // NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void multiply_panels(const ReadyPanel* panels,
                                 const ChunkBytes* next,
@@ -198,8 +198,8 @@ HWY_INLINE void multiply_panels(const ReadyPanel* panels,
     ahead[p] = next[p].begin;
   }
   const auto add = [&](auto count) HWY_ATTR {
-    micro<kHasMinimum, kPanels, decltype(count)::value>(panels, ahead, tokens, first_block,
-                                                        num_blocks, token, sums);
+    micro<Scales, kHasMinimum, kPanels, decltype(count)::value>(panels, ahead, tokens, first_block,
+                                                                num_blocks, token, sums);
     token += decltype(count)::value;
     for (Index p = 0; p < kPanels; ++p) {
       ahead[p] = std::min(ahead[p] + num_blocks * kLinesPerBlock * kLineBytes, next[p].end);
@@ -248,10 +248,11 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
                                  ends_rows ? 0 : first + count, kChunkBlocks);
       }
       if (num_panels == 1) {
-        multiply_panels<kHasMinimum, 1>(panels, next, tokens, num_tokens, first, count, sums);
+        multiply_panels<Scales, kHasMinimum, 1>(panels, next, tokens, num_tokens, first, count,
+                                                sums);
       } else {
-        multiply_panels<kHasMinimum, kMicroPanels>(panels, next, tokens, num_tokens, first, count,
-                                                   sums);
+        multiply_panels<Scales, kHasMinimum, kMicroPanels>(panels, next, tokens, num_tokens, first,
+                                                           count, sums);
       }
     }
     for (Index p = 0; p < num_panels; ++p) {
@@ -291,7 +292,7 @@ void compute_in_tiles(const numeric::WeightView& weight,
       tile_panel<kHasNibbles, Scales, kHasMinimum>(
           read_panel(weight, first_row + p * kPanelRows, first, count, packed), weight.format,
           count, panel);
-      add_tiled_panel<kHasMinimum>(panel, tiled, num_sets, count, sums[p]);
+      add_tiled_panel<Scales, kHasMinimum>(panel, tiled, num_sets, count, sums[p]);
     }
   }
   for (Index p = 0; p < num_panels; ++p) {

@@ -152,7 +152,7 @@ HWY_INLINE void multiply_tiles(const std::uint8_t (&codes)[kTiledBlocks][kTileBy
 }
 
 // Adds what `whole` is for one set of tokens.
-template <bool kHasMinimum>
+template <typename Scales, bool kHasMinimum>
 HWY_INLINE void add_whole_sums(const WholeSums& whole,
                                const TiledPanel& panel,
                                const TiledTokens& tokens,
@@ -171,7 +171,8 @@ HWY_INLINE void add_whole_sums(const WholeSums& whole,
     for (Index t = 0; t < kSetTokens; ++t) {
       const BlockOfToken token = {hn::Zero(D32()), hn::Set(D(), tokens.scales[set][block][t]),
                                   hn::Set(D(), tokens.totals[set][block][t])};
-      sum[t] = add_block<kHasMinimum>(sum[t], hn::Load(D32(), whole[block][t]), rows, token);
+      sum[t] =
+          add_block<Scales, kHasMinimum>(sum[t], hn::Load(D32(), whole[block][t]), rows, token);
     }
   }
 #pragma GCC unroll 16
@@ -182,7 +183,7 @@ HWY_INLINE void add_whole_sums(const WholeSums& whole,
 
 // What some blocks of a panel add to the sums of all tokens. Tiles of all sets come first: what a
 // tile stored is read faster a while later.
-template <bool kHasMinimum>
+template <typename Scales, bool kHasMinimum>
 HWY_INLINE void add_tiled_panel(const TiledPanel& panel,
                                 const TiledTokens& tokens,
                                 Index num_sets,
@@ -194,7 +195,7 @@ HWY_INLINE void add_tiled_panel(const TiledPanel& panel,
     multiply_tiles(tokens.codes[set], whole[set]);
   }
   for (Index set = 0; set < num_sets; ++set) {
-    add_whole_sums<kHasMinimum>(whole[set], panel, tokens, set, num_blocks, sums);
+    add_whole_sums<Scales, kHasMinimum>(whole[set], panel, tokens, set, num_blocks, sums);
   }
 }
 
