@@ -178,17 +178,23 @@ TEST_P(Linear, KeepsTheContract) {
 
 TEST_P(Linear, RowsSlicedFromTheMiddleOfATileKeepTheirScales) {
   Random random(92);
-  const Index width = columns().back();
-  const RandomMatrix matrix(random, storage().format, 140, width, storage().scales);
-  const LinearProblem whole = {matrix.view(), 3, Products::Fp32, random.normals(3 * width)};
-  const LinearProblem part = {matrix.view().slice_rows(101, 39), 3, Products::Fp32, whole.x};
-  expect_contract(part, backend());
   runtime::Runtime& runtime = runtime_of(backend(), 2);
-  const auto of_whole = whole.run<float>(runtime.context().f32, runtime.pool());
-  const auto of_part = part.run<float>(runtime.context().f32, runtime.pool());
-  for (Index row = 0; row < 3; ++row) {
-    const auto wide = of_whole.row(row);
-    EXPECT_TRUE(is_same(of_part.row(row), {wide.begin() + 101, wide.end()}));
+  for (const Index width : {columns().back(), Index{256}}) {
+    const RandomMatrix matrix(random, storage().format, 140, width, storage().scales);
+    for (const Index tokens : {3, 1, 2}) {
+      SCOPED_TRACE(std::to_string(tokens) + " x " + std::to_string(width));
+      const LinearProblem whole = {matrix.view(), tokens, Products::Fp32,
+                                   random.normals(tokens * width)};
+      const LinearProblem part = {matrix.view().slice_rows(101, 39), tokens, Products::Fp32,
+                                  whole.x};
+      expect_contract(part, backend());
+      const auto of_whole = whole.run<float>(runtime.context().f32, runtime.pool());
+      const auto of_part = part.run<float>(runtime.context().f32, runtime.pool());
+      for (Index row = 0; row < tokens; ++row) {
+        const auto wide = of_whole.row(row);
+        EXPECT_TRUE(is_same(of_part.row(row), {wide.begin() + 101, wide.end()}));
+      }
+    }
   }
 }
 

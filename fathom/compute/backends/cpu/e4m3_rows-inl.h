@@ -29,7 +29,7 @@ inline bool has_e4m3_rows(const numeric::WeightView& weight) {
          weight.columns % numeric::kFp8TileColumns == 0;
 }
 
-// kRows rows, the first of which is a multiple of that, times kTokens tokens.
+// kRows rows that lie in one tile of scales times kTokens tokens.
 template <Index kRows, Index kTokens>
 HWY_INLINE void multiply_e4m3(const numeric::WeightView& weight,
                               const Index (&rows)[to_size(kRows)],
@@ -37,7 +37,6 @@ HWY_INLINE void multiply_e4m3(const numeric::WeightView& weight,
                               E4m3Tables& tables,
                               LaneSet (&sums)[to_size(kRows)][to_size(kTokens)]) {
   constexpr Index kStep = 64;
-  static_assert(numeric::kFp8TileRows % kRows == 0, "one scale for all rows");
   // Bytes of later rows, as they lie, so many as measurement found best.
   constexpr Index kAheadBytes = 8192;
   const Index group_bytes = kRows * weight.row_stride_bytes;
@@ -83,7 +82,6 @@ HWY_INLINE void multiply_e4m3(const numeric::WeightView& weight,
 }
 
 // Rows [first_row, end_row) times at most kTokens tokens; the last stands in for those that lack.
-// first_row is a multiple of kMostE4m3Tokens.
 template <Index kTokens>
 void multiply_e4m3_rows(const numeric::WeightView& weight,
                         Index first_row,
@@ -94,24 +92,28 @@ void multiply_e4m3_rows(const numeric::WeightView& weight,
                         float* const* out) {
   // The next addition to a sum waits for the last one: so many sums take turns.
   constexpr Index kRows = kMostE4m3Tokens / kTokens;
+  static_assert(numeric::kFp8TileRows % kRows == 0);
   const float* x[to_size(kTokens)];
   for (Index t = 0; t < kTokens; ++t) {
     x[t] = given[std::min(t, num_tokens - 1)];
   }
   E4m3Tables tables;
   LaneSet sums[to_size(kRows)][to_size(kTokens)];
-  for (Index row = first_row; row < end_row; row += kRows) {
+  for (Index row = first_row; row < end_row;) {
+    // Not across a tile of scales, within which a slice of rows may begin anywhere.
+    const Index count = std::min(kRows - (weight.first_row + row) % kRows, end_row - row);
     Index rows[to_size(kRows)];
     for (Index r = 0; r < kRows; ++r) {
-      rows[r] = std::min(row + r, end_row - 1);
+      rows[r] = row + std::min(r, count - 1);
     }
     multiply_e4m3<kRows, kTokens>(weight, rows, x, tables, sums);
-    for (Index r = 0; r < std::min(kRows, end_row - row); ++r) {
+    for (Index r = 0; r < count; ++r) {
       for (Index t = 0; t < num_tokens; ++t) {
         const float sum = sum_lanes(sums[r][t]);
         out[t][row + r] = ops::rounded(sum, rounding);
       }
     }
+    row += count;
   }
 }
 
