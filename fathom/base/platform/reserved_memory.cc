@@ -5,7 +5,8 @@
 namespace fathom::platform {
 
 ReservedMemory reserve_memory(Index wanted_bytes, Index minimum_bytes) {
-  for (Index num_bytes = wanted_bytes; num_bytes >= minimum_bytes; num_bytes /= 2) {
+  for (Index num_bytes = wanted_bytes; num_bytes > 0 && num_bytes >= minimum_bytes;
+       num_bytes /= 2) {
     void* address = ::mmap(nullptr, to_size(num_bytes), PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (address != MAP_FAILED) {

@@ -9,6 +9,8 @@
 #include <tuple>
 #include <utility>
 
+#include "fathom/base/core/error.h"
+#include "fathom/base/platform/reserved_memory.h"
 #include "fathom/compute/ops/grouped_attention.h"
 #include "fathom/compute/ops/hyper_connection.h"
 #include "fathom/compute/ops/int8_linear.h"
@@ -99,7 +101,8 @@ Index set_bytes(const std::vector<WeightView>& set) {
                          [](Index sum, const WeightView& view) { return sum + data_bytes(view); });
 }
 
-// Matrices that together are too many for a cache: the model's own, then copies of them.
+// Matrices that together are too many for a cache: the model's own, then copies of them, which lie
+// in huge pages as panels do (model/weights/panel_memory.h).
 class ColdWeights {
  public:
   ColdWeights(WeightSets sets, Index working_set_bytes) : sets_(std::move(sets)) {
@@ -113,14 +116,23 @@ class ColdWeights {
       sets_.push_back(sets_[idx % num_own]);
       num_copied_bytes += set_bytes(sets_.back());
     }
-    copies_.resize(to_size(num_copied_bytes));
-    std::byte* to = copies_.data();
+    copies_ = platform::reserve_memory(num_copied_bytes, num_copied_bytes);
+    if (copies_.data == nullptr && num_copied_bytes > 0) {
+      fail(ErrorCode::OutOfMemory, "kernels: no ", num_copied_bytes,
+           " bytes for copies of weights");
+    }
+    platform::ask_for_huge_pages(copies_);
+    std::byte* to = copies_.data;
     for (std::size_t idx = num_own; idx < sets_.size(); ++idx) {
       for (WeightView& view : sets_[idx]) {
         to = move_to(to, view);
       }
     }
   }
+  ~ColdWeights() { platform::release_memory(copies_); }
+  ColdWeights(const ColdWeights&) = delete;
+  ColdWeights& operator=(const ColdWeights&) = delete;
+
   const std::vector<WeightView>& set(Index idx) const { return sets_[to_size(idx) % sets_.size()]; }
 
  private:
@@ -141,7 +153,7 @@ class ColdWeights {
   }
 
   WeightSets sets_;
-  std::vector<std::byte> copies_;
+  platform::ReservedMemory copies_;
 };
 
 // Numbers between -1 and 1, in the step's memory.
