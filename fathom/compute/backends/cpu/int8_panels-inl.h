@@ -246,15 +246,22 @@ HWY_INLINE BlockOfToken block_of_token(const TokenRow& token, Index block) {
 
 #if HWY_TARGET != HWY_SCALAR
 
+using D8 = hn::Repartition<std::uint8_t, D>;
+
 // Two steps' codes from a register of nibbles. Bytes are looked up inside groups of 16, each of
-// which holds the whole table.
+// which holds the whole table; nibbles that are the codes are not looked up.
+template <bool kAreCodes>
 class NibbleTable {
  public:
-  using D8 = hn::Repartition<std::uint8_t, D>;
   HWY_INLINE explicit NibbleTable(const numeric::NibbleCodeTable& table)
       : values_(hn::LoadDup128(D8(), reinterpret_cast<const std::uint8_t*>(table.data()))) {}
   HWY_INLINE hn::Vec<D8> even(hn::Vec<D8> pairs) const {
-    return hn::TableLookupBytes(values_, hn::And(pairs, hn::Set(D8(), 15)));
+    const auto lower = hn::And(pairs, hn::Set(D8(), 15));
+    if constexpr (kAreCodes) {
+      return lower;
+    } else {
+      return hn::TableLookupBytes(values_, lower);
+    }
   }
   HWY_INLINE hn::Vec<D8> odd(hn::Vec<D8> pairs) const {
     const hn::Repartition<std::uint16_t, D8> d16;
@@ -266,7 +273,7 @@ class NibbleTable {
 };
 
 // Codes of a register of bytes, as wide as they are multiplied.
-HWY_INLINE void store_codes(hn::Vec<NibbleTable::D8> bytes, PanelCode* to) {
+HWY_INLINE void store_codes(hn::Vec<D8> bytes, PanelCode* to) {
 #if HWY_TARGET == HWY_AVX3_DL
   _mm512_storeu_si512(to, bytes.raw);
 #else
@@ -305,8 +312,8 @@ HWY_INLINE void spread_codes(const std::uint8_t* from,
     }
   }
 #else
-  const NibbleTable::D8 d8;
-  const NibbleTable nibbles(table);
+  const D8 d8;
+  const NibbleTable<false> nibbles(table);
   for (Index step = 0; step < kSteps; step += kHasNibbles ? 2 : 1) {
     for (Index i = 0; i < kStepBytes; i += 4 * kWidth) {
       PanelCode* at = to + step * kStepBytes + i;
@@ -374,9 +381,13 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
                              const TokenRow* tokens,
                              V (&sums)[kTokens]) {
   constexpr Index kAheadBytes = 8192;
+  // The sum of a row's codes in a block. Nibbles of Q4_1 and E2M1, at most 15 and 12, add up in
+  // bytes (eight steps of them), where a processor has more room than for products.
+  constexpr bool kSumsInBytes = kHasNibbles && (kHasMinimum || std::is_same_v<Scales, E8m0Scales>);
   const numeric::PanelBlock shape = numeric::panel_block(format);
-  const NibbleTable::D8 d8;
-  const NibbleTable nibbles(numeric::nibble_codes(format));
+  const D8 d8;
+  constexpr bool kAreCodes = kHasNibbles && kHasMinimum;  // nibbles of Q4_1
+  const NibbleTable<kAreCodes> nibbles(numeric::nibble_codes(format));
   for (Index block = 0; block < num_blocks; ++block) {
     const std::uint8_t* from = blocks + block * shape.bytes();
     if constexpr (kTokens > 1 || kHasNibbles) {
@@ -386,8 +397,13 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
     }
     Products products[to_size(kTokens)];
     Products codes;
+    auto bytes = hn::Zero(d8);
     const auto add_step = [&](Index step, __m512i step_codes) HWY_ATTR {
-      codes.add(step_codes, Products::ones());
+      if constexpr (kSumsInBytes) {
+        bytes.raw = _mm512_add_epi8(bytes.raw, step_codes);
+      } else {
+        codes.add(step_codes, Products::ones());
+      }
       for (Index t = 0; t < kTokens; ++t) {
         const std::uint8_t* x = tokens[t].codes + (first_block + block) * kBlock;
         products[t].add(step_codes, Products::columns(x + step * kStepColumns));
@@ -402,6 +418,9 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
       } else {
         add_step(step, _mm512_loadu_si512(from + shape.codes_at() + step * kStepBytes));
       }
+    }
+    if constexpr (kSumsInBytes) {
+      codes.add(bytes.raw, Products::ones());
     }
     BlockOfRows rows = {hn::Neg(codes.total()), Scales::read(from, 0), hn::Zero(D())};
     if constexpr (kHasMinimum) {
