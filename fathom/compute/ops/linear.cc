@@ -66,6 +66,33 @@ void multiply_each(Context& context,
   });
 }
 
+// The weights cut into parts of equally many rows, in step memory; none where they are not
+// multiplied alike or the parts would be too many for one loop.
+std::span<const numeric::WeightView> parts_of_one_shape(
+    Context& context, std::span<const numeric::WeightView> weights) {
+  Index part_rows = 0;
+  Index num_rows = 0;
+  bool is_alike = true;
+  for (const numeric::WeightView& weight : weights) {
+    part_rows = std::gcd(part_rows, weight.rows);
+    num_rows += weight.rows;
+    is_alike = is_alike && uses_int8(context, weight) == uses_int8(context, weights.front());
+  }
+  const Index num_parts = num_rows / part_rows;
+  const bool is_cut = num_parts > to_index(weights.size());
+  if (!is_alike || num_parts > kMostWeights || (is_cut && part_rows % numeric::kPanelRows != 0)) {
+    return {};
+  }
+  const auto parts = context.arena.allocate_array<numeric::WeightView>(num_parts);
+  auto part = parts.begin();
+  for (const numeric::WeightView& weight : weights) {
+    for (Index row = 0; row < weight.rows; row += part_rows) {
+      *part++ = weight.slice_rows(row, part_rows);
+    }
+  }
+  return parts;
+}
+
 void record_linear(Context& context,
                    const numeric::WeightView& weight,
                    const tensor::Tensor& x,
@@ -303,27 +330,28 @@ void linear_side_by_side(Context& context,
                          const LinearInput& input,
                          Products products,
                          const tensor::Tensor& out) {
-  const numeric::WeightView& first = weights.front();
-  const Index num_weights = to_index(weights.size());
-  require_equal("linear_side_by_side", "columns of x", input.x().shape().last(), first.columns);
-  require_shape("linear_side_by_side", "out", out, {input.x().dim(0), num_weights * first.rows});
+  const Index num_tokens = input.x().dim(0);
+  Index num_rows = 0;
   for (const numeric::WeightView& weight : weights) {
-    require_equal("linear_side_by_side", "rows of a weight", weight.rows, first.rows);
-    require_equal("linear_side_by_side", "columns of a weight", weight.columns, first.columns);
+    require_equal("linear_side_by_side", "columns of a weight", weight.columns,
+                  input.x().shape().last());
+    num_rows += weight.rows;
   }
-  const bool is_alike = std::all_of(weights.begin(), weights.end(), [&](const auto& weight) {
-    return uses_int8(context, weight) == uses_int8(context, first);
-  });
-  if (input.x().dim(0) == 1 && num_weights <= kMostWeights && is_alike &&
-      context.recorder == nullptr) {
+  require_shape("linear_side_by_side", "out", out, {num_tokens, num_rows});
+  if (num_tokens == 1 && context.recorder == nullptr) {
     const tensor::Arena::Scope scope(context.arena);
-    const auto source = context.arena.allocate_array<std::int32_t>(num_weights);
-    std::fill(source.begin(), source.end(), 0);
-    multiply_each(context, weights, input, source, products, out);
-    return;
+    const auto parts = parts_of_one_shape(context, weights);
+    if (!parts.empty()) {
+      const auto source = context.arena.allocate_array<std::int32_t>(to_index(parts.size()));
+      std::fill(source.begin(), source.end(), 0);
+      multiply_each(context, parts, input, source, products, out);
+      return;
+    }
   }
-  for (Index idx = 0; idx < num_weights; ++idx) {
-    linear_into(context, weights[to_size(idx)], input, products, out, idx * first.rows);
+  Index first_column = 0;
+  for (const numeric::WeightView& weight : weights) {
+    linear_into(context, weight, input, products, out, first_column);
+    first_column += weight.rows;
   }
 }
 

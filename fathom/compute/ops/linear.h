@@ -82,9 +82,9 @@ void linear_into(Context& context,
                  const tensor::Tensor& out,
                  Index first_column);
 
-// Weights of one shape side by side: out[t, i * O + o] = (weights[i] x[t])[o].
+// Weights of one width side by side: out[t] is weights[0] x[t], then weights[1] x[t], ...
 //
-//   weights  n matrices [O, K]   out  [T, n * O]
+//   weights  n matrices [O_i, K]   out  [T, sum of all O_i]
 void linear_side_by_side(Context& context,
                          std::span<const numeric::WeightView> weights,
                          const LinearInput& input,

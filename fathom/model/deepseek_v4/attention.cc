@@ -34,9 +34,11 @@ tensor::Tensor Attention::forward(ops::Context& context,
   {
     const tensor::Arena::Scope scope(context.arena);
     const ops::LinearInput input = query_down_.input(context, x);
-    const tensor::Tensor latent = query_norm_.forward(context, query_down_.forward(context, input));
+    const auto [query_down, key_value] =
+        layers::forward_together(context, input, query_down_, key_value_);
+    const tensor::Tensor latent = query_norm_.forward(context, query_down);
     const QueryInputs inputs{input, query_up_.input(context, latent)};
-    append_window_rows(context, step, input);
+    append_window_rows(context, step, key_value);
     if (compressed_) {
       compressed_->append(context, step, inputs);
     }
@@ -58,8 +60,8 @@ tensor::Tensor Attention::queries(ops::Context& context,
 
 void Attention::append_window_rows(ops::Context& context,
                                    const Step& step,
-                                   const ops::LinearInput& input) const {
-  const tensor::Tensor rows = key_value_norm_.forward(context, key_value_.forward(context, input));
+                                   const tensor::Tensor& key_value) const {
+  const tensor::Tensor rows = key_value_norm_.forward(context, key_value);
   ops::rope(context, rows, head_dim_, step.cos_sin, false);
   finish_key_value_rows(context, rows, head_dim_, rope_dim_);
   for (const layers::Segment& segment : step.batch.segments) {

@@ -21,7 +21,7 @@ class Attention {
                          const ops::LinearInput& latent) const;
   void append_window_rows(ops::Context& context,
                           const Step& step,
-                          const ops::LinearInput& input) const;
+                          const tensor::Tensor& key_value) const;
   void attend(ops::Context& context,
               const Step& step,
               const QueryInputs& inputs,

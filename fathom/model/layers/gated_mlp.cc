@@ -9,8 +9,7 @@ tensor::Tensor GatedMlp::forward(ops::Context& context, const tensor::Tensor& x)
 }
 
 tensor::Tensor GatedMlp::forward(ops::Context& context, const ops::LinearInput& input) const {
-  const tensor::Tensor gate = gate_.forward(context, input);
-  const tensor::Tensor up = up_.forward(context, input);
+  const auto [gate, up] = forward_together(context, input, gate_, up_);
   ops::swiglu(context, gate, up, {}, limit_);
   return down_.forward(context, gate);
 }

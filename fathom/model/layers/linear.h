@@ -1,6 +1,9 @@
 // A linear layer without bias, its weight in any format.
 #pragma once
 
+#include <array>
+#include <span>
+
 #include "fathom/compute/ops/linear.h"
 #include "fathom/model/layers/low_rank.h"
 #include "fathom/model/layers/weight.h"
@@ -42,5 +45,21 @@ class Linear {
   Weight weight_;
   LowRank low_rank_;
 };
+
+// layers[i] of one input, [T, K] to [T, O_i], into out[i]. A single token goes through all layers
+// in one loop where their formats allow it; the bits are those of Linear::forward.
+void forward_together(ops::Context& context,
+                      std::span<const Linear* const> layers,
+                      const ops::LinearInput& input,
+                      std::span<tensor::Tensor> out);
+
+template <typename... Layers>
+auto forward_together(ops::Context& context,
+                      const ops::LinearInput& input,
+                      const Layers&... layers) {
+  std::array<tensor::Tensor, sizeof...(Layers)> out;
+  forward_together(context, std::array{&layers...}, input, out);
+  return out;
+}
 
 }  // namespace fathom::layers

@@ -28,21 +28,19 @@ tensor::Tensor Attention::forward(ops::Context& context,
   const tensor::Tensor attended = context.allocate({x.dim(0), num_heads_ * head_dim_});
   {
     const tensor::Arena::Scope scope(context.arena);
-    const ops::LinearInput input = query_.input(context, x);
-    append_rows(context, step, input);
-    const tensor::Tensor queries = query_.forward(context, input);
+    const auto [queries, keys, values] =
+        layers::forward_together(context, query_.input(context, x), query_, key_, value_);
+    ops::rope(context, keys, head_dim_, step.cos_sin, false, pairs_);
+    append_rows(step, keys, values);
     ops::rope(context, queries, head_dim_, step.cos_sin, false, pairs_);
     attend(context, step, queries, attended);
   }
   return output_.forward(context, attended);
 }
 
-void Attention::append_rows(ops::Context& context,
-                            const layers::Step& step,
-                            const ops::LinearInput& input) const {
-  const tensor::Tensor keys = key_.forward(context, input);
-  ops::rope(context, keys, head_dim_, step.cos_sin, false, pairs_);
-  const tensor::Tensor values = value_.forward(context, input);
+void Attention::append_rows(const layers::Step& step,
+                            const tensor::Tensor& keys,
+                            const tensor::Tensor& values) const {
   for (const layers::Segment& segment : step.batch.segments) {
     segment.kv->append(key_stream_, keys.slice(segment.first_row, segment.num_tokens));
     segment.kv->append(value_stream_, values.slice(segment.first_row, segment.num_tokens));

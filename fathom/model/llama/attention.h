@@ -16,9 +16,9 @@ class Attention {
                          const tensor::Tensor& x) const;
 
  private:
-  void append_rows(ops::Context& context,
-                   const layers::Step& step,
-                   const ops::LinearInput& input) const;
+  void append_rows(const layers::Step& step,
+                   const tensor::Tensor& keys,
+                   const tensor::Tensor& values) const;
   void attend(ops::Context& context,
               const layers::Step& step,
               const tensor::Tensor& queries,

@@ -84,12 +84,19 @@ TEST_F(Linear, GroupsOfOneTokenAreThoseOfThatTokenAmongOthers) {
 }
 
 TEST_F(Linear, WeightsSideBySideGiveWhatEachGives) {
-  const auto left = random(16 * 64);
-  const auto right = random(16 * 64);
-  const std::vector<std::uint8_t> blocks[] = {q8_0(left), q8_0(right)};
-  for (const Numerics numerics : {Numerics::High, Numerics::Fast}) {
+  constexpr Index kLeftRows = 16;
+  for (const auto& [numerics, right_rows] : {std::pair{Numerics::High, 16},
+                                             {Numerics::High, 48},
+                                             {Numerics::High, 24},
+                                             std::pair{Numerics::Fast, 16},
+                                             {Numerics::Fast, 48},
+                                             {Numerics::Fast, 24}}) {
+    SCOPED_TRACE(right_rows);
+    const auto left = random(kLeftRows * 64);
+    const auto right = random(right_rows * 64);
+    const std::vector<std::uint8_t> blocks[] = {q8_0(left), q8_0(right)};
     use(numerics);
-    numeric::WeightView weights[] = {view(left, 16), view(right, 16)};
+    numeric::WeightView weights[] = {view(left, kLeftRows), view(right, right_rows)};
     for (std::size_t i = 0; numerics == Numerics::Fast && i < 2; ++i) {
       weights[i].format = numeric::WeightFormat::Q8_0;
       weights[i].data = reinterpret_cast<const std::byte*>(blocks[i].data());
@@ -97,7 +104,7 @@ TEST_F(Linear, WeightsSideBySideGiveWhatEachGives) {
     }
     for (const Index num_tokens : {1, 3}) {
       const auto x = make({num_tokens, 64}, random(num_tokens * 64));
-      const auto out = context().allocate({num_tokens, 32});
+      const auto out = context().allocate({num_tokens, kLeftRows + right_rows});
       linear_side_by_side(context(), weights, x, Products::Fp32, out);
       for (Index token = 0; token < num_tokens; ++token) {
         auto expected = numbers(linear(context(), weights[0], x.slice(token, 1), Products::Fp32));
@@ -110,12 +117,12 @@ TEST_F(Linear, WeightsSideBySideGiveWhatEachGives) {
   }
 }
 
-TEST_F(Linear, SideBySideWantsOneShape) {
-  const std::vector<float> other = {1, 2};
+TEST_F(Linear, SideBySideWantsOneWidth) {
+  const std::vector<float> other = {1, 2, 3};
   const numeric::WeightView weights[] = {view(weight_, 3), view(other, 1)};
-  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "rows of a weight is 1, expected 3", [&] {
+  EXPECT_TRUE(testing::fails_with(ErrorCode::Internal, "columns of a weight is 3, expected 2", [&] {
     linear_side_by_side(context(), weights, make({1, 2}, {1, 2}), Products::Fp32,
-                        make({1, 6}, std::vector<float>(6)));
+                        make({1, 4}, std::vector<float>(4)));
   }));
 }
 
