@@ -329,8 +329,25 @@ HWY_INLINE void spread_codes(const std::uint8_t* from,
 #endif
 }
 
+// Whether a row's codes of a block add up in bytes, where a processor has more room than for
+// products: nibbles of Q4_1 and E2M1 are at most 15 and 12, and a byte takes eight of them.
+template <bool kHasNibbles, typename Scales, bool kHasMinimum>
+inline constexpr bool kSumsInBytes = HWY_TARGET == HWY_AVX3_DL&& kHasNibbles &&
+                                     (kHasMinimum || std::is_same_v<Scales, E8m0Scales>);
+
+template <bool kInBytes>
 HWY_INLINE V32 sum_of_codes(const PanelCode* codes, Index first_row) {
   Products products;
+#if HWY_TARGET == HWY_AVX3_DL
+  if constexpr (kInBytes) {
+    __m512i sum = Products::load(codes);
+    for (Index step = 1; step < kSteps; ++step) {
+      sum = _mm512_add_epi8(sum, Products::load(codes + step * kStepBytes));
+    }
+    products.add(sum, Products::ones());
+    return products.total();
+  }
+#endif
   for (Index step = 0; step < kSteps; ++step) {
     products.add(Products::load(codes + step * kStepBytes + first_row * kStepColumns),
                  Products::ones());
@@ -344,6 +361,7 @@ HWY_INLINE void make_ready(const std::uint8_t* blocks,
                            Index num_blocks,
                            ReadyPanel& out) {
   constexpr bool kInPlace = HWY_TARGET == HWY_AVX3_DL && !kHasNibbles;
+  constexpr bool kInBytes = kSumsInBytes<kHasNibbles, Scales, kHasMinimum>;
   const numeric::PanelBlock shape = numeric::panel_block(format);
   out.codes = out.spread;
   out.block_stride = kSteps * kStepBytes;
@@ -360,7 +378,7 @@ HWY_INLINE void make_ready(const std::uint8_t* blocks,
     const PanelCode* codes = out.codes + block * out.block_stride;
     for (Index row = 0; row < kPanelRows; row += kWidth) {
       hn::Store(Scales::read(from, row), D(), out.scales[block] + row);
-      hn::Store(hn::Neg(sum_of_codes(codes, row)), D32(), out.minus_sums[block] + row);
+      hn::Store(hn::Neg(sum_of_codes<kInBytes>(codes, row)), D32(), out.minus_sums[block] + row);
       if constexpr (kHasMinimum) {
         hn::Store(F16Scales::read(from + shape.minima_at(), row), D(), out.minima[block] + row);
       }
@@ -381,9 +399,7 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
                              const TokenRow* tokens,
                              V (&sums)[kTokens]) {
   constexpr Index kAheadBytes = 8192;
-  // The sum of a row's codes in a block. Nibbles of Q4_1 and E2M1, at most 15 and 12, add up in
-  // bytes (eight steps of them), where a processor has more room than for products.
-  constexpr bool kSumsInBytes = kHasNibbles && (kHasMinimum || std::is_same_v<Scales, E8m0Scales>);
+  constexpr bool kInBytes = kSumsInBytes<kHasNibbles, Scales, kHasMinimum>;
   const numeric::PanelBlock shape = numeric::panel_block(format);
   const D8 d8;
   constexpr bool kAreCodes = kHasNibbles && kHasMinimum;  // nibbles of Q4_1
@@ -399,7 +415,7 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
     Products codes;
     auto bytes = hn::Zero(d8);
     const auto add_step = [&](Index step, __m512i step_codes) HWY_ATTR {
-      if constexpr (kSumsInBytes) {
+      if constexpr (kInBytes) {
         bytes.raw = _mm512_add_epi8(bytes.raw, step_codes);
       } else {
         codes.add(step_codes, Products::ones());
@@ -419,7 +435,7 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
         add_step(step, _mm512_loadu_si512(from + shape.codes_at() + step * kStepBytes));
       }
     }
-    if constexpr (kSumsInBytes) {
+    if constexpr (kInBytes) {
       codes.add(bytes.raw, Products::ones());
     }
     BlockOfRows rows = {hn::Neg(codes.total()), Scales::read(from, 0), hn::Zero(D())};
