@@ -34,10 +34,11 @@ struct ModelOptions {
   bool pin_threads = false;  // one thread per core
   bool huge_pages = false;   // ask for huge pages under the mapped files
   // How weights lie in memory: rows (mapped from the files as they are), panels (copied into the
-  // order in which the products of `fast` read them, as much memory again, which the files' pages
-  // give up), auto (panels where they help and are free). Results are the same.
+  // order in which the products of `fast` read them, each matrix when it is first needed, as much
+  // memory again, which the files' pages give up), auto (panels where they help and are free).
+  // Results are the same.
   std::string layout = "auto";
-  // Told of bytes that were copied and of all, while a model is opened. May throw.
+  // Told by Model::finish_loading() of bytes that were copied and of all. May throw.
   std::function<void(std::int64_t done, std::int64_t total)> on_load = {};
   // Told, in a sentence, what makes results doubtful: an adapter that was made over other weights.
   std::function<void(const std::string& warning)> on_warning = {};
@@ -91,6 +92,10 @@ class Model : public std::enable_shared_from_this<Model> {
   virtual ~Model() = default;
   virtual const ModelFacts& facts() const = 0;
   virtual Session start() = 0;
+
+  // Copies now what would be copied when weights are first needed (ModelOptions::layout): for a
+  // server, and before speed is measured. Not while a session computes.
+  virtual void finish_loading() = 0;
 };
 
 // One timeline of tokens with its cache.

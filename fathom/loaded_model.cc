@@ -52,6 +52,7 @@ LoadedModel::LoadedModel(const std::string& path, const ModelOptions& options)
     : runtime_(runtime_options(options)),
       opened_(open_model(path, {.huge_pages = options.huge_pages})),
       warn_(options.on_warning),
+      on_load_(options.on_load),
       has_panels_(put_into_panels(path, options)),
       model_(options.adapter.empty() ? Adapted{build_model(opened_), {}}
                                      : build_adapted(options.adapter)),
@@ -113,7 +114,7 @@ bool LoadedModel::put_into_panels(const std::string& path, const ModelOptions& o
   if (needed == 0 || !is_free) {
     return false;
   }
-  opened_.store->put_into_panels(runtime_.pool(), options.on_load);
+  opened_.store->put_into_panels(runtime_.pool());
   return true;
 }
 

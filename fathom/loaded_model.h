@@ -22,6 +22,7 @@ class LoadedModel final : public Model {
 
   const ModelFacts& facts() const override { return facts_; }
   Session start() override;
+  void finish_loading() override { opened_.store->fill_panels(on_load_); }
 
   ops::Context& context() { return runtime_.context(); }
   const layers::CausalLm& lm() const { return *model_.lm; }
@@ -53,6 +54,7 @@ class LoadedModel final : public Model {
   runtime::Runtime runtime_;
   OpenedModel opened_;
   Warn warn_;
+  weights::Store::Progress on_load_;
   bool has_panels_;
   Adapted model_;
   Index max_context_;

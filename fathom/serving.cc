@@ -58,6 +58,7 @@ engine::EngineModel open_engine_model(const std::string& path,
   const auto owner = std::make_shared<Owner>();
   owner->loaded = std::make_shared<LoadedModel>(path, model);
   LoadedModel& loaded = *owner->loaded;
+  loaded.finish_loading();  // before the first request, not in it
   const std::string weights = weights_identity(loaded.checkpoint()) +
                               computation_identity(loaded.facts()) + loaded.adapter_identity();
   engine::EngineModel result = {.owner = owner,

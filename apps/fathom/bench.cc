@@ -138,6 +138,7 @@ std::vector<bench::KernelResult> bench_kernels(const BenchCommand& options,
                             .numerics = numerics_of(options)});
   if (layout == "panels") {
     opened.store->put_into_panels(runtime.pool());
+    opened.store->fill_panels();
   }
   Progress progress("kernels", 1, "shapes");
   return bench::measure_kernels(

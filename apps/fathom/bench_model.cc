@@ -198,6 +198,7 @@ std::vector<TokenId> ModelSubject::random_tokens(Index count) {
 
 void ModelSubject::warm_up() {
   MemoryPeak::begin();
+  model_->finish_loading();
   Session session = model_->start();
   session.append(random_tokens(std::min(kWarmUpTokens, model_->facts().max_context)));
   memory_.end();

@@ -40,10 +40,10 @@ class ExpertWeights {
   // official numerics round their input.
   void add(const weights::Store& store, const config::WeightKey& key, Index num_matrices);
 
-  // Checks the scales of experts that have slots, then hands out all views.
+  // Makes experts that have slots ready, then hands out all views.
   std::span<const numeric::WeightView> views(std::span<const std::int32_t> offsets) const;
   const Weight& front() const { return weights_.front(); }
-  // Format and shape of them all; its scales are not checked.
+  // Format and shape of them all; its numbers are not to be read.
   const numeric::WeightView& shape() const { return views_.front(); }
 
  private:

@@ -4,7 +4,7 @@ namespace fathom::layers {
 
 const numeric::WeightView& Weight::view() const {
   if (!is_checked_.load(std::memory_order_relaxed)) [[unlikely]] {
-    named_.check_scales();
+    named_.make_ready();
     is_checked_.store(true, std::memory_order_relaxed);
   }
   return named_.view;

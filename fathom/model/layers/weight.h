@@ -15,11 +15,12 @@ class Weight {
       : named_(std::move(other.named_)), is_checked_(other.is_checked_.load()) {}
   Weight& operator=(Weight&&) = delete;
 
-  // The matrix. The first call reads its scales and throws InvalidCheckpoint, naming the tensor, if
-  // one of them is not a number: opening a model reads headers only, so this is where it shows.
+  // The matrix. The first call fills its panels, if it goes into some, reads its scales, and throws
+  // InvalidCheckpoint, naming the tensor, if one of them is not a number: opening a model reads
+  // headers only, so this is where it shows. Not from a parallel loop.
   const numeric::WeightView& view() const;
 
-  // The matrix with its scales unchecked: for its shape and format.
+  // The matrix perhaps not filled, its scales unchecked: for its shape and format.
   const numeric::WeightView& shape() const { return named_.view; }
 
   const std::string& name() const { return named_.name; }

@@ -252,7 +252,7 @@ class Merger {
                        platform::ThreadPool& pool) const {
     const NamedView& named = store_.matrix(key.first, key.second);
     check_can_fold(named, *places_.tensors()[to_size(places_.find(named.view.data).first)]);
-    named.check_scales();
+    named.make_ready();
     MergedTensor merged = {.name = named.name, .format = named.view.format, .sums = {}};
     const Replaced replaced = fold(named.view, target, pool, merged.sums);
     write(named.view.data, replaced.data);

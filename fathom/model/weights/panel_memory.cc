@@ -12,8 +12,8 @@ constexpr Index kTileBytes = Index{1} << 18;
 
 }  // namespace
 
-PanelMemory::PanelMemory(Index num_bytes)
-    : memory_(platform::reserve_memory(num_bytes, num_bytes)) {
+PanelMemory::PanelMemory(Index num_bytes, platform::ThreadPool& pool)
+    : pool_(pool), memory_(platform::reserve_memory(num_bytes, num_bytes)) {
   if (memory_.data == nullptr && num_bytes > 0) {
     fail(ErrorCode::OutOfMemory, "weights in panels: the system does not grant ", num_bytes,
          " bytes");
@@ -25,18 +25,46 @@ PanelMemory::~PanelMemory() {
   platform::release_memory(memory_);
 }
 
-numeric::WeightView PanelMemory::pack(const numeric::WeightView& rows, platform::ThreadPool& pool) {
+numeric::WeightView PanelMemory::place(const std::string& name, const numeric::WeightView& rows) {
   const Index num_bytes = numeric::bytes_in_panels(rows);
   FATHOM_CHECK(num_used_bytes_ + num_bytes <= memory_.num_bytes);
   std::byte* const data = memory_.data + num_used_bytes_;
   num_used_bytes_ += num_bytes;
+  num_waiting_bytes_ += num_bytes;
+  waiting_.emplace(data, Waiting{name, rows});
+  return numeric::view_of_panels(rows, data);
+}
+
+std::optional<numeric::WeightView> PanelMemory::fill(const numeric::WeightView& panels) {
+  const auto matrix = waiting_.find(panels.data);
+  return matrix == waiting_.end() ? std::nullopt : std::optional(fill(matrix));
+}
+
+std::optional<numeric::WeightView> PanelMemory::fill_next() {
+  return waiting_.empty() ? std::nullopt : std::optional(fill(waiting_.begin()));
+}
+
+numeric::WeightView PanelMemory::fill(WaitingMatrices::iterator matrix) {
+  const auto [name, rows] = matrix->second;
+  check_scales(name, rows);
+  std::byte* const data = memory_.data + (matrix->first - memory_.data);
+  const Index num_bytes = numeric::bytes_in_panels(rows);
   const Index num_panels = ceil_div(rows.rows, numeric::kPanelRows);
   const Index tile_panels = std::max<Index>(1, kTileBytes / (num_bytes / num_panels));
-  pool.parallel_for(ceil_div(num_panels, tile_panels), [&](Index tile, int /*thread*/) {
+  pool_.parallel_for(ceil_div(num_panels, tile_panels), [&](Index tile, int /*thread*/) {
     const Index first = tile * tile_panels;
     numeric::pack_panels(rows, first, std::min(tile_panels, num_panels - first), data);
   });
-  return numeric::view_of_panels(rows, data);
+  num_waiting_bytes_ -= num_bytes;
+  waiting_.erase(matrix);
+  return rows;
+}
+
+void check_scales(const std::string& name, const numeric::WeightView& view) {
+  if (const auto bad = numeric::find_bad_scale(view)) {
+    fail(ErrorCode::InvalidCheckpoint, name, ": the scale of row ", bad->row, ", block ",
+         bad->column, " is not a number (E8M0 255 or a NaN), expected a finite scale");
+  }
 }
 
 }  // namespace fathom::weights

@@ -387,11 +387,22 @@ const NamedView& Store::matrix(const WeightKey& key, Index expert_idx) const {
   return role.matrices[to_size(expert_idx)];
 }
 
-void NamedView::check_scales() const {
-  if (const auto bad = numeric::find_bad_scale(view)) {
-    fail(ErrorCode::InvalidCheckpoint, name, ": the scale of row ", bad->row, ", block ",
-         bad->column, " is not a number (E8M0 255 or a NaN), expected a finite scale");
+namespace {
+
+// Rows of a mapped file that panels stand for now.
+void give_back(const std::optional<numeric::WeightView>& rows) {
+  if (rows) {
+    platform::give_back_pages(rows->data, rows->rows * rows->row_stride_bytes);
   }
+}
+
+}  // namespace
+
+void NamedView::make_ready() const {
+  if (panels) {
+    give_back(panels->fill(view));
+  }
+  check_scales(name, view);
 }
 
 std::vector<Store::Place> Store::places_for_panels() const {
@@ -416,26 +427,24 @@ Index Store::bytes_in_panels() const {
   return num_bytes;
 }
 
-void Store::put_into_panels(platform::ThreadPool& pool, const Progress& on_progress) {
+void Store::put_into_panels(platform::ThreadPool& pool) {
   const std::vector<Place> places = places_for_panels();
-  const Index total = bytes_in_panels();
-  auto memory = std::make_shared<PanelMemory>(total);
-  std::vector<numeric::WeightView> packed;
-  Index done = 0;
+  panels_ = std::make_shared<PanelMemory>(bytes_in_panels(), pool);
   for (const auto& [key, idx] : places) {
-    const NamedView& named = bound_.at(key).matrices[idx];
-    named.check_scales();
-    packed.push_back(memory->pack(named.view, pool));
-    platform::give_back_pages(named.view.data, named.view.rows * named.view.row_stride_bytes);
-    done += numeric::bytes_in_panels(named.view);
+    NamedView& named = bound_.at(key).matrices[idx];
+    named.view = panels_->place(named.name, named.view);
+    named.panels = panels_;
+  }
+}
+
+void Store::fill_panels(const Progress& on_progress) const {
+  const Index total = panels_ ? panels_->num_waiting_bytes() : 0;
+  for (Index left = total; left > 0; left = panels_->num_waiting_bytes()) {
+    give_back(panels_->fill_next());
     if (on_progress) {
-      on_progress(done, total);
+      on_progress(total - panels_->num_waiting_bytes(), total);
     }
   }
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    bound_.at(places[i].first).matrices[places[i].second].view = packed[i];
-  }
-  panels_ = std::move(memory);
 }
 
 Index Store::stored_bytes(const WeightKey& key) const {
@@ -457,6 +466,9 @@ Index Store::stored_bytes(const WeightKey& key) const {
 }
 
 std::vector<float> Store::decode(const NamedView& named) const {
+  if (named.panels) {
+    named.make_ready();
+  }
   const numeric::WeightView& view = named.view;
   std::vector<float> numbers(to_size(view.rows * view.columns));
   for (Index row = 0; row < view.rows; ++row) {

@@ -32,8 +32,13 @@ struct NamedView {
   // official numerics round the inputs of products by it.
   numeric::WeightFormat format = view.format;
 
-  // Reads the scales; throws InvalidCheckpoint naming the tensor if one of them is not a number.
-  void check_scales() const;
+  // What `view` lies in, if its panels are filled when they are first needed.
+  std::shared_ptr<PanelMemory> panels = {};
+
+  // To be called before the view's numbers are read for the first time: fills its panels, reads its
+  // scales, and throws InvalidCheckpoint naming the tensor if one of them is not a number. Not from
+  // a loop of the pool that fills panels.
+  void make_ready() const;
 };
 
 class Store {
@@ -80,12 +85,14 @@ class Store {
 
   // Bytes that put_into_panels() would take.
   Index bytes_in_panels() const;
-  // Puts matrices that products read as int8 blocks into panels, where those take no more memory
-  // than the rows, and gives the rows' pages back. Layers that were built before keep the rows.
-  // on_progress is told of done and total bytes and may throw, which leaves the store as it was.
-  // Throws InvalidCheckpoint naming a tensor with a scale that is no number, OutOfMemory.
+  // Has `pool` put matrices that products read as int8 blocks into panels, where those take no more
+  // memory than the rows, each when it is made ready, and gives its rows' pages back then. Layers
+  // that were built before keep the rows. Throws OutOfMemory.
+  void put_into_panels(platform::ThreadPool& pool);
+  // Fills what panels are left. on_progress is told of done and total bytes and may throw; what is
+  // done then stays. Throws what NamedView::make_ready() throws.
   using Progress = std::function<void(Index done, Index total)>;
-  void put_into_panels(platform::ThreadPool& pool, const Progress& on_progress = {});
+  void fill_panels(const Progress& on_progress = {}) const;
 
   // Bytes of the role's tensors in the files, with scales, all experts together; of what is there.
   Index stored_bytes(const config::WeightKey& key) const;
@@ -105,7 +112,7 @@ class Store {
     bool goes_into_panels = false;
   };
   const Bound& bound(const config::WeightKey& key) const;
-  // Matrices that put_into_panels() moves: role and index.
+  // Matrices that put_into_panels() places: role and index.
   using Place = std::pair<config::WeightKey, std::size_t>;
   std::vector<Place> places_for_panels() const;
 

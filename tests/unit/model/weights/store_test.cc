@@ -316,19 +316,13 @@ TEST(Store, PutsExpertsIntoPanelsWithTheSameNumbers) {
   const Store rows = open_store(kData + "golden/checkpoints/flash-tiny");
   Store panels = open_store(kData + "golden/checkpoints/flash-tiny");
   EXPECT_GT(panels.bytes_in_panels(), 0);
-  const Index expected_total = panels.bytes_in_panels();
-  Index last = 0;
-  panels.put_into_panels(pool, [&](Index done, Index total) {
-    EXPECT_GT(done, last);
-    EXPECT_EQ(total, expected_total);
-    last = done;
-  });
-  EXPECT_EQ(last, expected_total);
-  EXPECT_EQ(panels.bytes_in_panels(), 0);  // nothing is left to do
+  panels.put_into_panels(pool);
+  EXPECT_EQ(panels.bytes_in_panels(), 0);  // nothing is left to place
   const WeightKey expert = {WeightRole::ExpertUp, Block::Layer, 1};
   const WeightKey dense = {WeightRole::QueryUp, Block::Layer, 1};
   EXPECT_EQ(panels.matrix(expert, 2).view.layout, numeric::WeightLayout::Panels);
   EXPECT_EQ(panels.matrix(dense).view.layout, numeric::WeightLayout::Rows);
+  panels.matrix(expert, 2).make_ready();
   const numeric::WeightView& before = rows.matrix(expert, 2).view;
   std::vector<float> expected(to_size(before.columns));
   std::vector<float> found(to_size(before.columns));
@@ -339,17 +333,30 @@ TEST(Store, PutsExpertsIntoPanelsWithTheSameNumbers) {
   }
 }
 
-TEST(Store, AnInterruptedMoveLeavesTheRows) {
+TEST(Store, FillsThePanelsThatAreLeftAndGoesOnAfterAnInterruption) {
   platform::ThreadPool pool({.num_threads = 1});
   Store store = open_store(kData + "golden/checkpoints/flash-tiny");
-  const Index before = store.bytes_in_panels();
-  const auto interrupt = [](Index /*done*/, Index /*total*/) {
+  const Index all = store.bytes_in_panels();
+  store.fill_panels([](Index, Index) { FAIL() << "nothing is placed"; });
+  store.put_into_panels(pool);
+  store.matrix({WeightRole::ExpertUp, Block::Layer, 1}, 2).make_ready();
+  Index first_done = 0;
+  Index first_total = 0;
+  const auto interrupt = [&](Index done, Index total) {
+    first_done = done;
+    first_total = total;
     fail(ErrorCode::Interrupted, "enough");
   };
-  EXPECT_THROW(store.put_into_panels(pool, interrupt), Error);
-  EXPECT_EQ(store.bytes_in_panels(), before);
-  EXPECT_EQ(store.matrix({WeightRole::ExpertUp, Block::Layer, 1}, 2).view.layout,
-            numeric::WeightLayout::Rows);
+  EXPECT_THROW(store.fill_panels(interrupt), Error);
+  EXPECT_GT(first_done, 0);
+  EXPECT_LT(first_total, all);
+  Index last = 0;
+  store.fill_panels([&](Index done, Index total) {
+    EXPECT_GT(done, last);
+    EXPECT_EQ(total, first_total - first_done);
+    last = done;
+  });
+  EXPECT_EQ(last, first_total - first_done);
 }
 
 }  // namespace
