@@ -54,9 +54,11 @@ struct LaneLayout {
   }
 };
 
-// Four rows of `count` numbers from `column` on.
+inline constexpr Index kFloatBytes = 4;
+
+// Four rows of `count` fp32 numbers from `column` on. Those of a file need not be aligned.
 HWY_INLINE void pack_four_rows(const LaneLayout& layout,
-                               const float* const* from,
+                               const std::uint8_t* const* from,
                                Index row,
                                Index column,
                                Index count,
@@ -65,10 +67,13 @@ HWY_INLINE void pack_four_rows(const LaneLayout& layout,
 #if HWY_TARGET != HWY_SCALAR
   const hn::FixedTag<float, 4> d4;
   for (; k + 4 <= count; k += 4) {
-    const auto a = hn::LoadU(d4, from[0] + k);
-    const auto b = hn::LoadU(d4, from[1] + k);
-    const auto c = hn::LoadU(d4, from[2] + k);
-    const auto d = hn::LoadU(d4, from[3] + k);
+    const auto load = [&](Index r) HWY_ATTR {
+      return hn::LoadU(d4, reinterpret_cast<const float*>(from[r] + k * kFloatBytes));
+    };
+    const auto a = load(0);
+    const auto b = load(1);
+    const auto c = load(2);
+    const auto d = load(3);
     const auto ac_low = hn::InterleaveLower(d4, a, c);
     const auto ac_high = hn::InterleaveUpper(d4, a, c);
     const auto bd_low = hn::InterleaveLower(d4, b, d);
@@ -83,8 +88,8 @@ HWY_INLINE void pack_four_rows(const LaneLayout& layout,
 #endif
   for (; k < count; ++k) {
     for (Index r = 0; r < 4; ++r) {
-      // Weights in a file need not be aligned.
-      std::memcpy(panel + layout.place(row + r, column + k), from[r] + k, sizeof(float));
+      std::memcpy(panel + layout.place(row + r, column + k), from[r] + k * kFloatBytes,
+                  kFloatBytes);
     }
   }
 }
@@ -101,14 +106,14 @@ inline void pack_lanes(const LaneLayout& layout,
   for (Index column = 0; column < weight.columns; column += kLaneChunk) {
     const Index count = std::min(kLaneChunk, weight.columns - column);
     for (Index row = 0; row < layout.rows(); row += 4) {
-      const float* from[4];
+      const std::uint8_t* from[4];
       for (Index r = 0; r < 4; ++r) {
         const Index at = first_row + std::min(row + r, num_rows - 1);
-        from[r] = decoded[r];
+        from[r] = reinterpret_cast<const std::uint8_t*>(decoded[r]);
         if (is_decoded) {
           decode_chunk(weight, at, column, count, decoded[r]);
         } else {
-          from[r] = reinterpret_cast<const float*>(bytes_at(weight, at, 4 * column));
+          from[r] = bytes_at(weight, at, kFloatBytes * column);
         }
       }
       pack_four_rows(layout, from, row, column, count, panel);
