@@ -11,6 +11,8 @@
 #endif
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include <hwy/cache_control.h>
@@ -43,7 +45,8 @@ HWY_INLINE void with_vectors(Index vectors, const Body& body) {
   }
 }
 
-// One row of a panel: `count` numbers, and zeros up to whole registers.
+// One row of a panel: `count` numbers, and zeros up to whole registers. Numbers of a file need not be
+// aligned.
 HWY_INLINE void pack_panel_row(const float* from, Index count, float* to) {
   Index i = 0;
   for (; i + kWidth <= count; i += kWidth) {
@@ -51,7 +54,8 @@ HWY_INLINE void pack_panel_row(const float* from, Index count, float* to) {
   }
   if (i < count) {
     hn::Store(hn::Zero(D()), D(), to + i);
-    std::copy(from + i, from + count, to + i);
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(from);
+    std::memcpy(to + i, bytes + to_size(i) * sizeof(float), to_size(count - i) * sizeof(float));
   }
 }
 
