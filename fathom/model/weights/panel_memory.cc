@@ -45,7 +45,9 @@ std::optional<numeric::WeightView> PanelMemory::fill_next() {
 }
 
 numeric::WeightView PanelMemory::fill(WaitingMatrices::iterator matrix) {
-  const auto [name, rows] = matrix->second;
+  // Nothing here takes memory from the heap: decoding does not, also when it meets a new expert.
+  const std::string& name = matrix->second.name;
+  const numeric::WeightView rows = matrix->second.rows;
   check_scales(name, rows);
   std::byte* const data = memory_.data + (matrix->first - memory_.data);
   const Index num_bytes = numeric::bytes_in_panels(rows);
