@@ -48,8 +48,8 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
                    "compute/autograd", "model/config", "model/weights", "model/text", "model/kv", "model/layers",
                    "train/data", "train/optim", "train/loop"},
     "study/eval": set(),
-    "study/bench": {"compute/numeric", "compute/tensor", "compute/ops", "compute/runtime", "model/config",
-                    "model/weights"},
+    "study/bench": {"base/platform", "compute/numeric", "compute/tensor", "compute/ops", "compute/runtime",
+                    "model/config", "model/weights"},
     "study/plan": {"base/formats", "base/chart", "compute/numeric", "model/config"},
 }
 ANYTHING = {""}  # fathom/fathom.{h,cc}: the door sees every floor

@@ -45,8 +45,8 @@ HWY_INLINE void with_vectors(Index vectors, const Body& body) {
   }
 }
 
-// One row of a panel: `count` numbers, and zeros up to whole registers. Numbers of a file need not be
-// aligned.
+// One row of a panel: `count` numbers, and zeros up to whole registers. Numbers of a file need not
+// be aligned.
 HWY_INLINE void pack_panel_row(const float* from, Index count, float* to) {
   Index i = 0;
   for (; i + kWidth <= count; i += kWidth) {
