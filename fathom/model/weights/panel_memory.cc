@@ -29,14 +29,14 @@ numeric::WeightView PanelMemory::place(const std::string& name, const numeric::W
   const Index num_bytes = numeric::bytes_in_panels(rows);
   FATHOM_CHECK(num_used_bytes_ + num_bytes <= memory_.num_bytes);
   std::byte* const data = memory_.data + num_used_bytes_;
+  waiting_.emplace(num_used_bytes_, Waiting{name, rows});
   num_used_bytes_ += num_bytes;
   num_waiting_bytes_ += num_bytes;
-  waiting_.emplace(data, Waiting{name, rows});
   return numeric::view_of_panels(rows, data);
 }
 
 std::optional<numeric::WeightView> PanelMemory::fill(const numeric::WeightView& panels) {
-  const auto matrix = waiting_.find(panels.data);
+  const auto matrix = waiting_.find(panels.data - memory_.data);
   return matrix == waiting_.end() ? std::nullopt : std::optional(fill(matrix));
 }
 
@@ -49,7 +49,7 @@ numeric::WeightView PanelMemory::fill(WaitingMatrices::iterator matrix) {
   const std::string& name = matrix->second.name;
   const numeric::WeightView rows = matrix->second.rows;
   check_scales(name, rows);
-  std::byte* const data = memory_.data + (matrix->first - memory_.data);
+  std::byte* const data = memory_.data + matrix->first;
   const Index num_bytes = numeric::bytes_in_panels(rows);
   const Index num_panels = ceil_div(rows.rows, numeric::kPanelRows);
   const Index tile_panels = std::max<Index>(1, kTileBytes / (num_bytes / num_panels));

@@ -41,7 +41,7 @@ class PanelMemory {
     std::string name;
     numeric::WeightView rows;
   };
-  using WaitingMatrices = std::map<const std::byte*, Waiting>;  // by where they will lie
+  using WaitingMatrices = std::map<Index, Waiting>;  // by the byte at which they will begin
   numeric::WeightView fill(WaitingMatrices::iterator matrix);
 
   platform::ThreadPool& pool_;
