@@ -4,7 +4,6 @@
 // called there. Reading a view touches the file; opening touches headers only.
 #pragma once
 
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,32 +13,13 @@
 #include <utility>
 #include <vector>
 
-#include "fathom/base/platform/mapped_file.h"
+#include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/numeric/weight_format.h"
 #include "fathom/model/config/weight_table.h"
 #include "fathom/model/weights/adapter.h"
-#include "fathom/model/weights/checkpoint.h"
-#include "fathom/model/weights/name_map.h"
-#include "fathom/model/weights/panel_memory.h"
+#include "fathom/model/weights/binding.h"
 
 namespace fathom::weights {
-
-// A matrix with the name it has in its file, for errors.
-struct NamedView {
-  std::string name;
-  numeric::WeightView view;
-  // What the numbers are numbers of: the file's format, also when the view has them decoded. The
-  // official numerics round the inputs of products by it.
-  numeric::WeightFormat format = view.format;
-
-  // What `view` lies in, if its panels are filled when they are first needed.
-  std::shared_ptr<PanelMemory> panels = {};
-
-  // To be called before the view's numbers are read for the first time: fills its panels, reads its
-  // scales, and throws InvalidCheckpoint naming the tensor if one of them is not a number. Not from
-  // a loop of the pool that fills panels.
-  void make_ready() const;
-};
 
 class Store {
  public:
@@ -97,34 +77,21 @@ class Store {
   // Bytes of the role's tensors in the files, with scales, all experts together; of what is there.
   Index stored_bytes(const config::WeightKey& key) const;
 
-  const std::vector<std::string>& missing() const { return missing_; }
-  const std::vector<std::string>& unexpected() const { return unexpected_; }
+  const std::vector<std::string>& missing() const { return binding_.missing; }
+  const std::vector<std::string>& unexpected() const { return binding_.unexpected; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
 
  private:
-  friend class StoreBinder;
   Store(const Store&) = default;  // with_adapter
-  struct Bound {
-    std::vector<NamedView> matrices;      // one, or one per expert
-    const StoredTensor* table = nullptr;  // of an integer table, which has no view
-    std::vector<Index> shape;
-    std::string missing;  // the first name not found; the role cannot be read then
-    bool goes_into_panels = false;
-  };
-  const Bound& bound(const config::WeightKey& key) const;
-  // Matrices that put_into_panels() places: role and index.
-  using Place = std::pair<config::WeightKey, std::size_t>;
-  std::vector<Place> places_for_panels() const;
+  const BoundRole& bound(const config::WeightKey& key) const;
+  std::vector<float> decode(const NamedView& named) const;
 
   std::shared_ptr<const Checkpoint> checkpoint_;
-  std::map<config::WeightKey, Bound> bound_;
-  std::vector<float> decode(const NamedView& named) const;
+  Binding binding_;
   std::shared_ptr<PanelMemory> panels_;
   std::shared_ptr<const Adapter> adapter_;
   mutable std::map<config::WeightKey, std::vector<float>> decoded_;  // what floats() handed out
   std::map<std::pair<config::WeightKey, Index>, std::vector<float>> trainable_;
-  std::vector<std::string> missing_;
-  std::vector<std::string> unexpected_;
 };
 
 }  // namespace fathom::weights
