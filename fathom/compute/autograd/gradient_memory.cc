@@ -4,7 +4,6 @@
 #include <bit>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/reserved_memory.h"
 #include "fathom/compute/autograd/step_bytes.h"
 
 namespace fathom::autograd {
@@ -24,8 +23,8 @@ std::uint64_t bits_of(Index word, Index first, Index end) {
 GradientMemory::GradientMemory(const tensor::Arena& values, platform::ThreadPool& pool)
     : values_(values), pool_(pool), memory_(values.reserved_bytes()) {
   // A training step goes through gigabytes.
-  platform::ask_for_huge_pages({values.base(), values.reserved_bytes()});
-  platform::ask_for_huge_pages({memory_.base(), memory_.reserved_bytes()});
+  values.ask_for_huge_pages();
+  memory_.ask_for_huge_pages();
 }
 
 bool GradientMemory::has(const void* value) const {

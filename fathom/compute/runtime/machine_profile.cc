@@ -104,22 +104,15 @@ std::vector<int> thread_counts(int num_threads) {
 }  // namespace
 
 ReadBuffer::ReadBuffer(platform::ThreadPool& pool, Index num_bytes)
-    : memory_(platform::reserve_memory(num_bytes, kSmallestBufferBytes)) {
-  if (memory_.data == nullptr) {
-    fail(ErrorCode::OutOfMemory, "machine probe: no ", num_bytes, " bytes to read");
-  }
-  platform::ask_for_huge_pages(memory_);
-  const Index num_tiles = ceil_div(memory_.num_bytes, kHugePageBytes);
+    : memory_("machine probe", num_bytes, kSmallestBufferBytes) {
+  memory_.ask_for_huge_pages();
+  const Index num_tiles = ceil_div(memory_.num_bytes(), kHugePageBytes);
   pool.parallel_for(num_tiles, [&](Index tile, int /*thread*/) {
     const Index first = tile * kHugePageBytes;
     // Not zero: the pages are memory of their own then, not one page of zeros.
-    std::fill_n(memory_.data + first, std::min(kHugePageBytes, memory_.num_bytes - first),
+    std::fill_n(memory_.data() + first, std::min(kHugePageBytes, memory_.num_bytes() - first),
                 std::byte{1});
   });
-}
-
-ReadBuffer::~ReadBuffer() {
-  platform::release_memory(memory_);
 }
 
 Index default_buffer_bytes() {

@@ -22,11 +22,10 @@ class ReadBuffer {
  public:
   // Written by all threads of the pool, so that a page is behind every address. Throws OutOfMemory.
   ReadBuffer(platform::ThreadPool& pool, Index num_bytes);
-  ~ReadBuffer();
-  ReadBuffer(const ReadBuffer&) = delete;
-  ReadBuffer& operator=(const ReadBuffer&) = delete;
 
-  std::span<const std::byte> bytes() const { return {memory_.data, to_size(memory_.num_bytes)}; }
+  std::span<const std::byte> bytes() const {
+    return {memory_.data(), to_size(memory_.num_bytes())};
+  }
 
  private:
   platform::ReservedMemory memory_;

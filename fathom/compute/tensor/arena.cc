@@ -3,33 +3,26 @@
 #include <algorithm>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/reserved_memory.h"
 
 namespace fathom::tensor {
+namespace {
 
-Arena::Arena(Index reserve_bytes) {
-  constexpr Index kSmallest_bytes = Index{1} << 26;
-  const auto memory =
-      platform::reserve_memory(std::max(reserve_bytes, kSmallest_bytes), kSmallest_bytes);
-  if (memory.data == nullptr) {
-    fail(ErrorCode::OutOfMemory, "cannot reserve ", kSmallest_bytes, " bytes of address space");
-  }
-  base_ = memory.data;
-  reserved_bytes_ = memory.num_bytes;
-}
+constexpr Index kSmallest_bytes = Index{1} << 26;
 
-Arena::~Arena() {
-  platform::release_memory({base_, reserved_bytes_});
-}
+}  // namespace
+
+Arena::Arena(Index reserve_bytes)
+    : memory_("step memory", std::max(reserve_bytes, kSmallest_bytes), kSmallest_bytes) {}
 
 std::byte* Arena::allocate(Index num_bytes) {
   FATHOM_CHECK(num_bytes >= 0);
   const Index rounded = ceil_div(num_bytes, kAlignment_bytes) * kAlignment_bytes;
-  if (rounded > reserved_bytes_ - used_bytes_) {
-    fail(ErrorCode::OutOfMemory, "step memory: ", num_bytes, " bytes wanted, ",
-         reserved_bytes_ - used_bytes_, " of ", reserved_bytes_, " left; use a smaller chunk");
+  const Index left = reserved_bytes() - used_bytes_;
+  if (rounded > left) {
+    fail(ErrorCode::OutOfMemory, "step memory: ", num_bytes, " bytes wanted, ", left, " of ",
+         reserved_bytes(), " left; use a smaller chunk");
   }
-  std::byte* data = base_ + used_bytes_;
+  std::byte* data = base() + used_bytes_;
   used_bytes_ += rounded;
   peak_bytes_ = std::max(peak_bytes_, used_bytes_);
   return data;

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "fathom/base/core/index.h"
+#include "fathom/base/platform/reserved_memory.h"
 
 namespace fathom::tensor {
 
@@ -18,9 +19,11 @@ class Arena {
 
   // Throws OutOfMemory when not even a small range can be reserved.
   explicit Arena(Index reserve_bytes = Index{1} << 38);
-  ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
+
+  // A hint, before the range is used.
+  void ask_for_huge_pages() const { memory_.ask_for_huge_pages(); }
 
   // Uninitialised. Throws OutOfMemory when the reservation is used up.
   std::byte* allocate(Index num_bytes);
@@ -44,8 +47,8 @@ class Arena {
   void release(Index mark) { kept_bytes_ = mark; }
 
   // The range it hands out from.
-  std::byte* base() const { return base_; }
-  Index reserved_bytes() const { return reserved_bytes_; }
+  std::byte* base() const { return memory_.data(); }
+  Index reserved_bytes() const { return memory_.num_bytes(); }
 
   // Takes back at the end of a block what was allocated in it.
   class Scope {
@@ -61,8 +64,7 @@ class Arena {
   };
 
  private:
-  std::byte* base_ = nullptr;
-  Index reserved_bytes_ = 0;
+  platform::ReservedMemory memory_;
   Index used_bytes_ = 0;
   Index peak_bytes_ = 0;
   Index kept_bytes_ = 0;

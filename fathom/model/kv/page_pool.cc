@@ -23,11 +23,6 @@ struct PageShare::Block {
   Page* free = nullptr;
   Index num_used = 0;
 
-  Block() = default;
-  ~Block() { platform::release_memory(memory); }
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
-
   // Cuts an unused block into pages of one size. Throws std::bad_alloc; the block stays as it was.
   void cut(Index bytes) {
     const Index count = num_bytes / bytes;
@@ -117,16 +112,11 @@ std::unique_ptr<PagePool::Block> PagePool::make_block(Index page_bytes) {
   const auto wanted = checked_multiply(page_bytes, kFewestPages);
   block->num_bytes =
       std::max(kBlockBytes, wanted.value_or(page_bytes) / kHugePageBytes * kHugePageBytes);
-  const Index reserved = block->num_bytes + kHugePageBytes;
-  block->memory = platform::reserve_memory(reserved, reserved);
-  if (block->memory.data == nullptr) {
-    fail(ErrorCode::OutOfMemory, "cache: the system does not grant a block of ", block->num_bytes,
-         " bytes for pages of ", page_bytes);
-  }
-  platform::ask_for_huge_pages(block->memory);
-  const auto address = reinterpret_cast<std::uintptr_t>(block->memory.data);
+  block->memory = platform::ReservedMemory("cache", block->num_bytes + kHugePageBytes);
+  block->memory.ask_for_huge_pages();
+  const auto address = reinterpret_cast<std::uintptr_t>(block->memory.data());
   constexpr auto kHuge = static_cast<std::uintptr_t>(kHugePageBytes);
-  block->first = block->memory.data + (kHuge - address % kHuge) % kHuge;
+  block->first = block->memory.data() + (kHuge - address % kHuge) % kHuge;
   block->cut(page_bytes);
   return block;
 }

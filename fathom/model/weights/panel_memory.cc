@@ -13,22 +13,14 @@ constexpr Index kTileBytes = Index{1} << 18;
 }  // namespace
 
 PanelMemory::PanelMemory(Index num_bytes, platform::ThreadPool& pool)
-    : pool_(pool), memory_(platform::reserve_memory(num_bytes, num_bytes)) {
-  if (memory_.data == nullptr && num_bytes > 0) {
-    fail(ErrorCode::OutOfMemory, "weights in panels: the system does not grant ", num_bytes,
-         " bytes");
-  }
-  platform::ask_for_huge_pages(memory_);
-}
-
-PanelMemory::~PanelMemory() {
-  platform::release_memory(memory_);
+    : pool_(pool), memory_("weights in panels", num_bytes) {
+  memory_.ask_for_huge_pages();
 }
 
 numeric::WeightView PanelMemory::place(const std::string& name, const numeric::WeightView& rows) {
   const Index num_bytes = numeric::bytes_in_panels(rows);
-  FATHOM_CHECK(num_used_bytes_ + num_bytes <= memory_.num_bytes);
-  std::byte* const data = memory_.data + num_used_bytes_;
+  FATHOM_CHECK(num_used_bytes_ + num_bytes <= memory_.num_bytes());
+  std::byte* const data = memory_.data() + num_used_bytes_;
   waiting_.emplace(num_used_bytes_, Waiting{name, rows});
   num_used_bytes_ += num_bytes;
   num_waiting_bytes_ += num_bytes;
@@ -36,7 +28,7 @@ numeric::WeightView PanelMemory::place(const std::string& name, const numeric::W
 }
 
 std::optional<numeric::WeightView> PanelMemory::fill(const numeric::WeightView& panels) {
-  const auto matrix = waiting_.find(panels.data - memory_.data);
+  const auto matrix = waiting_.find(panels.data - memory_.data());
   return matrix == waiting_.end() ? std::nullopt : std::optional(fill(matrix));
 }
 
@@ -49,7 +41,7 @@ numeric::WeightView PanelMemory::fill(WaitingMatrices::iterator matrix) {
   const std::string& name = matrix->second.name;
   const numeric::WeightView rows = matrix->second.rows;
   check_scales(name, rows);
-  std::byte* const data = memory_.data + matrix->first;
+  std::byte* const data = memory_.data() + matrix->first;
   const Index num_bytes = numeric::bytes_in_panels(rows);
   const Index num_panels = ceil_div(rows.rows, numeric::kPanelRows);
   const Index tile_panels = std::max<Index>(1, kTileBytes / (num_bytes / num_panels));

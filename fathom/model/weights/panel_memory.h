@@ -18,9 +18,6 @@ class PanelMemory {
   // `pool` copies, and has to stay as long as matrices are filled. Throws OutOfMemory when the
   // system does not grant so much.
   PanelMemory(Index num_bytes, platform::ThreadPool& pool);
-  ~PanelMemory();
-  PanelMemory(const PanelMemory&) = delete;
-  PanelMemory& operator=(const PanelMemory&) = delete;
 
   // Where the matrix will lie in panels, behind those placed before; numeric::bytes_in_panels(rows)
   // must be left. `name` is for errors.

@@ -116,22 +116,15 @@ class ColdWeights {
       sets_.push_back(sets_[idx % num_own]);
       num_copied_bytes += set_bytes(sets_.back());
     }
-    copies_ = platform::reserve_memory(num_copied_bytes, num_copied_bytes);
-    if (copies_.data == nullptr && num_copied_bytes > 0) {
-      fail(ErrorCode::OutOfMemory, "kernels: no ", num_copied_bytes,
-           " bytes for copies of weights");
-    }
-    platform::ask_for_huge_pages(copies_);
-    std::byte* to = copies_.data;
+    copies_ = platform::ReservedMemory("copies of weights", num_copied_bytes);
+    copies_.ask_for_huge_pages();
+    std::byte* to = copies_.data();
     for (std::size_t idx = num_own; idx < sets_.size(); ++idx) {
       for (WeightView& view : sets_[idx]) {
         to = move_to(to, view);
       }
     }
   }
-  ~ColdWeights() { platform::release_memory(copies_); }
-  ColdWeights(const ColdWeights&) = delete;
-  ColdWeights& operator=(const ColdWeights&) = delete;
 
   const std::vector<WeightView>& set(Index idx) const { return sets_[to_size(idx) % sets_.size()]; }
 
