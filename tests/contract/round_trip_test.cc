@@ -1,12 +1,19 @@
 // The contract of ops/round_trip.h. Codes are discrete: every backend gives the same bits.
 #include "fathom/compute/ops/round_trip.h"
 
+#include <algorithm>
 #include <cfloat>
+#include <cmath>
+#include <limits>
+#include <utility>
 
 #include "tests/contract/contract.h"
 
 namespace fathom::testing {
 namespace {
+
+constexpr ops::RoundTripFormat kEveryFormat[] = {
+    ops::RoundTripFormat::E4m3, ops::RoundTripFormat::E2m1, ops::RoundTripFormat::Bf16};
 
 struct RoundTripProblem {
   Index rows;
@@ -86,6 +93,14 @@ std::vector<float> every_kind_of_number(Index columns, float first) {
   return values;
 }
 
+// Which NaN a NaN becomes is not promised.
+std::vector<float> with_one_nan(Result<float> result) {
+  std::replace_if(
+      result.values.begin(), result.values.end(), [](float number) { return std::isnan(number); },
+      std::numeric_limits<float>::quiet_NaN());
+  return std::move(result.values);
+}
+
 class RoundTrip : public OnEveryBackend {};
 
 TEST_P(RoundTrip, EveryKindOfNumberHasTheReferencesBitsWhateverTheScale) {
@@ -97,11 +112,11 @@ TEST_P(RoundTrip, EveryKindOfNumberHasTheReferencesBitsWhateverTheScale) {
   for (const float first : firsts) {
     for (const Index group : {33, 65, 129}) {
       const std::vector<float> x = every_kind_of_number(group, first);
-      for (const auto format : {ops::RoundTripFormat::E4m3, ops::RoundTripFormat::E2m1}) {
+      for (const auto format : kEveryFormat) {
         const RoundTripProblem problem = {
             to_index(x.size()) / group, group, group, group, format, x, false};
-        EXPECT_TRUE(is_same(problem.run(runtime.context().f32, runtime.pool()).values,
-                            problem.run(kernels, runtime.pool()).values))
+        EXPECT_TRUE(is_same(with_one_nan(problem.run(runtime.context().f32, runtime.pool())),
+                            with_one_nan(problem.run(kernels, runtime.pool()))))
             << "groups of " << group << " beside " << first;
       }
     }
@@ -111,7 +126,7 @@ TEST_P(RoundTrip, EveryKindOfNumberHasTheReferencesBitsWhateverTheScale) {
 TEST_P(RoundTrip, EveryLengthOfALastGroup) {
   Random random(23);
   for (Index count = 1; count < 70; ++count) {
-    for (const auto format : {ops::RoundTripFormat::E4m3, ops::RoundTripFormat::E2m1}) {
+    for (const auto format : kEveryFormat) {
       SCOPED_TRACE(std::to_string(count) + " columns");
       expect_contract(
           RoundTripProblem{3, 72, count, 32, format, awkward_numbers(random, 3, 72), false},
@@ -129,7 +144,7 @@ TEST_P(RoundTrip, IsTheReferencesBitForBitWhateverTheGroup) {
                           {25, 128, 128, 32}, {5, 192, 128, 64},  {4, 200, 200, 128},
                           {3, 40, 37, 32},    {3, 7, 5, 64},      {2, 16, 0, 64}};
   for (const Shape& shape : shapes) {
-    for (const auto format : {ops::RoundTripFormat::E4m3, ops::RoundTripFormat::E2m1}) {
+    for (const auto format : kEveryFormat) {
       SCOPED_TRACE(std::to_string(shape.rows) + " x " + std::to_string(shape.columns) +
                    " in groups of " + std::to_string(shape.group));
       expect_contract(RoundTripProblem{shape.rows, shape.columns, shape.num_columns, shape.group,

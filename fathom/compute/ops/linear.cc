@@ -8,6 +8,7 @@
 #include "fathom/compute/ops/kernel_table.h"
 #include "fathom/compute/ops/recorder.h"
 #include "fathom/compute/ops/require.h"
+#include "fathom/compute/ops/round_trip.h"
 
 namespace fathom::ops {
 namespace {
@@ -25,6 +26,26 @@ constexpr Index kMostWeights = 64;
 
 Int8Rows rounded_rows(Context& context, const LinearInput& input, Index columns) {
   return input.is_rounded() ? input.rounded() : round_to_int8(context, input.x(), columns);
+}
+
+tensor::Tensor round_to_bf16(Context& context, const tensor::Tensor& x) {
+  refuse_recording(context, "linear with FP8 weights (numerics fast)");
+  return rounded_trip(context, x, x.shape().last(), RoundTripFormat::Bf16);
+}
+
+// What a weight that is not multiplied as int8 blocks meets.
+struct Operand {
+  tensor::Tensor x;
+  Products products;
+};
+Operand operand_of(Context& context,
+                   const numeric::WeightView& weight,
+                   const LinearInput& input,
+                   Products products) {
+  if (!uses_bf16(context, weight)) {
+    return {input.x(), products};
+  }
+  return {input.bf16() ? *input.bf16() : round_to_bf16(context, input.x()), Products::Bf16Operands};
 }
 
 // out[i] = weights[i] x[source[i]]: experts with a slot each, so one loop computes all of them.
@@ -54,11 +75,12 @@ void multiply_each(Context& context,
                                       .out = results},
                                      context.pool);
     } else {
+      const Operand operand = operand_of(context, weights.front(), input, products);
       kernels.expert_linear.run({.weights = weights,
-                                 .x = input.x().matrix<Real>(columns),
+                                 .x = operand.x.matrix<Real>(columns),
                                  .source = source,
                                  .offsets = slots,
-                                 .products = products,
+                                 .products = operand.products,
                                  .out = results,
                                  .scratch = scratch},
                                 context.pool);
@@ -76,7 +98,8 @@ std::span<const numeric::WeightView> parts_of_one_shape(
   for (const numeric::WeightView& weight : weights) {
     part_rows = std::gcd(part_rows, weight.rows);
     num_rows += weight.rows;
-    is_alike = is_alike && uses_int8(context, weight) == uses_int8(context, weights.front());
+    is_alike = is_alike && uses_int8(context, weight) == uses_int8(context, weights.front()) &&
+               uses_bf16(context, weight) == uses_bf16(context, weights.front());
   }
   const Index num_parts = num_rows / part_rows;
   const bool is_cut = num_parts > to_index(weights.size());
@@ -187,11 +210,12 @@ void multiply(Context& context,
     return;
   }
   const auto scratch = allocate_scratch(context, weight.columns, out.dim(0), 1);
+  const Operand operand = operand_of(context, weight, input, products);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
     kernels.linear.run({.weight = weight,
-                        .x = input.x().matrix<Real>(),
-                        .products = products,
+                        .x = operand.x.matrix<Real>(),
+                        .products = operand.products,
                         .out = out.matrix<Real>().slice_columns(first_column, weight.rows),
                         .scratch = scratch},
                        context.pool);
@@ -219,6 +243,7 @@ void multiply_grouped(Context& context,
   const bool is_int8 = uses_int8(context, weight);
   const Int8Rows rows = is_int8 ? round_to_int8(context, x, x.shape().last()) : Int8Rows{};
   const auto scratch = allocate_scratch(context, weight.columns, x.dim(0), 1);
+  const Operand operand = operand_of(context, weight, x, products);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
     for (Index group = 0; group < num_groups; ++group) {
@@ -231,8 +256,8 @@ void multiply_grouped(Context& context,
             context.pool);
       } else {
         kernels.linear.run({.weight = part,
-                            .x = x.matrix<Real>().slice_columns(first, weight.columns),
-                            .products = products,
+                            .x = operand.x.matrix<Real>().slice_columns(first, weight.columns),
+                            .products = operand.products,
                             .out = part_out,
                             .scratch = scratch},
                            context.pool);
@@ -270,13 +295,14 @@ void multiply_experts(Context& context,
   }
   const auto scratch =
       allocate_scratch(context, weights.front().columns, offsets.back(), to_index(weights.size()));
+  const Operand operand = operand_of(context, weights.front(), input, outputs.products);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
     kernels.expert_linear.run({.weights = weights,
-                               .x = input.x().matrix<Real>(),
+                               .x = operand.x.matrix<Real>(),
                                .source = source,
                                .offsets = offsets,
-                               .products = outputs.products,
+                               .products = operand.products,
                                .out = outputs.out.matrix<Real>(),
                                .scratch = scratch},
                               context.pool);
@@ -289,8 +315,13 @@ LinearInput::LinearInput(Context& context,
                          const numeric::WeightView& weight,
                          const tensor::Tensor& x)
     : x_(x),
+      bf16_(uses_bf16(context, weight) ? std::optional(round_to_bf16(context, x)) : std::nullopt),
       rounded_(uses_int8(context, weight) ? round_to_int8(context, x, weight.columns)
                                           : Int8Rows{}) {}
+
+bool uses_bf16(const Context& context, const numeric::WeightView& weight) {
+  return context.numerics == Numerics::Fast && weight.format == numeric::WeightFormat::Fp8;
+}
 
 Index linear_scratch_bytes(Index columns, Index num_slots, Index num_matrices) {
   constexpr Index kColumns = 32;
@@ -372,7 +403,8 @@ tensor::Tensor grouped_linear(Context& context,
 
 bool are_multiplied_alike(const numeric::WeightView& a, const numeric::WeightView& b) {
   return a.rows == b.rows && a.columns == b.columns &&
-         numeric::has_int8_blocks(a.format) == numeric::has_int8_blocks(b.format);
+         numeric::has_int8_blocks(a.format) == numeric::has_int8_blocks(b.format) &&
+         (a.format == numeric::WeightFormat::Fp8) == (b.format == numeric::WeightFormat::Fp8);
 }
 
 tensor::Tensor expert_linear(Context& context,

@@ -4,6 +4,7 @@
 // tokens or rows are computed together.
 #pragma once
 
+#include <optional>
 #include <span>
 
 #include "fathom/compute/numeric/weight_format.h"
@@ -12,9 +13,9 @@
 
 namespace fathom::ops {
 
-// What several weights multiply, [T, K]. Made with the first of them, it is rounded to int8 blocks
-// once where the numerics want that, and not again by every product; made of a tensor alone, every
-// product rounds for itself. The bits are the same.
+// What several weights multiply, [T, K]. Made with the first of them, it is rounded once where the
+// numerics want that, to int8 blocks or to BF16 numbers, and not again by every product; made of a
+// tensor alone, every product rounds for itself. The bits are the same.
 class LinearInput {
  public:
   LinearInput(const tensor::Tensor& x) : x_(x) {}  // NOLINT(google-explicit-constructor)
@@ -25,11 +26,18 @@ class LinearInput {
   // The rows in int8 blocks; nothing where they were not made.
   bool is_rounded() const { return rounded_.codes.data != nullptr; }
   const Int8Rows& rounded() const { return rounded_; }
+  // x as BF16 numbers; nothing where they were not made.
+  const std::optional<tensor::Tensor>& bf16() const { return bf16_; }
 
  private:
   tensor::Tensor x_;
+  std::optional<tensor::Tensor> bf16_;
   Int8Rows rounded_;
 };
+
+// Whether the numerics of the context round what a weight is multiplied with to BF16 numbers and
+// nothing else.
+bool uses_bf16(const Context& context, const numeric::WeightView& weight);
 
 //   weight    [O, K]
 //   x         [T, K]; rows may be strided (a slice of wider rows)

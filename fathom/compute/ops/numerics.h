@@ -11,7 +11,7 @@ namespace fathom::ops {
 enum class Numerics {
   High,      // fp32 (or double) throughout, no rounding of activations
   Official,  // the published rounding points: BF16 tensors, FP8 and FP4 round trips
-  Fast,      // fp32, but what multiplies weights of 4 to 8 bits is rounded to int8 blocks
+  Fast,      // fp32, but what multiplies weights of 4 to 8 bits is rounded: int8 blocks, or BF16
 };
 
 inline constexpr std::array<std::pair<Numerics, std::string_view>, 3> kNumericsNames = {{

@@ -1,7 +1,7 @@
 // Simulated low-precision storage of activations: encode and decode at once (specification 3.8).
 //
-// Only the official numerics have such points; the caller asks where they belong. Gradients pass
-// straight through, as they pass through every rounding to BF16.
+// The caller asks where such points belong: official has all of them, fast BF16's in front of FP8
+// weights. Gradients pass straight through, as they pass through every rounding to BF16.
 #pragma once
 
 #include "fathom/compute/ops/context.h"
@@ -11,6 +11,7 @@ namespace fathom::ops {
 enum class RoundTripFormat {
   E4m3,  // power-of-two scale per group, largest 448
   E2m1,  // power-of-two scale per group, largest 6
+  Bf16,  // no scale: groups do not matter
 };
 
 // Columns [0, num_columns) of every row, in groups of `group` columns (the last may be shorter).

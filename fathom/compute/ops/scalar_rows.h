@@ -152,6 +152,12 @@ void route_backward_row(const RouteBackwardArgs<Real>& args, Index token) {
 // the numbers are rounded to fp32 first, which the 4- and 8-bit codes cannot tell.
 template <typename Real>
 void round_trip_group(const Real* x, Index count, RoundTripFormat format, Real* out) {
+  if (format == RoundTripFormat::Bf16) {
+    std::transform(x, x + count, out, [](Real number) {
+      return static_cast<Real>(numeric::round_bf16(static_cast<float>(number)));
+    });
+    return;
+  }
   float largest = 0;
   for (Index i = 0; i < count; ++i) {
     largest = std::max(largest, static_cast<float>(std::abs(x[i])));

@@ -242,6 +242,9 @@ class KernelBench {
   }
 
   Bound bound_of(const WeightView& weight) const {
+    if (ops::uses_bf16(context_, weight)) {
+      return Bound::Bf16;
+    }
     if (context_.numerics == ops::Numerics::Fast && !ops::uses_int8(context_, weight)) {
       return Bound::Fp32;
     }

@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/round_trip.cc"
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include <hwy/foreach_target.h>  // must come before highway.h
 
@@ -77,16 +78,23 @@ HWY_INLINE float largest_magnitude(const float* x, Index count) {
   return hn::GetLane(hn::MaxOfLanes(D(), largest));
 }
 
+struct Bf16 {};  // has no scale
+
 // One group. Scales are powers of two with a reciprocal that fits fp32 (zero for an infinite one),
 // so the product with it is the quotient; and what has at most four bits is a BF16 number.
 template <typename Format>
 HWY_INLINE void round_group(const float* x, Index count, float* out) {
-  const float scale = Format::scale_of(largest_magnitude(x, count));
-  const V inverse = hn::Set(D(), 1.0F / scale);
-  const V factor = hn::Set(D(), scale);
-  map_row(count, out, [&](const auto& load) {
-    return hn::Mul(nearest<Format>(hn::Mul(load(x), inverse)), factor);
-  });
+  if constexpr (std::is_same_v<Format, Bf16>) {
+    map_row(count, out, [&](const auto& load) { return rounded(load(x), ops::Rounding::Bf16); });
+    return;
+  } else {
+    const float scale = Format::scale_of(largest_magnitude(x, count));
+    const V inverse = hn::Set(D(), 1.0F / scale);
+    const V factor = hn::Set(D(), scale);
+    map_row(count, out, [&](const auto& load) {
+      return hn::Mul(nearest<Format>(hn::Mul(load(x), inverse)), factor);
+    });
+  }
 }
 
 template <typename Format>
@@ -106,10 +114,13 @@ void round_rows(const ops::RoundTripArgs<float>& args, platform::ThreadPool& poo
 }  // namespace
 
 void round_trip(const ops::RoundTripArgs<float>& args, platform::ThreadPool& pool) {
-  if (args.format == ops::RoundTripFormat::E4m3) {
-    round_rows<E4m3>(args, pool);
-  } else {
-    round_rows<E2m1>(args, pool);
+  switch (args.format) {
+    case ops::RoundTripFormat::E4m3:
+      return round_rows<E4m3>(args, pool);
+    case ops::RoundTripFormat::E2m1:
+      return round_rows<E2m1>(args, pool);
+    case ops::RoundTripFormat::Bf16:
+      return round_rows<Bf16>(args, pool);
   }
 }
 

@@ -134,7 +134,12 @@ TEST_F(Linear, AlikeMeansOneShapeAndOneWayToMultiply) {
   EXPECT_TRUE(are_multiplied_alike(left, right));
   right.format = numeric::WeightFormat::Q8_0;
   EXPECT_FALSE(are_multiplied_alike(left, right));
+  left.format = numeric::WeightFormat::Fp8;
+  EXPECT_FALSE(are_multiplied_alike(left, right));
+  right.format = numeric::WeightFormat::BF16;
+  EXPECT_FALSE(are_multiplied_alike(left, right));
   left.format = numeric::WeightFormat::Mxfp4;
+  right.format = numeric::WeightFormat::Q8_0;
   EXPECT_TRUE(are_multiplied_alike(left, right));
   right.rows = 2;
   EXPECT_FALSE(are_multiplied_alike(left, right));
@@ -159,6 +164,54 @@ TEST_F(Linear, AnInputMadeOnceGivesWhatEveryProductGivesOnItsOwn) {
     EXPECT_EQ(numbers(linear(context(), other, input, Products::Fp32)),
               numbers(linear(context(), other, x, Products::Fp32)));
   }
+}
+
+// In fast, whatever multiplies FP8 is what multiplies the BF16 numbers next to it.
+TEST_F(Linear, FastRoundsWhatFp8MultipliesToBf16) {
+  constexpr Index kColumns = 64;
+  std::vector<std::uint8_t> codes(16 * kColumns);
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    codes[i] = static_cast<std::uint8_t>(i * 37 % 250 == 127 ? 0 : i * 37 % 250);
+  }
+  numeric::WeightView weight;
+  weight.format = numeric::WeightFormat::Fp8;
+  weight.rows = 16;
+  weight.columns = kColumns;
+  weight.data = reinterpret_cast<const std::byte*>(codes.data());
+  weight.row_stride_bytes = kColumns;
+  const auto values = random(4 * kColumns);
+  std::vector<float> bf16(values.size());
+  std::transform(values.begin(), values.end(), bf16.begin(),
+                 [](float number) { return numeric::round_bf16(number); });
+  ASSERT_NE(values, bf16);
+  const std::vector<std::int32_t> offsets = {0, 1, 4};
+  const numeric::WeightView experts[] = {weight, weight};
+  const numeric::WeightView halves[] = {weight.slice_rows(0, 8), weight.slice_rows(8, 8)};
+  const auto products = [&](const std::vector<float>& numbers_of_x, Products how) {
+    const auto x = make({4, kColumns}, numbers_of_x);
+    const auto one = make({1, 2 * kColumns}, {numbers_of_x.begin(), numbers_of_x.begin() + 128});
+    const auto side = make({1, 16}, std::vector<float>(16));
+    linear_side_by_side(context(), halves, one.reshape({2, kColumns}).slice(0, 1), how, side);
+    return std::vector{
+        numbers(linear(context(), weight, x, how)),
+        numbers(linear(context(), weight, LinearInput(context(), weight, x), how)),
+        numbers(expert_linear(context(), experts, x, {}, offsets, how)),
+        numbers(grouped_linear(context(), weight, one, 2, how)),
+        numbers(grouped_linear(context(), weight, x.reshape({2, 2 * kColumns}), 2, how)),
+        numbers(side)};
+  };
+  use(Numerics::High);
+  const auto of_numbers = products(values, Products::Fp32);
+  const auto of_bf16 = products(bf16, Products::Bf16Operands);
+  use(Numerics::Fast);
+  EXPECT_NE(of_numbers, of_bf16);
+  EXPECT_EQ(products(values, Products::Fp32), of_bf16);
+  // Other weights see the numbers themselves.
+  const auto floats = random(16 * kColumns);
+  const numeric::WeightView other = view(floats, 16);
+  const auto x = make({4, kColumns}, values);
+  EXPECT_EQ(numbers(linear(context(), other, LinearInput(context(), weight, x), Products::Fp32)),
+            numbers(linear(context(), other, x, Products::Fp32)));
 }
 
 TEST_F(Linear, ExpertsMultiplyTheRowsTheirSlotsName) {
