@@ -99,10 +99,11 @@ bool LoadedModel::put_into_panels(const std::string& path, const ModelOptions& o
     fail(ErrorCode::InvalidArgument, "layout: found \"", options.layout,
          "\", expected auto, rows or panels");
   }
-  if (options.layout == "rows" || !runtime_.reads_panels()) {
+  if (options.layout == "rows") {
     return false;
   }
-  const Index needed = opened_.store->bytes_in_panels();
+  const auto takes = [&](numeric::WeightFormat format) { return runtime_.reads_panels(format); };
+  const Index needed = opened_.store->bytes_in_panels(takes);
   const Index available =
       platform::available_memory_bytes().value_or(std::numeric_limits<Index>::max());
   // A tenth is left for caches and steps.
@@ -114,7 +115,7 @@ bool LoadedModel::put_into_panels(const std::string& path, const ModelOptions& o
   if (needed == 0 || !is_free) {
     return false;
   }
-  opened_.store->put_into_panels(runtime_.pool());
+  opened_.store->put_into_panels(runtime_.pool(), takes);
   return true;
 }
 

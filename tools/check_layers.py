@@ -21,7 +21,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
     "compute/autograd": {"base/platform", "compute/tensor", "compute/ops"},
     "compute/backends/reference": {"compute/numeric", "compute/tensor", "compute/ops"},
     "compute/backends/cpu": {"base/platform", "compute/numeric", "compute/tensor", "compute/ops"},
-    "compute/runtime": {"base/platform", "compute/tensor", "compute/ops", "compute/backends/reference",
+    "compute/runtime": {"base/platform", "compute/numeric", "compute/tensor", "compute/ops", "compute/backends/reference",
                         "compute/backends/cpu"},
     "model/config": {"base/formats", "compute/numeric"},
     "model/weights": {"base/platform", "base/formats", "compute/numeric", "compute/tensor", "model/config"},

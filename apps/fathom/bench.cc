@@ -137,7 +137,8 @@ std::vector<bench::KernelResult> bench_kernels(const BenchCommand& options,
                             .backend = options.run.backend,
                             .numerics = numerics_of(options)});
   if (layout == "panels") {
-    opened.store->put_into_panels(runtime.pool());
+    opened.store->put_into_panels(
+        runtime.pool(), [&](numeric::WeightFormat format) { return runtime.reads_panels(format); });
     opened.store->fill_panels();
   }
   Progress progress("kernels", 1, "shapes");

@@ -87,8 +87,8 @@ void add_backend_options(CLI::App& command, RunOptions& options) {
       ->type_name("high|official|fast");
   command
       .add_option("--layout", options.layout,
-                  "Weights in memory: as in the file, or copied into the order that products of "
-                  "fast read them in, which is faster; auto: that where memory is free")
+                  "Weights in memory: as in the file, or copied into the order that products "
+                  "read them in, which is faster; auto: that where memory is free")
       ->capture_default_str()
       ->type_name("auto|rows|panels");
   add_json_option(command, options.json);

@@ -14,6 +14,7 @@
 #endif
 
 #include "fathom/compute/numeric/small_floats.h"
+#include "fathom/compute/numeric/weight_panels.h"
 
 #include "tests/contract/contract.h"
 #include "tests/contract/random_weights.h"
@@ -457,6 +458,111 @@ TEST(LinearE4m3, AnyCodeTimesAnyScaleIsTheWeightItself) {
           }
         }
       }
+    }
+  }
+}
+
+// FP8 in panels, from few rows and tokens to many: within the contract on every backend, and on one
+// that multiplies pairs, the bits of the same matrix in rows. A slice of it begins inside a tile of
+// scales; one tile has a scale of which not all numbers are BF16 numbers, and one code is NaN.
+TEST(LinearOfFp8Panels, KeepTheContractAndTheBitsOfRows) {
+  Random random(99);
+  for (const Index width : {32, 160, 256, 416}) {
+    RandomMatrix matrix(random, WeightFormat::Fp8, 293, width, ScaleFormat::E8M0);
+    matrix.put_scale(1, 0, 247);
+    for (const auto& [first, count] :
+         {std::pair<Index, Index>{0, 293}, {112, 37}, {16, 5}, {96, 80}}) {
+      const numeric::WeightView rows = matrix.view().slice_rows(first, count);
+      std::vector<std::byte> bytes(to_size(1 + numeric::bytes_in_panels(rows)));
+      numeric::pack_panels(rows, 0, ceil_div(count, numeric::kPanelRows), bytes.data() + 1);
+      const numeric::WeightView panels = numeric::view_of_panels(rows, bytes.data() + 1);
+      for (const Products products : kEveryProducts) {
+        for (const Index tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 40}) {
+          SCOPED_TRACE(std::to_string(tokens) + " x " + std::to_string(width) + ", rows " +
+                       std::to_string(first) + " + " + std::to_string(count));
+          const std::vector<float> x = random.normals(tokens * width, operands_of(products));
+          const LinearProblem problem = {panels, tokens, products, x};
+          for (const std::string& backend : contract_backends()) {
+            if (tokens == 1 || tokens == 7 || tokens == 40) {
+              expect_contract(problem, backend);
+            }
+            if (backend == "cpu:avx3_bf16") {
+              runtime::Runtime& runtime = runtime_of(backend, 2);
+              const auto of_panels = problem.run<float>(runtime.context().f32, runtime.pool());
+              const auto of_rows = LinearProblem{rows, tokens, products, x}.run<float>(
+                  runtime.context().f32, runtime.pool());
+              EXPECT_TRUE(is_same(of_panels.values, of_rows.values));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(LinearOfFp8Panels, NanAndInfinityReachWhatTheyMeetAndNothingElse) {
+  Random random(100);
+  constexpr Index kRows = 70;
+  constexpr Index kWidth = 256;
+  RandomMatrix matrix(random, WeightFormat::Fp8, kRows, kWidth, ScaleFormat::E8M0);
+  matrix.put_byte(33, 130, 0x7f);  // the codes that are NaN
+  matrix.put_byte(69, 0, 0xff);
+  std::vector<std::byte> bytes(to_size(numeric::bytes_in_panels(matrix.view())));
+  numeric::pack_panels(matrix.view(), 0, ceil_div(kRows, numeric::kPanelRows), bytes.data());
+  const numeric::WeightView panels = numeric::view_of_panels(matrix.view(), bytes.data());
+  for (const Index tokens : {1, 5, 8, 20}) {
+    LinearProblem problem = {panels, tokens, Products::Bf16Operands,
+                             random.normals(tokens * kWidth, Rounding::Bf16)};
+    const auto expect_nan = [&](const auto& is_nan) {
+      for (const std::string& backend : contract_backends()) {
+        runtime::Runtime& runtime = runtime_of(backend, 2);
+        const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
+        for (Index i = 0; i < tokens * kRows; ++i) {
+          ASSERT_EQ(std::isfinite(found.values[to_size(i)]), !is_nan(i / kRows, i % kRows))
+              << backend << ", token " << i / kRows << ", row " << i % kRows;
+        }
+      }
+    };
+    expect_nan([](Index, Index row) { return row == 33 || row == 69; });
+    problem.x[to_size((tokens - 1) * kWidth + 200)] = std::numeric_limits<float>::infinity();
+    expect_nan(
+        [&](Index token, Index row) { return row == 33 || row == 69 || token == tokens - 1; });
+  }
+}
+
+TEST(LinearOfFp8Panels, ExpertsOfAFewSlotsAndOfManyKeepTheBitsOfRows) {
+  Random random(101);
+  constexpr Index kWidth = 128;
+  std::vector<RandomMatrix> matrices;
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<numeric::WeightView> rows;
+  std::vector<numeric::WeightView> panels;
+  for (int expert = 0; expert < 4; ++expert) {
+    matrices.emplace_back(random, WeightFormat::Fp8, 83, kWidth, ScaleFormat::E8M0);
+  }
+  for (const RandomMatrix& matrix : matrices) {
+    rows.push_back(matrix.view());
+    bytes.emplace_back(to_size(numeric::bytes_in_panels(rows.back())));
+    numeric::pack_panels(rows.back(), 0, 6, bytes.back().data());
+    panels.push_back(numeric::view_of_panels(rows.back(), bytes.back().data()));
+  }
+  ExpertProblem problem = {panels,
+                           Products::Bf16Operands,
+                           random.normals(9 * kWidth, Rounding::Bf16),
+                           {},
+                           {0, 1, 1, 24, 30}};
+  for (Index slot = 0; slot < 30; ++slot) {
+    problem.source.push_back(static_cast<std::int32_t>(random.index(0, 8)));
+  }
+  for (const std::string& backend : contract_backends()) {
+    expect_contract(problem, backend);
+    if (backend == "cpu:avx3_bf16") {
+      runtime::Runtime& runtime = runtime_of(backend, 2);
+      const auto of_panels = problem.run<float>(runtime.context().f32, runtime.pool());
+      problem.weights = rows;
+      const auto of_rows = problem.run<float>(runtime.context().f32, runtime.pool());
+      EXPECT_TRUE(is_same(of_panels.values, of_rows.values));
+      problem.weights = panels;
     }
   }
 }

@@ -67,6 +67,10 @@ class RandomMatrix {
   void put_byte(Index row, Index at, std::uint8_t byte) {
     bytes_[to_size(1 + row * stride_bytes_ + at)] = std::byte{byte};
   }
+  // Of E8M0.
+  void put_scale(Index scale_row, Index scale_column, std::uint8_t code) {
+    scales_[to_size(scale_row * scale_stride_bytes_ + scale_column)] = std::byte{code};
+  }
 
  private:
   void fill_row(Random& random, std::byte* row) const {

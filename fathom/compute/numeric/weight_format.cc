@@ -11,6 +11,7 @@
 #include "fathom/compute/numeric/ggml_blocks.h"
 #include "fathom/compute/numeric/int8_blocks.h"
 #include "fathom/compute/numeric/small_floats.h"
+#include "fathom/compute/numeric/weight_panels.h"
 
 namespace fathom::numeric {
 namespace {
@@ -82,14 +83,17 @@ float scale_in_row(const WeightView& view, Index scale_row, Index scale_column) 
 
 template <typename Real>
 void decode_fp8(const WeightView& view, Index row, Index first, Index count, Real* out) {
-  const std::byte* codes = view.data + row * view.row_stride_bytes + first;
+  const bool is_in_panels = view.layout == WeightLayout::Panels;
+  const Index first_row = is_in_panels ? row / kPanelRows * kPanelRows : row;
+  const std::byte* codes = view.data + first_row * view.row_stride_bytes;
   const Index scale_row = (view.first_row + row) / kFp8TileRows;
   for (Index i = 0; i < count;) {
     const Index tile = (first + i) / kFp8TileColumns;
     const Index end = std::min(count, (tile + 1) * kFp8TileColumns - first);
     const auto scale = static_cast<Real>(scale_in_row(view, scale_row, tile));
     for (; i < end; ++i) {
-      out[i] = static_cast<Real>(e4m3_to_float(byte_at(codes, i))) * scale;
+      const Index at = is_in_panels ? fp8_code_at(row % kPanelRows, first + i) : first + i;
+      out[i] = static_cast<Real>(e4m3_to_float(byte_at(codes, at))) * scale;
     }
   }
 }
@@ -179,7 +183,7 @@ WeightView WeightView::slice_rows(Index first, Index count) const {
 template <typename Real>
 void decode_row(
     const WeightView& view, Index row, Index first_column, Index count, Real* out) noexcept {
-  if (view.layout == WeightLayout::Panels) {
+  if (view.layout == WeightLayout::Panels && view.format != WeightFormat::Fp8) {
     return decode_int8_blocks(view, row, first_column, count, out);
   }
   const std::byte* bytes = view.data + row * view.row_stride_bytes;

@@ -66,6 +66,15 @@ struct Bytes {
   }
 };
 
+struct Fp8Codes {
+  static constexpr Index kCodesAt = 0;
+  static void pack(const std::uint8_t* bytes, Index lane, std::uint8_t* codes) {
+    for (Index column = 0; column < kInt8BlockColumns; column += 2) {
+      std::memcpy(codes + fp8_code_at(lane, column), bytes + column, 2);
+    }
+  }
+};
+
 // The rows of a panel, block by block: what is written is then one stretch of memory.
 template <typename Codes>
 void pack_rows(const WeightView& view,
@@ -86,6 +95,9 @@ void pack_rows(const WeightView& view,
     for (Index lane = 0; lane < num_rows; ++lane) {
       const std::uint8_t* from = rows + lane * view.row_stride_bytes + block * block_bytes;
       Codes::pack(from + Codes::kCodesAt, lane, out + shape.codes_at());
+      if (shape.scale_bytes == 0) {
+        continue;
+      }
       if (own_scales != nullptr) {
         out[lane] = own_scales[lane * view.scale_row_stride_bytes + block];
       } else if (shape.scale_bytes == kPanelRows) {
@@ -145,6 +157,8 @@ PackRows pack_of(WeightFormat format) {
       return &pack_rows<SplitNibbles<4>>;
     case WeightFormat::Q8_0:
       return &pack_rows<Bytes>;
+    case WeightFormat::Fp8:
+      return &pack_rows<Fp8Codes>;
     default:
       return &pack_decoded_rows;
   }
@@ -165,6 +179,8 @@ PanelBlock panel_block(WeightFormat format) noexcept {
       return {2 * kPanelRows, 2 * kPanelRows, kNibbles};
     case WeightFormat::Q5_1:
       return {2 * kPanelRows, 2 * kPanelRows, 2 * kNibbles};
+    case WeightFormat::Fp8:
+      return {0, 0, 2 * kNibbles};
     default:  // Q8_0, Q5_0
       return {2 * kPanelRows, 0, 2 * kNibbles};
   }
@@ -193,12 +209,15 @@ float panel_scale(WeightFormat format, const std::uint8_t* scales, Index row) no
 }
 
 bool can_be_in_panels(const WeightView& view) noexcept {
-  return view.layout == WeightLayout::Rows && has_int8_blocks(view.format) &&
+  // A panel's rows of FP8 have one scale.
+  const bool is_fp8 = view.format == WeightFormat::Fp8 && view.first_row % kPanelRows == 0;
+  return view.layout == WeightLayout::Rows && (has_int8_blocks(view.format) || is_fp8) &&
          view.columns % kInt8BlockColumns == 0 && view.scale_format != ScaleFormat::F32;
 }
 
 bool are_panels_as_small(WeightFormat format) noexcept {
-  return has_int8_blocks(format) && format != WeightFormat::Q5_0 && format != WeightFormat::Q5_1;
+  return (has_int8_blocks(format) || format == WeightFormat::Fp8) && format != WeightFormat::Q5_0 &&
+         format != WeightFormat::Q5_1;
 }
 
 Index bytes_in_panels(const WeightView& rows) noexcept {
@@ -213,6 +232,12 @@ WeightView view_of_panels(const WeightView& rows, const std::byte* data) noexcep
   panels.data = data;
   panels.row_stride_bytes = panel_bytes(rows.format, rows.columns) / kPanelRows;
   panels.layout = WeightLayout::Panels;
+  if (rows.format == WeightFormat::Fp8) {
+    panels.scale_format = rows.scale_format;
+    panels.scales = rows.scales;
+    panels.scale_row_stride_bytes = rows.scale_row_stride_bytes;
+    panels.first_row = rows.first_row;
+  }
   return panels;
 }
 

@@ -9,6 +9,8 @@
 //   codes    bytes: [step 8][row 16][column 4], where a step is four columns;
 //            nibbles, of formats of four bits: [pair of steps 4][row 16][column 4]; the low nibble
 //            belongs to the even step of the pair, the high one to the odd step
+//            FP8: [step 8][four rows 4][pair of columns 2][row 4][column 2], for units that add two
+//            products; its scales, one for 128 rows, stay where they are
 //
 // A block's parts lie together because memory is read fastest as one stream: with the scales of a
 // panel behind its codes, products of one token took up to twice as long.
@@ -26,7 +28,7 @@ inline constexpr Index kPanelSteps = kInt8BlockColumns / kPanelStepColumns;
 
 // Bytes of one block of a panel.
 struct PanelBlock {
-  Index scale_bytes;
+  Index scale_bytes;    // 0: scales lie elsewhere
   Index minimum_bytes;  // 0: the format has no minimum
   Index code_bytes;
 
@@ -35,7 +37,7 @@ struct PanelBlock {
   Index bytes() const { return scale_bytes + minimum_bytes + code_bytes; }
   bool has_nibbles() const { return code_bytes == kPanelRows * kInt8BlockColumns / 2; }
 };
-// Of a format that has int8 blocks.
+// Of a format that has int8 blocks, or FP8.
 PanelBlock panel_block(WeightFormat format) noexcept;
 
 Index panel_bytes(WeightFormat format, Index columns) noexcept;
@@ -46,7 +48,14 @@ const NibbleCodeTable& nibble_codes(WeightFormat format) noexcept;
 // twice E2M1.)
 float panel_scale(WeightFormat format, const std::uint8_t* scales, Index row) noexcept;
 
-// Whether a matrix can be put into panels: its format has int8 blocks and it lies in rows.
+// Where a panel of FP8 has the code of one of its rows.
+constexpr Index fp8_code_at(Index row, Index column) {
+  return column / kPanelStepColumns * kPanelRows * kPanelStepColumns + row / 4 * 16 +
+         column % kPanelStepColumns / 2 * 8 + row % 4 * 2 + column % 2;
+}
+
+// Whether a matrix can be put into panels: its format has int8 blocks or is FP8 with scales that
+// are powers of two, and it lies in rows.
 bool can_be_in_panels(const WeightView& view) noexcept;
 // Whether panels take no more memory than rows do, but for what fills up the last of them.
 bool are_panels_as_small(WeightFormat format) noexcept;

@@ -5,6 +5,7 @@
 #include "fathom/base/core/error.h"
 #include "fathom/compute/backends/cpu/kernels.h"
 #include "fathom/compute/backends/reference/kernels.h"
+#include "fathom/compute/numeric/weight_panels.h"
 
 namespace fathom::runtime {
 namespace {
@@ -62,8 +63,12 @@ Runtime::Runtime(const RuntimeOptions& options)
 
 Runtime::~Runtime() = default;
 
-bool Runtime::reads_panels() const {
-  return context_.numerics == ops::Numerics::Fast && backend_name_.starts_with("cpu");
+bool Runtime::reads_panels(numeric::WeightFormat format) const {
+  if (format == numeric::WeightFormat::Fp8) {
+    return context_.numerics != ops::Numerics::High && cpu::multiplies_pairs(backend_name_);
+  }
+  return context_.numerics == ops::Numerics::Fast && backend_name_.starts_with("cpu") &&
+         numeric::are_panels_as_small(format);
 }
 
 std::vector<std::string> Runtime::fallbacks() const {

@@ -36,8 +36,9 @@ class Runtime {
   platform::ThreadPool& pool() { return pool_; }
   // "cpu:avx3", "reference:f64": what results name.
   const std::string& backend_name() const { return backend_name_; }
-  // Whether weights in panels (numeric/weight_panels.h) are multiplied faster than rows.
-  bool reads_panels() const;
+  // Whether weights of a format are multiplied faster in panels (numeric/weight_panels.h) than in
+  // rows, and panels take no more memory.
+  bool reads_panels(numeric::WeightFormat format) const;
   // Ops that fall to the reference although another backend was asked for.
   std::vector<std::string> fallbacks() const;
 

@@ -55,28 +55,31 @@ const NamedView& Store::matrix(const WeightKey& key, Index expert_idx) const {
 
 namespace {
 
-bool goes_into_panels(const BoundRole& bound, const numeric::WeightView& view) {
+bool goes_into_panels(const BoundRole& bound,
+                      const numeric::WeightView& view,
+                      const Store::TakesPanels& takes) {
   return bound.goes_into_panels && view.data != nullptr && numeric::can_be_in_panels(view) &&
-         numeric::are_panels_as_small(view.format);
+         takes(view.format);
 }
 
 }  // namespace
 
-Index Store::bytes_in_panels() const {
+Index Store::bytes_in_panels(const TakesPanels& takes) const {
   Index num_bytes = 0;
   for (const auto& [key, bound] : binding_.roles) {
     for (const NamedView& named : bound.matrices) {
-      num_bytes += goes_into_panels(bound, named.view) ? numeric::bytes_in_panels(named.view) : 0;
+      num_bytes +=
+          goes_into_panels(bound, named.view, takes) ? numeric::bytes_in_panels(named.view) : 0;
     }
   }
   return num_bytes;
 }
 
-void Store::put_into_panels(platform::ThreadPool& pool) {
-  panels_ = std::make_shared<PanelMemory>(bytes_in_panels(), pool);
+void Store::put_into_panels(platform::ThreadPool& pool, const TakesPanels& takes) {
+  panels_ = std::make_shared<PanelMemory>(bytes_in_panels(takes), pool);
   for (auto& [key, bound] : binding_.roles) {
     for (NamedView& named : bound.matrices) {
-      if (goes_into_panels(bound, named.view)) {
+      if (goes_into_panels(bound, named.view, takes)) {
         named.view = panels_->place(named.name, named.view);
         named.panels = panels_;
       }

@@ -63,12 +63,14 @@ class Store {
   // An integer table [rows, columns] (hash routing), checked to lie in [0, limit).
   std::vector<std::int32_t> ids(const config::WeightKey& key, Index limit) const;
 
+  // Which formats of weights products read in panels.
+  using TakesPanels = std::function<bool(numeric::WeightFormat)>;
   // Bytes that put_into_panels() would take.
-  Index bytes_in_panels() const;
-  // Has `pool` put matrices that products read as int8 blocks into panels, where those take no more
-  // memory than the rows, each when it is made ready, and gives its rows' pages back then. Layers
-  // that were built before keep the rows. Throws OutOfMemory.
-  void put_into_panels(platform::ThreadPool& pool);
+  Index bytes_in_panels(const TakesPanels& takes) const;
+  // Has `pool` put matrices that are multiplied and are of such a format into panels, each when it
+  // is made ready, and gives its rows' pages back then. Layers that were built before keep the
+  // rows. Throws OutOfMemory.
+  void put_into_panels(platform::ThreadPool& pool, const TakesPanels& takes);
   // Fills what panels are left. on_progress is told of done and total bytes and may throw; what is
   // done then stays. Throws what NamedView::make_ready() throws.
   using Progress = std::function<void(Index done, Index total)>;

@@ -32,7 +32,10 @@ inline int parts_of(const numeric::WeightView& weight) {
       return weight.layout == numeric::WeightLayout::Rows ? 1 : kMostParts;
     case WeightFormat::Fp8:
     case WeightFormat::Fp4:
-      return weight.scale_format == numeric::ScaleFormat::F32 ? kMostParts : 1;
+      return weight.layout == numeric::WeightLayout::Rows &&
+                     weight.scale_format != numeric::ScaleFormat::F32
+                 ? 1
+                 : kMostParts;
     case WeightFormat::F16:
       return 2;
     default:

@@ -1,5 +1,6 @@
 #include "fathom/compute/backends/cpu/kernels.h"
 
+#include <algorithm>
 #include <array>
 
 #include "fathom/base/core/error.h"
@@ -49,6 +50,11 @@ std::vector<std::string> available_isas() {
     }
   }
   return names;
+}
+
+bool multiplies_pairs(std::string_view backend) {
+  return std::any_of(kIsas.begin(), kIsas.end(),
+                     [&](const Isa& isa) { return isa.name == backend && isa.has_bf16; });
 }
 
 void fill(ops::KernelTable<float>& table, std::string_view isa) {

@@ -16,4 +16,7 @@ std::vector<std::string> available_isas();
 // Overwrites the entries of `table` that this backend has, for one of available_isas().
 void fill(ops::KernelTable<float>& table, std::string_view isa);
 
+// Whether an instruction set ("cpu:avx3_bf16") multiplies BF16 numbers in pairs of columns.
+bool multiplies_pairs(std::string_view backend);
+
 }  // namespace fathom::cpu

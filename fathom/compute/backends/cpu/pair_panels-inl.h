@@ -15,6 +15,7 @@
 
 #include "fathom/compute/backends/cpu/bf16_parts-inl.h"
 #include "fathom/compute/backends/cpu/byte_tables-inl.h"
+#include "fathom/compute/numeric/weight_panels.h"
 
 #if HWY_TARGET == HWY_AVX3_DL
 FATHOM_BEFORE_NAMESPACE_WITH("avx512bf16");
@@ -47,9 +48,13 @@ static_assert(kCodeMagnitudes[64] == 0x3f00 && kCodeMagnitudes[3] == 0x3cc0);
 inline bool has_code_scales(const numeric::WeightView& weight) {
   return weight.format == numeric::WeightFormat::Q8_0;
 }
+inline bool is_in_fp8_panels(const numeric::WeightView& weight) {
+  return weight.format == numeric::WeightFormat::Fp8 &&
+         weight.layout == numeric::WeightLayout::Panels;
+}
 inline bool has_pairs(const numeric::WeightView& weight) {
   return (has_code_scales(weight) && weight.layout == numeric::WeightLayout::Rows) ||
-         parts_of(weight) == 1;
+         is_in_fp8_panels(weight) || parts_of(weight) == 1;
 }
 
 // Where a block of 16 rows begins.
@@ -146,6 +151,9 @@ class PairPacker {
     stride_ = stride;
     if (count < kPartColumns || weight_.format == numeric::WeightFormat::F32) {
       return pack_numbers(first, count);
+    }
+    if (is_in_fp8_panels(weight_)) {
+      return pack_fp8_panel(first);
     }
     const Index offset = first / kPartColumns * block_bytes_;
     BlockRows rows = {bytes_at(weight_, first_row_, offset), weight_.row_stride_bytes};
@@ -246,6 +254,21 @@ class PairPacker {
         const Bf16Bytes bytes = table.look_up(pairs.v[i]);
         put(8 * half + 2 * i, bytes.first(), bytes.last());
       }
+    }
+  }
+
+  // first_row_ is a panel's first.
+  HWY_INLINE void pack_fp8_panel(Index first) {
+    const int scale = fp8_scale_code(weight_, first_row_, first);
+    if (!is_plain_fp8_scale(scale)) {
+      return pack_numbers(first, kPartColumns);
+    }
+    const E4m3Table& table = e4m3_.of(scale);
+    const std::uint8_t* codes = bytes_at(weight_, first_row_, first * kVectorRows);
+#pragma GCC unroll 8
+    for (Index step = 0; step < numeric::kPanelSteps; ++step) {
+      const Bf16Bytes bytes = table.look_up(_mm512_loadu_si512(codes + step * kLineBytes));
+      put(2 * step, bytes.first(), bytes.last());
     }
   }
 
@@ -354,6 +377,8 @@ class PairPacker {
     for (Index i = 0; i < kVectorRows; ++i) {
       if (weight_.format == numeric::WeightFormat::F32) {
         decode_if_bf16(weight_, row_index(i), first, std::min(count, kPartColumns), decoded);
+      } else if (is_in_fp8_panels(weight_)) {
+        decode_rare(weight_, row_index(i), first, std::min(count, kPartColumns), decoded);
       } else {
         decode_part(weight_, row_index(i), first, count, decoded);
       }

@@ -9,8 +9,9 @@ namespace fathom::numeric {
 namespace {
 
 constexpr WeightFormat kFormats[] = {
-    WeightFormat::Fp4,  WeightFormat::Mxfp4, WeightFormat::Q4_0, WeightFormat::Q4_1,
-    WeightFormat::Q5_0, WeightFormat::Q5_1,  WeightFormat::Q8_0, WeightFormat::IQ4_NL,
+    WeightFormat::Fp4,  WeightFormat::Mxfp4,  WeightFormat::Q4_0,
+    WeightFormat::Q4_1, WeightFormat::Q5_0,   WeightFormat::Q5_1,
+    WeightFormat::Q8_0, WeightFormat::IQ4_NL, WeightFormat::Fp8,
 };
 
 // Rows of random bytes, in which F16 numbers are finite.
@@ -34,6 +35,11 @@ class Matrix {
       view.scale_format = ScaleFormat::E8M0;
       view.scales = scales_.data();
       view.scale_row_stride_bytes = columns / 32;
+    }
+    if (format == WeightFormat::Fp8) {
+      view.scale_format = ScaleFormat::E8M0;
+      view.scales = scales_.data();
+      view.scale_row_stride_bytes = ceil_div(columns, kFp8TileColumns);
     }
   }
   WeightView view;
@@ -66,6 +72,27 @@ TEST(WeightPanels, HoldTheNumbersOfTheRows) {
       decode_row(panels.slice_rows(row / 16 * 16, 1 + row % 16), row % 16, 64, 32, found);
       ASSERT_EQ(found[5], expected[69]);
     }
+  }
+}
+
+// A slice of FP8 keeps its place in the tiles of scales.
+TEST(WeightPanels, OfASliceOfFp8KeepItsScales) {
+  constexpr Index kColumns = 288;
+  const Matrix matrix(WeightFormat::Fp8, 200, kColumns);
+  EXPECT_FALSE(can_be_in_panels(matrix.view.slice_rows(8, 100)));
+  const WeightView rows = matrix.view.slice_rows(112, 40);
+  ASSERT_TRUE(can_be_in_panels(rows));
+  std::vector<std::byte> bytes(to_size(bytes_in_panels(rows)));
+  pack_panels(rows, 0, 3, bytes.data());
+  const WeightView panels = view_of_panels(rows, bytes.data());
+  for (Index row = 0; row < 40; ++row) {
+    float expected[kColumns];
+    float found[kColumns];
+    decode_row(rows, row, 0, kColumns, expected);
+    decode_row(panels, row, 0, kColumns, found);
+    EXPECT_TRUE(std::equal(expected, expected + kColumns, found)) << "row " << row;
+    decode_row(panels.slice_rows(row / 16 * 16, 1 + row % 16), row % 16, 100, 188, found);
+    EXPECT_TRUE(std::equal(expected + 100, expected + kColumns, found)) << "row " << row;
   }
 }
 

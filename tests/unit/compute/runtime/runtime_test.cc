@@ -43,6 +43,25 @@ TEST(Runtime, ContextHasTheChosenNumbersThreadsAndNumerics) {
   EXPECT_EQ(narrow.context().rounding(), ops::Rounding::None);
 }
 
+TEST(Runtime, ReadsPanelsOfWhatItsNumericsRound) {
+  const Runtime high({.num_threads = 1, .backend = "cpu", .numerics = ops::Numerics::High});
+  const Runtime fast({.num_threads = 1, .backend = "cpu", .numerics = ops::Numerics::Fast});
+  const Runtime reference(
+      {.num_threads = 1, .backend = "reference", .numerics = ops::Numerics::Fast});
+  EXPECT_TRUE(fast.reads_panels(numeric::WeightFormat::Q8_0));
+  EXPECT_FALSE(fast.reads_panels(numeric::WeightFormat::Q5_0));  // larger than its rows
+  EXPECT_FALSE(fast.reads_panels(numeric::WeightFormat::BF16));
+  for (const auto format : {numeric::WeightFormat::Q8_0, numeric::WeightFormat::Fp8}) {
+    EXPECT_FALSE(high.reads_panels(format));
+    EXPECT_FALSE(reference.reads_panels(format));
+  }
+  for (const std::string& isa : available_isas()) {
+    const Runtime runtime(
+        {.num_threads = 1, .backend = "cpu:" + isa, .numerics = ops::Numerics::Fast});
+    EXPECT_EQ(runtime.reads_panels(numeric::WeightFormat::Fp8), isa == "avx3_bf16") << isa;
+  }
+}
+
 TEST(Runtime, EveryKernelIsThereOnEveryBackend) {
   std::vector<std::string> backends = {"reference", "reference:f64"};
   for (const std::string& isa : available_isas()) {

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "fathom/base/core/error.h"
+#include "fathom/compute/numeric/int8_blocks.h"
 #include "fathom/model/config/read_config.h"
 #include "fathom/model/deepseek_v4/weight_names.h"
 
@@ -311,13 +312,17 @@ TEST(Store, IdsAreInRangeOrAnError) {
   }
 }
 
+bool takes_int8_blocks(numeric::WeightFormat format) {
+  return numeric::has_int8_blocks(format);
+}
+
 TEST(Store, PutsExpertsIntoPanelsWithTheSameNumbers) {
   platform::ThreadPool pool({.num_threads = 2});
   const Store rows = open_store(kData + "golden/checkpoints/flash-tiny");
   Store panels = open_store(kData + "golden/checkpoints/flash-tiny");
-  EXPECT_GT(panels.bytes_in_panels(), 0);
-  panels.put_into_panels(pool);
-  EXPECT_EQ(panels.bytes_in_panels(), 0);  // nothing is left to place
+  EXPECT_GT(panels.bytes_in_panels(takes_int8_blocks), 0);
+  panels.put_into_panels(pool, takes_int8_blocks);
+  EXPECT_EQ(panels.bytes_in_panels(takes_int8_blocks), 0);  // nothing is left to place
   const WeightKey expert = {WeightRole::ExpertUp, Block::Layer, 1};
   const WeightKey dense = {WeightRole::QueryUp, Block::Layer, 1};
   EXPECT_EQ(panels.matrix(expert, 2).view.layout, numeric::WeightLayout::Panels);
@@ -333,12 +338,33 @@ TEST(Store, PutsExpertsIntoPanelsWithTheSameNumbers) {
   }
 }
 
+TEST(Store, PutsFp8IntoPanelsWithTheSameNumbers) {
+  platform::ThreadPool pool({.num_threads = 2});
+  const Store rows = open_store(kData + "golden/checkpoints/flash-tiny");
+  Store panels = open_store(kData + "golden/checkpoints/flash-tiny");
+  panels.put_into_panels(
+      pool, [](numeric::WeightFormat format) { return format == numeric::WeightFormat::Fp8; });
+  panels.fill_panels();
+  const WeightKey dense = {WeightRole::QueryUp, Block::Layer, 1};
+  const numeric::WeightView& before = rows.matrix(dense).view;
+  const numeric::WeightView& after = panels.matrix(dense).view;
+  ASSERT_EQ(before.format, numeric::WeightFormat::Fp8);
+  ASSERT_EQ(after.layout, numeric::WeightLayout::Panels);
+  std::vector<float> expected(to_size(before.columns));
+  std::vector<float> found(to_size(before.columns));
+  for (Index row = 0; row < before.rows; ++row) {
+    numeric::decode_row(before, row, 0, before.columns, expected.data());
+    numeric::decode_row(after, row, 0, before.columns, found.data());
+    ASSERT_EQ(found, expected) << "row " << row;
+  }
+}
+
 TEST(Store, FillsThePanelsThatAreLeftAndGoesOnAfterAnInterruption) {
   platform::ThreadPool pool({.num_threads = 1});
   Store store = open_store(kData + "golden/checkpoints/flash-tiny");
-  const Index all = store.bytes_in_panels();
+  const Index all = store.bytes_in_panels(takes_int8_blocks);
   store.fill_panels([](Index, Index) { FAIL() << "nothing is placed"; });
-  store.put_into_panels(pool);
+  store.put_into_panels(pool, takes_int8_blocks);
   store.matrix({WeightRole::ExpertUp, Block::Layer, 1}, 2).make_ready();
   Index first_done = 0;
   Index first_total = 0;
