@@ -98,17 +98,18 @@ TEST(MessagesWriter, EveryByteOfAStreamWithThinkingTextAndACall) {
 TEST(MessagesWriter, ThinkingThatIsNotShownIsSealedAllTheSame) {
   Json more = kThinking;
   more["thinking"]["display"] = "omitted";
-  WireSession session(&add_routes, {"\nHm</think>So"});
+  WireSession session(&add_routes, {"\nHm, well</think>So"});
   const WireAnswer answer = session.post("/v1/messages", request(more));
   EXPECT_EQ(answer.events[2].data["content_block"]["type"], "thinking");
   EXPECT_EQ(answer.events[3].data["delta"]["type"], "signature_delta");
   EXPECT_EQ(session.service().seal().open(
                 "", answer.events[3].data["delta"]["signature"].get<std::string>()),
-            "\nHm");
+            "\nHm, well");
   more["stream"] = false;
   const WireAnswer whole = session.post("/v1/messages", request(more));
   EXPECT_EQ(whole.body["content"][0]["thinking"], "");
-  EXPECT_EQ(whole.bytes.find("Hm"), std::string::npos);
+  // A seal is random and may hold any two letters.
+  EXPECT_EQ(whole.bytes.find("Hm, well"), std::string::npos);
 }
 
 TEST(MessagesWriter, WithoutAStreamTheSameComesAsOneObject) {
