@@ -4,12 +4,10 @@
 // gain nothing over fp32. Training keeps fp32 weights that it rounds to BF16 numbers: they are
 // looked through, so that they give the bits of the weights that it writes.
 //
-// Few slots of FP8 in panels wait for memory: their codes are looked up and multiplied as they are
-// read, a panel from end to end.
-//
-// Other slots are packed in groups (bf16_slots-inl.h). A task decodes a chunk of up to 48 rows into
-// a panel, a register of 16 rows' pairs of columns after another, multiplies it with every slot,
-// and keeps the sums between chunks in memory.
+// Slots are packed in groups (bf16_slots-inl.h). Few of them wait for memory, which reads FP8 in
+// panels best as it lies (fp8_panels-inl.h). Of other products a task decodes a chunk of up to 48
+// rows into a panel, a register of 16 rows' pairs of columns after another, multiplies it with
+// every slot, and keeps the sums between chunks in memory.
 //
 // The order of sums (docs/numerics.md) is per row and slot: neither panels nor chunks show.
 #undef HWY_TARGET_INCLUDE
@@ -21,6 +19,7 @@
 
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/backends/cpu/bf16_slots-inl.h"
+#include "fathom/compute/backends/cpu/fp8_panels-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/pair_panels-inl.h"
 
@@ -200,128 +199,6 @@ void store_sums(const SegmentTask& task, const float* sums) {
     const float* const from = sums + slot * kMostRows;
     map_row(num_rows, task.slots.out.row(task.segment.first_slot + slot) + task.first_row,
             [&](const auto& load) { return rounded(load(from), task.slots.rounding); });
-  }
-}
-
-// Panels that are multiplied as they are read: a sum waits for the one before it, so several take
-// turns.
-constexpr Index kPanelsInTurns = 4;
-constexpr Index kMostReadRows = kPanelsInTurns * kVectorRows;
-static_assert(numeric::kFp8TileRows % kMostReadRows == 0);
-
-bool is_multiplied_as_read(const numeric::WeightView& weight, Index num_slots) {
-  return is_in_fp8_panels(weight) && num_slots <= kTileSlots;
-}
-
-// kPanels panels from first_row on, all in one tile of scales, times all slots of a group:
-// sums[slot][row], kMostReadRows to a slot.
-template <Index kPanels, Index kSlots>
-void multiply_read_panels(
-    const SegmentTask& task, Index first_row, E4m3Tables& tables, PairPacker& packer, float* sums) {
-  constexpr Index kStepPairs = numeric::kPanelStepColumns / 2;
-  const numeric::WeightView& weight = *task.segment.weight;
-  const Index panel_bytes = weight.row_stride_bytes * kVectorRows;
-  const std::uint8_t* codes = bytes_at(weight, first_row, 0);
-  const std::uint16_t* x = task.slots.group(task.segment.first_group);
-  __m512 acc[to_size(kPanels)][to_size(kSlots)];
-#pragma GCC unroll 8
-  for (Index s = 0; s < kSlots; ++s) {
-#pragma GCC unroll 4
-    for (Index p = 0; p < kPanels; ++p) {
-      acc[p][s] = _mm512_setzero_ps();
-    }
-  }
-  const auto add = [&](Index p, __m512i numbers, const std::uint16_t* pairs) HWY_ATTR {
-#pragma GCC unroll 8
-    for (Index s = 0; s < kSlots; ++s) {
-      std::int32_t pair;
-      std::memcpy(&pair, pairs + 2 * s, sizeof(pair));
-      acc[p][s] = _mm512_dpbf16_ps(acc[p][s], reinterpret_cast<__m512bh>(numbers),
-                                   reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair)));
-    }
-  };
-  for (Index first = 0; first < weight.columns; first += numeric::kFp8TileColumns) {
-    const Index count = std::min(numeric::kFp8TileColumns, weight.columns - first);
-    const int scale = fp8_scale_code(weight, first_row, first);
-    if (!is_plain_fp8_scale(scale)) [[unlikely]] {
-      alignas(64) std::uint16_t numbers[kBlockPairs * kPairNumbers];
-      for (Index p = 0; p < kPanels; ++p) {
-        packer.set(first_row + p * kVectorRows, first);
-        for (Index at = 0; at < count; at += kPartColumns) {
-          packer.pack(first + at, count - at, numbers, kPairNumbers, nullptr);
-          for (Index pair = 0; pair < kBlockPairs; ++pair) {
-            add(p, _mm512_load_si512(numbers + pair * kPairNumbers),
-                x + (first + at + 2 * pair) * kSlots);
-          }
-        }
-      }
-      continue;
-    }
-    const E4m3Table table = tables.of(scale);
-    for (Index step = 0; step < count / numeric::kPanelStepColumns; ++step) {
-      const std::uint16_t* pairs = x + (first + step * numeric::kPanelStepColumns) * kSlots;
-#pragma GCC unroll 4
-      for (Index p = 0; p < kPanels; ++p) {
-        const std::uint8_t* at = codes + p * panel_bytes + first * kVectorRows + step * kLineBytes;
-        const Bf16Bytes bytes = table.look_up(_mm512_loadu_si512(at));
-        add(p, bytes.first(), pairs);
-        add(p, bytes.last(), pairs + kStepPairs * kSlots);
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (Index s = 0; s < kSlots; ++s) {
-#pragma GCC unroll 4
-    for (Index p = 0; p < kPanels; ++p) {
-      _mm512_storeu_ps(sums + s * kMostReadRows + p * kVectorRows, acc[p][s]);
-    }
-  }
-}
-
-template <Index kSlots>
-void multiply_as_read(const SegmentTask& task) {
-  constexpr Index kPanels = kSlots <= 4 ? kPanelsInTurns : 2;
-  const numeric::WeightView& weight = *task.segment.weight;
-  E4m3Tables tables;
-  PairPacker packer(weight);
-  alignas(64) float sums[kSlots * kMostReadRows];
-  for (Index row = task.first_row; row < task.end_row;) {
-    // Not across a tile of scales, within which a slice of rows may begin anywhere.
-    const Index in_tile = numeric::kFp8TileRows - (weight.first_row + row) % numeric::kFp8TileRows;
-    const Index left = std::min(ceil_div(task.end_row - row, kVectorRows) * kVectorRows, in_tile);
-    const bool is_full = left >= kPanels * kVectorRows;
-    const Index count = is_full ? kPanels * kVectorRows : kVectorRows;
-    (is_full ? &multiply_read_panels<kPanels, kSlots>
-             : &multiply_read_panels<1, kSlots>)(task, row, tables, packer, sums);
-    for (Index slot = 0; slot < kSlots; ++slot) {
-      const float* const from = sums + slot * kMostReadRows;
-      map_row(std::min(count, task.end_row - row),
-              task.slots.out.row(task.segment.first_slot + slot) + row,
-              [&](const auto& load) { return rounded(load(from), task.slots.rounding); });
-    }
-    row += count;
-  }
-}
-
-void run_task_as_read(const SegmentTask& task) {
-  static_assert(kTileSlots == 8);
-  switch (task.segment.num_slots) {
-    case 1:
-      return multiply_as_read<1>(task);
-    case 2:
-      return multiply_as_read<2>(task);
-    case 3:
-      return multiply_as_read<3>(task);
-    case 4:
-      return multiply_as_read<4>(task);
-    case 5:
-      return multiply_as_read<5>(task);
-    case 6:
-      return multiply_as_read<6>(task);
-    case 7:
-      return multiply_as_read<7>(task);
-    default:
-      return multiply_as_read<8>(task);
   }
 }
 
