@@ -18,7 +18,7 @@ using fathom::testing::v4_text_model;
 
 constexpr TokenId kDsml = 128825;
 constexpr TokenId kEndOfThink = 128822;
-constexpr ModelLimits kLimits = {.vocab_size = 129280, .max_context = 1000};
+const ModelLimits kLimits = {.vocab_size = 129280, .max_context = 1000};
 
 const TextServices& v4() {
   static const TextServices kServices(v4_text_model(), 129280);
