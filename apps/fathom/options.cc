@@ -81,8 +81,9 @@ void add_backend_options(CLI::App& command, RunOptions& options) {
       ->capture_default_str()
       ->type_name("reference[:f64]|cpu[:ISA]");
   command
-      .add_option("--numerics", options.numerics,
-                  "fp32 throughout, the published rounding, or int8 blocks (docs/numerics.md)")
+      .add_option(
+          "--numerics", options.numerics,
+          "fp32 throughout, the published rounding, or int8 blocks and BF16 (docs/numerics.md)")
       ->capture_default_str()
       ->type_name("high|official|fast");
   command

@@ -35,7 +35,6 @@ namespace {
 
 constexpr Index kMostVectors = 3;
 constexpr Index kMostRows = kMostVectors * kVectorRows;
-constexpr Index kTileSlots = 8;  // with three registers of rows: 24 sums and what they multiply
 constexpr Index kChunk = PairPacker::kChunk;
 
 // [block][pair of columns][register][row 16][2]
@@ -74,36 +73,9 @@ struct Operands {
 };
 
 template <Index kVectors, Index kSlots>
-struct TileSumsOfPairs {
-  __m512 sums[to_size(kVectors)][to_size(kSlots)];
+struct TileSumsOfPairs : SumsOfPairs<kVectors, kSlots> {
+  using SumsOfPairs<kVectors, kSlots>::sums;
 
-  HWY_INLINE void load(const float* from) {
-#pragma GCC unroll 8
-    for (Index s = 0; s < kSlots; ++s) {
-#pragma GCC unroll 3
-      for (Index v = 0; v < kVectors; ++v) {
-        sums[v][s] = _mm512_loadu_ps(from + s * kMostRows + v * kVectorRows);
-      }
-    }
-  }
-  HWY_INLINE void store(float* to) const {
-#pragma GCC unroll 8
-    for (Index s = 0; s < kSlots; ++s) {
-#pragma GCC unroll 3
-      for (Index v = 0; v < kVectors; ++v) {
-        _mm512_storeu_ps(to + s * kMostRows + v * kVectorRows, sums[v][s]);
-      }
-    }
-  }
-  HWY_INLINE void clear() {
-#pragma GCC unroll 8
-    for (Index s = 0; s < kSlots; ++s) {
-#pragma GCC unroll 3
-      for (Index v = 0; v < kVectors; ++v) {
-        sums[v][s] = _mm512_setzero_ps();
-      }
-    }
-  }
   // sums += the products of `count` pairs of columns.
   HWY_INLINE void add(const std::uint16_t* panel,
                       const std::uint16_t* x,
@@ -135,9 +107,9 @@ template <Index kVectors, Index kSlots>
 void multiply_tile_of_pairs(const Operands& operands, float* sums) {
   TileSumsOfPairs<kVectors, kSlots> tile;
   if (operands.scales == nullptr) {
-    tile.load(sums);
+    tile.load(sums, kMostRows);
     tile.add(operands.panel, operands.x, operands.width, operands.num_blocks * kBlockPairs);
-    tile.store(sums);
+    tile.store(sums, kMostRows);
     return;
   }
   for (Index block = 0; block < operands.num_blocks; ++block) {
@@ -157,29 +129,6 @@ void multiply_tile_of_pairs(const Operands& operands, float* sums) {
   }
 }
 
-template <Index kVectors>
-void multiply_slots_of_group(const Operands& operands, Index count, float* sums) {
-  static_assert(kTileSlots == 8);
-  switch (count) {
-    case 1:
-      return multiply_tile_of_pairs<kVectors, 1>(operands, sums);
-    case 2:
-      return multiply_tile_of_pairs<kVectors, 2>(operands, sums);
-    case 3:
-      return multiply_tile_of_pairs<kVectors, 3>(operands, sums);
-    case 4:
-      return multiply_tile_of_pairs<kVectors, 4>(operands, sums);
-    case 5:
-      return multiply_tile_of_pairs<kVectors, 5>(operands, sums);
-    case 6:
-      return multiply_tile_of_pairs<kVectors, 6>(operands, sums);
-    case 7:
-      return multiply_tile_of_pairs<kVectors, 7>(operands, sums);
-    default:
-      return multiply_tile_of_pairs<kVectors, 8>(operands, sums);
-  }
-}
-
 // A chunk from column `first` on, times all slots of the task's segment.
 template <Index kVectors>
 void multiply_segment(const SegmentTask& task, Operands operands, Index first, float* sums) {
@@ -188,8 +137,9 @@ void multiply_segment(const SegmentTask& task, Operands operands, Index first, f
   for (Index slot = 0; slot < segment.num_slots; slot += kTileSlots) {
     operands.x = task.slots.group(segment.first_group + slot / kGroupSlots) +
                  first * operands.width + 2 * (slot % kGroupSlots);
-    multiply_slots_of_group<kVectors>(operands, std::min(kTileSlots, segment.num_slots - slot),
-                                      sums + slot * kMostRows);
+    with_slots(std::min(kTileSlots, segment.num_slots - slot), [&](auto num_slots) {
+      multiply_tile_of_pairs<kVectors, num_slots>(operands, sums + slot * kMostRows);
+    });
   }
 }
 

@@ -24,36 +24,14 @@ inline constexpr Index kPanelsInTurns = 4;
 inline constexpr Index kMostReadRows = kPanelsInTurns * kVectorRows;
 static_assert(numeric::kFp8TileRows % kMostReadRows == 0);
 
-inline constexpr Index kMostReadSlots = 8;
-
 inline bool is_multiplied_as_read(const numeric::WeightView& weight, Index num_slots) {
-  return is_in_fp8_panels(weight) && num_slots <= kMostReadSlots;
+  return is_in_fp8_panels(weight) && num_slots <= kTileSlots;
 }
 
-// Of the rows of kPanels panels and kSlots slots.
 template <Index kPanels, Index kSlots>
-struct ReadSums {
-  __m512 sums[to_size(kPanels)][to_size(kSlots)];
+struct ReadSums : SumsOfPairs<kPanels, kSlots> {
+  using SumsOfPairs<kPanels, kSlots>::sums;
 
-  HWY_INLINE void clear() {
-#pragma GCC unroll 4
-    for (Index p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 8
-      for (Index s = 0; s < kSlots; ++s) {
-        sums[p][s] = _mm512_setzero_ps();
-      }
-    }
-  }
-  // To to[slot][row], kMostReadRows to a slot.
-  HWY_INLINE void store(float* to) const {
-#pragma GCC unroll 4
-    for (Index p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 8
-      for (Index s = 0; s < kSlots; ++s) {
-        _mm512_storeu_ps(to + s * kMostReadRows + p * kVectorRows, sums[p][s]);
-      }
-    }
-  }
   // Adds the products of a panel's numbers in two columns, `pairs` being those of the slots.
   HWY_INLINE void add(Index panel, __m512i numbers, const std::uint16_t* pairs) {
 #pragma GCC unroll 8
@@ -108,7 +86,7 @@ void multiply_read_panels(
       }
     }
   }
-  sums.store(out);
+  sums.store(out, kMostReadRows);
 }
 
 template <Index kSlots>
@@ -137,25 +115,7 @@ void multiply_as_read(const SegmentTask& task) {
 }
 
 inline void run_task_as_read(const SegmentTask& task) {
-  static_assert(kMostReadSlots == 8);
-  switch (task.segment.num_slots) {
-    case 1:
-      return multiply_as_read<1>(task);
-    case 2:
-      return multiply_as_read<2>(task);
-    case 3:
-      return multiply_as_read<3>(task);
-    case 4:
-      return multiply_as_read<4>(task);
-    case 5:
-      return multiply_as_read<5>(task);
-    case 6:
-      return multiply_as_read<6>(task);
-    case 7:
-      return multiply_as_read<7>(task);
-    default:
-      return multiply_as_read<8>(task);
-  }
+  with_slots(task.segment.num_slots, [&](auto num_slots) { multiply_as_read<num_slots>(task); });
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "fathom/compute/backends/cpu/bf16_parts-inl.h"
 #include "fathom/compute/backends/cpu/byte_tables-inl.h"
@@ -404,6 +405,69 @@ class PairPacker {
   std::uint16_t* to_ = nullptr;  // of the block that is packed
   Index stride_ = 0;
 };
+
+// Slots whose sums fit the registers beside those of three of rows: 24 sums and what they multiply.
+inline constexpr Index kTileSlots = 8;
+
+// Of kVectors registers of rows and kSlots slots. In memory a slot's rows follow each other,
+// `stride` numbers behind those of the slot before.
+template <Index kVectors, Index kSlots>
+struct SumsOfPairs {
+  static_assert(kVectors <= 4 && kSlots <= kTileSlots);
+  __m512 sums[to_size(kVectors)][to_size(kSlots)];
+
+  HWY_INLINE void load(const float* from, Index stride) {
+#pragma GCC unroll 8
+    for (Index s = 0; s < kSlots; ++s) {
+#pragma GCC unroll 4
+      for (Index v = 0; v < kVectors; ++v) {
+        sums[v][s] = _mm512_loadu_ps(from + s * stride + v * kVectorRows);
+      }
+    }
+  }
+  HWY_INLINE void store(float* to, Index stride) const {
+#pragma GCC unroll 8
+    for (Index s = 0; s < kSlots; ++s) {
+#pragma GCC unroll 4
+      for (Index v = 0; v < kVectors; ++v) {
+        _mm512_storeu_ps(to + s * stride + v * kVectorRows, sums[v][s]);
+      }
+    }
+  }
+  HWY_INLINE void clear() {
+#pragma GCC unroll 8
+    for (Index s = 0; s < kSlots; ++s) {
+#pragma GCC unroll 4
+      for (Index v = 0; v < kVectors; ++v) {
+        sums[v][s] = _mm512_setzero_ps();
+      }
+    }
+  }
+};
+
+// Calls body with a number of slots, 1 to kTileSlots, that is known when compiling.
+template <typename Body>
+HWY_INLINE void with_slots(Index num_slots, const Body& body) {
+  static_assert(kTileSlots == 8);
+  switch (num_slots) {
+    case 1:
+      return body(std::integral_constant<Index, 1>());
+    case 2:
+      return body(std::integral_constant<Index, 2>());
+    case 3:
+      return body(std::integral_constant<Index, 3>());
+    case 4:
+      return body(std::integral_constant<Index, 4>());
+    case 5:
+      return body(std::integral_constant<Index, 5>());
+    case 6:
+      return body(std::integral_constant<Index, 6>());
+    case 7:
+      return body(std::integral_constant<Index, 7>());
+    default:
+      return body(std::integral_constant<Index, kTileSlots>());
+  }
+}
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
