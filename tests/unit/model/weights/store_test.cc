@@ -316,6 +316,16 @@ bool takes_int8_blocks(numeric::WeightFormat format) {
   return numeric::has_int8_blocks(format);
 }
 
+void expect_same_numbers(const numeric::WeightView& after, const numeric::WeightView& before) {
+  std::vector<float> expected(to_size(before.columns));
+  std::vector<float> found(to_size(before.columns));
+  for (Index row = 0; row < before.rows; ++row) {
+    numeric::decode_row(before, row, 0, before.columns, expected.data());
+    numeric::decode_row(after, row, 0, before.columns, found.data());
+    ASSERT_EQ(found, expected) << "row " << row;
+  }
+}
+
 TEST(Store, PutsExpertsIntoPanelsWithTheSameNumbers) {
   platform::ThreadPool pool({.num_threads = 2});
   const Store rows = open_store(kData + "golden/checkpoints/flash-tiny");
@@ -328,14 +338,7 @@ TEST(Store, PutsExpertsIntoPanelsWithTheSameNumbers) {
   EXPECT_EQ(panels.matrix(expert, 2).view.layout, numeric::WeightLayout::Panels);
   EXPECT_EQ(panels.matrix(dense).view.layout, numeric::WeightLayout::Rows);
   panels.matrix(expert, 2).make_ready();
-  const numeric::WeightView& before = rows.matrix(expert, 2).view;
-  std::vector<float> expected(to_size(before.columns));
-  std::vector<float> found(to_size(before.columns));
-  for (Index row = 0; row < before.rows; ++row) {
-    numeric::decode_row(before, row, 0, before.columns, expected.data());
-    numeric::decode_row(panels.matrix(expert, 2).view, row, 0, before.columns, found.data());
-    ASSERT_EQ(found, expected) << "row " << row;
-  }
+  expect_same_numbers(panels.matrix(expert, 2).view, rows.matrix(expert, 2).view);
 }
 
 TEST(Store, PutsFp8IntoPanelsWithTheSameNumbers) {
@@ -350,13 +353,7 @@ TEST(Store, PutsFp8IntoPanelsWithTheSameNumbers) {
   const numeric::WeightView& after = panels.matrix(dense).view;
   ASSERT_EQ(before.format, numeric::WeightFormat::Fp8);
   ASSERT_EQ(after.layout, numeric::WeightLayout::Panels);
-  std::vector<float> expected(to_size(before.columns));
-  std::vector<float> found(to_size(before.columns));
-  for (Index row = 0; row < before.rows; ++row) {
-    numeric::decode_row(before, row, 0, before.columns, expected.data());
-    numeric::decode_row(after, row, 0, before.columns, found.data());
-    ASSERT_EQ(found, expected) << "row " << row;
-  }
+  expect_same_numbers(after, before);
 }
 
 TEST(Store, FillsThePanelsThatAreLeftAndGoesOnAfterAnInterruption) {
