@@ -74,7 +74,8 @@ float exp_of_negative(float x) {
   return x < kSmallest ? 0.0F : value;
 }
 
-void find_maxima(std::span<const float> logits, BlockMaxima& maxima) {
+// With Highway's attribute: GCC inlines its functions for 64-bit Arm into nothing else.
+HWY_ATTR void find_maxima(std::span<const float> logits, BlockMaxima& maxima) {
   const Index blocks = num_blocks(logits);
   maxima.of_block.resize(to_size(blocks));
   maxima.of_all = -std::numeric_limits<float>::infinity();

@@ -181,7 +181,7 @@ void swiglu_backward(const ops::SwigluBackwardArgs<float>& args, platform::Threa
           swiglu_gradient(load_tail(gates + i, rest).v[0], load_tail(ups + i, rest).v[0],
                           load_tail(d_gates + i, rest).v[0], weight, limit);
       sum = hn::Add(sum, gradient.weight);
-      HWY_ALIGN float found[kLanes];
+      HWY_ALIGN float found[kLanes] = {};
       hn::Store(gradient.gate, D(), found);
       std::copy_n(found, rest, d_gates + i);
       hn::Store(gradient.up, D(), found);
