@@ -269,7 +269,7 @@ TEST(ChatStream, SaysTheSameAsTheWholeAnswerForEveryChoice) {
     }
   }
   for (std::size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(content[i], whole[i]["message"]["content"]);
+    EXPECT_EQ(content[i], whole[i]["message"]["content"].get<std::string>());
     EXPECT_EQ(content[i], "😀 漢字 für " + std::to_string(i));
     EXPECT_EQ(reasoning[i], "thinking");
     EXPECT_EQ(num_ends[i], 1);
