@@ -69,7 +69,7 @@ TEST(CompletionAnswer, EchoScoresEveryTokenOfAPromptOfIds) {
       EXPECT_TRUE(logprobs["top_logprobs"][i].contains(logprobs["tokens"][i]));
     }
   }
-  EXPECT_EQ(text, body["choices"][0]["text"]);
+  EXPECT_EQ(text, body["choices"][0]["text"].get<std::string>());
   EXPECT_EQ(body["choices"][0]["finish_reason"], "length");
   EXPECT_EQ(body["choices"][1]["index"], 1);
   EXPECT_EQ(body["choices"][1]["logprobs"]["tokens"].size(), 2U);
