@@ -91,8 +91,9 @@ void AppendFile::read(Index offset, std::span<std::byte> bytes) const {
     offset += found;
     bytes = bytes.subspan(static_cast<std::size_t>(found));
   }
-  std::copy_n(buffer_.begin() + (offset - num_written_), bytes.empty() ? 0 : bytes.size(),
-              bytes.begin());
+  if (!bytes.empty()) {  // else `offset` may lie before what is in the buffer
+    std::copy_n(buffer_.begin() + (offset - num_written_), bytes.size(), bytes.begin());
+  }
 }
 
 void AppendFile::sync() {

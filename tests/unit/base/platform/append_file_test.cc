@@ -43,6 +43,7 @@ TEST(AppendFile, GoesOnFromAPlaceAndForgetsTheRest) {
   test::TempDir folder;
   test::write_file(folder / "a", "abcdef");
   AppendFile file(folder / "a", 4);
+  EXPECT_EQ(read(file, 0, 2), "ab");  // all of it in the file, and not up to its end
   file.append(bytes_of("XY"));
   file.sync();
   EXPECT_EQ(test::read_file(folder / "a"), "abcdXY");
