@@ -9,6 +9,7 @@
 #include "fathom/compute/numeric/weight_panels.h"
 
 #include "tests/support/expect_error.h"
+#include "tests/support/same_numbers.h"
 
 namespace fathom::weights {
 namespace {
@@ -48,13 +49,7 @@ TEST(PanelMemory, HoldsMatricesOneBehindTheOther) {
   EXPECT_FALSE(memory.fill_next());
   for (const auto& [rows, panels] : pairs) {
     ASSERT_EQ(panels.layout, numeric::WeightLayout::Panels);
-    std::vector<float> expected(to_size(rows.columns));
-    std::vector<float> found(to_size(rows.columns));
-    for (Index row = 0; row < rows.rows; ++row) {
-      numeric::decode_row(rows, row, 0, rows.columns, expected.data());
-      numeric::decode_row(panels, row, 0, rows.columns, found.data());
-      ASSERT_EQ(found, expected) << "row " << row;
-    }
+    testing::expect_same_numbers(panels, rows);
   }
 }
 

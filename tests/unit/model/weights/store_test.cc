@@ -13,6 +13,7 @@
 #include "fathom/model/config/read_config.h"
 #include "fathom/model/deepseek_v4/weight_names.h"
 
+#include "tests/support/same_numbers.h"
 #include "tests/support/temp_dir.h"
 #include "tests/unit/model/weights/tiny_checkpoint.h"
 
@@ -26,6 +27,7 @@ using formats::SafetensorsDType;
 using formats::SafetensorsEntry;
 using numeric::ScaleFormat;
 using numeric::WeightFormat;
+using testing::expect_same_numbers;
 
 const std::string kData = std::string(FATHOM_SOURCE_DIR "/tests/data/");
 
@@ -314,16 +316,6 @@ TEST(Store, IdsAreInRangeOrAnError) {
 
 bool takes_int8_blocks(numeric::WeightFormat format) {
   return numeric::has_int8_blocks(format);
-}
-
-void expect_same_numbers(const numeric::WeightView& after, const numeric::WeightView& before) {
-  std::vector<float> expected(to_size(before.columns));
-  std::vector<float> found(to_size(before.columns));
-  for (Index row = 0; row < before.rows; ++row) {
-    numeric::decode_row(before, row, 0, before.columns, expected.data());
-    numeric::decode_row(after, row, 0, before.columns, found.data());
-    ASSERT_EQ(found, expected) << "row " << row;
-  }
 }
 
 TEST(Store, PutsExpertsIntoPanelsWithTheSameNumbers) {
