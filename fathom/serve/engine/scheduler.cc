@@ -113,7 +113,8 @@ class Scheduler::Draft {
     return found == num_of_user_.end() ? 0 : found->second;
   }
 
-  // What decoding takes is set aside. Without room, sequences give way.
+  // What decoding takes is set aside. Without room, kept caches give way, then sequences; one alone
+  // goes on.
   bool has_room_to_decode() {
     Index needed = 0;
     for (const Running& running : running_) {
@@ -121,7 +122,7 @@ class Scheduler::Draft {
         needed += scheduler_.cost_.growth_bytes(running.num_cached, running.entry->num_left());
       }
     }
-    if (needed > free_bytes_ && running_.size() > 1) {
+    if (needed > free_bytes_ && (running_.size() > 1 || capacity_.can_evict)) {
       plan_.bytes_short = needed - free_bytes_;
       if (!capacity_.can_evict) {
         preempt(*worst());
@@ -322,9 +323,10 @@ class Scheduler::Draft {
     }
   }
 
-  // As many of the tokens as memory holds. One alone is never held up.
+  // As many of the tokens as memory holds. One alone is never held up; it is not alone as long as
+  // caches are kept, as those are at first that this plan takes away.
   Index fitting(const Running& prompt, Index num_tokens) {
-    if (running_.size() == 1 && !capacity_.can_evict) {
+    if (running_.size() == 1 && !capacity_.can_evict && plan_.preempted.empty()) {
       return num_tokens;
     }
     for (Index count = num_tokens; count > 0; count /= 2) {

@@ -203,7 +203,10 @@ Workload random_workload(unsigned seed) {
   work.budget_bytes = 400 + 120 + 5 * kPage + draw(0, 1500);
   const Index count = draw(1, 40);
   for (Index idx = 0; idx < count; ++idx) {
-    Load load = load_of(idx + 1, draw(1, 400), draw(1, 120), std::string(1, "abc"[draw(0, 2)]));
+    // In statements of their own: compilers order draws in the arguments of a call as they like.
+    const Index num_prompt = draw(1, 400);
+    const Index num_reply = draw(1, 120);
+    Load load = load_of(idx + 1, num_prompt, num_reply, std::string(1, "abc"[draw(0, 2)]));
     load.job.priority = static_cast<int>(draw(0, 1));
     load.arrival_step = draw(0, 300);
     work.loads.push_back(load);
@@ -339,6 +342,35 @@ TEST(Scheduler, ABetterPriorityTakesThePlaceOfAWorseOne) {
   }
   simulation.step();
   EXPECT_TRUE(simulation.is_running(id_of(1)));
+}
+
+TEST(Scheduler, WhatGaveWayIsKeptAtFirstAndCounts) {
+  Simulation simulation({.max_running = 1, .step_tokens = 64}, 512);
+  Load long_one = load_of(1, 400, 100);
+  long_one.job.priority = 1;
+  simulation.add(long_one);
+  while (simulation.num_cached(id_of(1)) < 490) {
+    simulation.step();
+  }
+  simulation.add(load_of(2, 400, 1));
+  simulation.step();  // asserts that caches fit the budget, as every step
+  EXPECT_EQ(simulation.num_preemptions(), 1);
+  EXPECT_TRUE(simulation.is_running(id_of(2)));
+}
+
+TEST(Scheduler, WhatIsKeptGivesWayToOneThatIsDecodedAlone) {
+  Scheduler scheduler({.max_running = 1}, byte_per_token());
+  const auto reusable = [](SequenceId) { return Reusable{}; };
+  scheduler.add(load_of(1, kPage, 2).job);
+  scheduler.apply(scheduler.plan({.free_bytes = 2 * kPage, .reusable = reusable}));
+  scheduler.update(id_of(1), kPage, kPage + 1, true);
+  const StepPlan held_up =
+      scheduler.plan({.free_bytes = kPage - 1, .can_evict = true, .reusable = reusable});
+  EXPECT_TRUE(held_up.rows.empty());
+  EXPECT_TRUE(held_up.preempted.empty());
+  EXPECT_EQ(held_up.bytes_short, 1);
+  // Nothing is kept any more.
+  EXPECT_EQ(scheduler.plan({.free_bytes = kPage - 1, .reusable = reusable}).rows.size(), 1U);
 }
 
 TEST(Scheduler, EqualsOfOneUserAreServedAsTheyCame) {
