@@ -197,7 +197,7 @@ HWY_INLINE void multiply_panels(const ReadyPanel* panels,
   for (Index p = 0; p < kPanels; ++p) {
     ahead[p] = next[p].begin;
   }
-  const auto add = [&](auto count) HWY_ATTR {
+  const auto add = [&](auto count) {
     micro<Scales, kHasMinimum, kPanels, decltype(count)::value>(panels, ahead, tokens, first_block,
                                                                 num_blocks, token, sums);
     token += decltype(count)::value;
@@ -343,12 +343,12 @@ void compute_tile(const numeric::WeightView& weight,
                   Index end_row,
                   const TokenRow* tokens,
                   Index num_tokens) {
-  with_panel_format(weight.format, [&](auto nibbles, auto scales, auto minimum) HWY_ATTR {
+  with_panel_format(weight.format, [&](auto nibbles, auto scales, auto minimum) {
     constexpr bool kHasNibbles = decltype(nibbles)::value;
     constexpr bool kHasMinimum = decltype(minimum)::value;
     using Scales = decltype(scales);
 #if HWY_TARGET == HWY_AVX3_DL
-    const auto few = [&](auto count) HWY_ATTR {
+    const auto few = [&](auto count) {
       compute_few<kHasNibbles, Scales, kHasMinimum, decltype(count)::value>(
           weight, first_row, end_row, tokens, num_tokens);
     };

@@ -414,7 +414,7 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
     Products products[to_size(kTokens)];
     Products codes;
     auto bytes = hn::Zero(d8);
-    const auto add_step = [&](Index step, __m512i step_codes) HWY_ATTR {
+    const auto add_step = [&](Index step, __m512i step_codes) {
       if constexpr (kInBytes) {
         bytes.raw = _mm512_add_epi8(bytes.raw, step_codes);
       } else {

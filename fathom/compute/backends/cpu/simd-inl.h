@@ -19,7 +19,8 @@
 #include "fathom/compute/ops/numerics.h"
 
 // HWY_BEFORE_NAMESPACE for functions that use more instructions than the target's ("avx512bf16").
-// It stands in its place, not inside: clang takes the outermost list of instructions alone.
+// It stands in its place, not inside: clang takes the outermost list of instructions alone. A
+// lambda has the list of its function, and with HWY_ATTR the target's.
 #define FATHOM_BEFORE_NAMESPACE_WITH(more)     \
   HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR "," more) \
   static_assert(true, "asks for the semicolon")
