@@ -19,6 +19,7 @@ import unittest
 from invocation import program_under_test
 
 FATHOM = ""
+IS_SANITISED = False
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM = "build/release/bin/fathom"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -61,12 +62,13 @@ class DocsTest(unittest.TestCase):
                     num_run += 1
                     text = line.replace("/tmp/", f"{folder}/").replace(PROGRAM, shlex.quote(FATHOM))
                     result = subprocess.run(["bash", "-c", text], cwd=folder, stdin=subprocess.DEVNULL,
-                                            capture_output=True, text=True, timeout=120, check=False)
+                                            capture_output=True, text=True, check=False,
+                                            timeout=600 if IS_SANITISED else 120)
                     self.assertEqual(result.returncode, 0, result.stderr)
                     self.assertNotEqual(result.stdout + result.stderr, "")
         self.assertGreaterEqual(num_run, 4)
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM, IS_SANITISED = program_under_test(__doc__)
     unittest.main()
