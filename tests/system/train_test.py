@@ -27,8 +27,8 @@ WORDS = "the cat dog bird sees hears follows a red green small house tree river 
 
 
 def run(*arguments, **options):
-    return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False,
-                          **options)
+    return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True, check=False,
+                          timeout=1100 if SANITISED else 280, **options)
 
 
 def write_corpus(path, num_documents=600):

@@ -204,8 +204,10 @@ inline GenerateRequest random_request(std::mt19937& random,
                                       Index most_prompt = 120,
                                       Index most_reply = 24) {
   const auto below = [&](Index most) { return 1 + static_cast<Index>(random() % to_size(most)); };
-  GenerateRequest request =
-      request_of(random_tokens(random, below(most_prompt)), below(most_reply), random());
+  // In statements of their own: compilers order draws in the arguments of a call as they like.
+  const std::vector<TokenId> prompt = random_tokens(random, below(most_prompt));
+  const Index num_reply = below(most_reply);
+  GenerateRequest request = request_of(prompt, num_reply, random());
   request.sampling.temperature = std::vector<double>{0, 0.7, 1, 1.5}[random() % 4];
   request.sampling.top_p = random() % 2 == 0 ? 1 : 0.9;
   request.sampling.repetition_penalty = random() % 3 == 0 ? 1.2 : 1;

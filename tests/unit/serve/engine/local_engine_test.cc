@@ -119,7 +119,7 @@ TEST(LocalEngine, AfterPreemptionForMemoryEveryReplyIsTheSameBits) {
   std::vector<GenerateRequest> requests;
   for (int i = 0; i < 8; ++i) {
     requests.push_back(random_request(random, 10));
-    requests.back().max_tokens = 130;
+    requests.back().max_tokens = 250;
   }
   expect_same_bits(*engine, requests);
   EXPECT_GT(engine->stats().preemptions, 0U);
@@ -641,7 +641,9 @@ TEST(LocalEngine, MemoryStaysWithinItsBudgetOverThousandsOfRequests) {
   EXPECT_LE(stats.cache_bytes, options.cache_budget_bytes);
   EXPECT_EQ(stats.num_running, 0);
   EXPECT_EQ(stats.num_waiting, 0);
-  EXPECT_EQ(stats.time_to_first_token.count(), stats.requests_served) << "of all served ones";
+  // Of all served ones, and of those cancelled too late.
+  EXPECT_GE(stats.time_to_first_token.count(), stats.requests_served);
+  EXPECT_LE(stats.time_to_first_token.count(), 1000U);
   engine.end();
   EXPECT_EQ(engine.pages().used_bytes(), 0);
 }
