@@ -137,7 +137,7 @@ void multiply_segment(const SegmentTask& task, Operands operands, Index first, f
   for (Index slot = 0; slot < segment.num_slots; slot += kTileSlots) {
     operands.x = task.slots.group(segment.first_group + slot / kGroupSlots) +
                  first * operands.width + 2 * (slot % kGroupSlots);
-    with_slots(std::min(kTileSlots, segment.num_slots - slot), [&](auto num_slots) {
+    with_constant<kTileSlots>(std::min(kTileSlots, segment.num_slots - slot), [&](auto num_slots) {
       multiply_tile_of_pairs<kVectors, num_slots>(operands, sums + slot * kMostRows);
     });
   }

@@ -115,7 +115,8 @@ void multiply_as_read(const SegmentTask& task) {
 }
 
 inline void run_task_as_read(const SegmentTask& task) {
-  with_slots(task.segment.num_slots, [&](auto num_slots) { multiply_as_read<num_slots>(task); });
+  with_constant<kTileSlots>(task.segment.num_slots,
+                            [&](auto num_slots) { multiply_as_read<num_slots>(task); });
 }
 
 }  // namespace fathom::cpu::HWY_NAMESPACE

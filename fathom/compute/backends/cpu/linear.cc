@@ -284,8 +284,9 @@ void multiply(const Partition& partition,
               const TokenRange& tokens,
               const TokenRows& rows) {
   if (partition.has_panels) {
-    with_vectors(partition.layout.vectors,
-                 [&](auto vectors) { multiply_panel<vectors>(weight, first_row, tokens, rows); });
+    with_constant<kPanelVectors>(partition.layout.vectors, [&](auto vectors) {
+      multiply_panel<vectors>(weight, first_row, tokens, rows);
+    });
     return;
   }
   const float* x[kTileTokens];

@@ -108,7 +108,7 @@ void add_panel_to_x(const Args& args,
                     const tensor::MatrixView<const float>& d_out,
                     const ColumnRange& columns,
                     const float* panel) {
-  with_vectors(vectors_of(columns), [&](auto vectors) {
+  with_constant<kPanelVectors>(vectors_of(columns), [&](auto vectors) {
     for (Index first = 0; first < d_out.rows; first += kGroupRows) {
       const Index num_rows = std::min(kGroupRows, d_out.rows - first);
       const float* rows[kGroupRows];
@@ -191,7 +191,7 @@ void add_panel_to_weight(const Args& args,
                          const float* lines,
                          const float* panel) {
   const tensor::MatrixView<float>& d_weight = args.d_weights[to_size(tile.expert)];
-  with_vectors(vectors_of(columns), [&](auto vectors) {
+  with_constant<kPanelVectors>(vectors_of(columns), [&](auto vectors) {
     for (Index row = 0; row < tile.num_rows; row += kGroupRows) {
       const Index num_rows = std::min(kGroupRows, tile.num_rows - row);
       const float* rows[kGroupRows];

@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #include <hwy/cache_control.h>
 
@@ -30,20 +29,6 @@ inline constexpr Index kGroupRows = 4;
 #endif
 inline constexpr Index kPanelVectors = 3;
 inline constexpr Index kPanelColumns = kPanelVectors * kWidth;
-
-// Calls body with the number of a panel's registers as a constant.
-template <typename Body>
-HWY_INLINE void with_vectors(Index vectors, const Body& body) {
-  static_assert(kPanelVectors == 3);
-  switch (vectors) {
-    case 1:
-      return body(std::integral_constant<Index, 1>());
-    case 2:
-      return body(std::integral_constant<Index, 2>());
-    default:
-      return body(std::integral_constant<Index, 3>());
-  }
-}
 
 // One row of a panel: `count` numbers, and zeros up to whole registers. Numbers of a file need not
 // be aligned.

@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
 
 #include "fathom/compute/backends/cpu/bf16_parts-inl.h"
 #include "fathom/compute/backends/cpu/byte_tables-inl.h"
@@ -444,30 +443,6 @@ struct SumsOfPairs {
     }
   }
 };
-
-// Calls body with a number of slots, 1 to kTileSlots, that is known when compiling.
-template <typename Body>
-HWY_INLINE void with_slots(Index num_slots, const Body& body) {
-  static_assert(kTileSlots == 8);
-  switch (num_slots) {
-    case 1:
-      return body(std::integral_constant<Index, 1>());
-    case 2:
-      return body(std::integral_constant<Index, 2>());
-    case 3:
-      return body(std::integral_constant<Index, 3>());
-    case 4:
-      return body(std::integral_constant<Index, 4>());
-    case 5:
-      return body(std::integral_constant<Index, 5>());
-    case 6:
-      return body(std::integral_constant<Index, 6>());
-    case 7:
-      return body(std::integral_constant<Index, 7>());
-    default:
-      return body(std::integral_constant<Index, kTileSlots>());
-  }
-}
 
 }  // namespace fathom::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -12,6 +12,8 @@
 #define FATHOM_CPU_SIMD_INL_H_
 #endif
 
+#include <type_traits>
+
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
@@ -35,6 +37,17 @@ using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 inline constexpr Index kWidth = static_cast<Index>(hn::MaxLanes(D()));  // numbers in a register
 inline constexpr Index kRegisters = kLanes / kWidth;                    // registers in a lane set
+
+// Calls body with a number, 1 to kMost, that is known when compiling.
+template <Index kMost, typename Body>
+HWY_INLINE void with_constant(Index number, const Body& body) {
+  if constexpr (kMost > 1) {
+    if (number < kMost) {
+      return with_constant<kMost - 1>(number, body);
+    }
+  }
+  body(std::integral_constant<Index, kMost>());
+}
 
 // What one fetch_ahead() brings.
 inline constexpr Index kLineBytes = 64;
