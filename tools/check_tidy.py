@@ -16,6 +16,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROOTS = ("fathom", "apps")
@@ -54,19 +55,24 @@ def main():
     entries = list(commands(options.build, wanted))
     if not entries:
         sys.exit(f"tools/check_tidy.py: {options.build}/compile_commands.json has none of the sources")
-    findings = {}
+    failed = False
+    blocks = set()  # a header's finding comes once for every source that includes it
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as database:
         pathlib.Path(database, "compile_commands.json").write_text(json.dumps(entries))
         with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             runs = pool.map(lambda entry: lint(database, entry["file"]), entries)
-            for entry, (status, output) in zip(entries, runs):
-                if status:
-                    findings[entry["file"]] = output
-    # A header's finding comes once for every source that includes it.
-    blocks = {block for output in findings.values() for block in re.split(r"\n(?=/)", output.strip())}
-    print("\n".join(sorted(blocks)))
+            for done, (status, output) in enumerate(runs, 1):
+                failed |= status != 0
+                new = set(re.split(r"\n(?=/)", output.strip())) - blocks if status else set()
+                blocks |= new
+                for block in sorted(new):
+                    print(block, flush=True)
+                minutes = (time.monotonic() - start) / 60
+                print(f"tidy: {done} of {len(entries)} sources, {done / minutes:.1f} a minute, "
+                      f"{minutes / done * (len(entries) - done):.0f} minutes left", file=sys.stderr, flush=True)
     print(f"tidy: {len(entries)} sources, {len(blocks)} findings")
-    return 1 if findings else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
