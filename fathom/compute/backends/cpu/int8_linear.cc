@@ -105,10 +105,19 @@ HWY_INLINE void store_rows(const float* sums, Index count, float* out) {
     std::copy_n(sums, count, out);
     return;
   }
-  for (Index i = 0; i < kPanelRows; i += kWidth) {
-    hn::StoreU(hn::Load(D(), sums + i), D(), out + i);
-  }
+  store_lanes(load_lanes(sums), out);
 }
+
+// A part of some panels, from first_row on. Sums begin at zero in the first of a row's chunks.
+// Those of the last are results, which go to where they belong: they lie far from each other, and
+// stored all together they took an eighth of the time.
+struct ChunkOfPanels {
+  Index first_row;
+  Index first_block;
+  Index num_blocks;
+  bool is_first;
+  bool gives_results;
+};
 
 // What is multiplied after this chunk, fetched beside its blocks: weights are read once, and few
 // tokens leave little time to wait for memory.
@@ -121,23 +130,22 @@ HWY_INLINE void read_ahead(const std::uint8_t* from) {
 
 // sums += kPanels panels times kTokens tokens from `token` on. `ahead`: of each panel's next chunk.
 template <typename Scales, bool kHasMinimum, Index kPanels, Index kTokens>
-// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void micro(const ReadyPanel* panels,
                       const std::uint8_t* const* ahead,
                       const TokenRow* tokens,
-                      Index first_block,
-                      Index num_blocks,
+                      const ChunkOfPanels& chunk,
                       Index token,
                       Sums& sums) {
   V sum[to_size(kRegisters)][to_size(kPanels)][to_size(kTokens)];
   for (Index i = 0; i < kRegisters; ++i) {
     for (Index p = 0; p < kPanels; ++p) {
       for (Index t = 0; t < kTokens; ++t) {
-        sum[i][p][t] = hn::Load(D(), sums[p][token + t] + i * kWidth);
+        sum[i][p][t] =
+            chunk.is_first ? hn::Zero(D()) : hn::Load(D(), sums[p][token + t] + i * kWidth);
       }
     }
   }
-  for (Index block = 0; block < num_blocks; ++block) {
+  for (Index block = 0; block < chunk.num_blocks; ++block) {
     const PanelCode* codes[to_size(kPanels)];
     for (Index p = 0; p < kPanels; ++p) {
       codes[p] = panels[p].codes + block * panels[p].block_stride;
@@ -146,7 +154,7 @@ HWY_INLINE void micro(const ReadyPanel* panels,
     const ColumnCode* x[to_size(kTokens)];
     ColumnCode spread[to_size(kTokens)][kBlock];
     for (Index t = 0; t < kTokens; ++t) {
-      x[t] = block_codes(tokens[token + t].codes + (first_block + block) * kBlock, spread[t]);
+      x[t] = block_codes(tokens[token + t].codes + (chunk.first_block + block) * kBlock, spread[t]);
     }
     for (Index i = 0; i < kRegisters; ++i) {
       Products products[to_size(kPanels)][to_size(kTokens)];
@@ -163,7 +171,8 @@ HWY_INLINE void micro(const ReadyPanel* panels,
       }
 #pragma GCC unroll 8
       for (Index t = 0; t < kTokens; ++t) {
-        const auto of_token = block_of_token<kHasMinimum>(tokens[token + t], first_block + block);
+        const auto of_token =
+            block_of_token<kHasMinimum>(tokens[token + t], chunk.first_block + block);
         for (Index p = 0; p < kPanels; ++p) {
           const BlockOfRows rows = {hn::Load(D32(), panels[p].minus_sums[block] + i * kWidth),
                                     hn::Load(D(), panels[p].scales[block] + i * kWidth),
@@ -174,23 +183,27 @@ HWY_INLINE void micro(const ReadyPanel* panels,
       }
     }
   }
-  for (Index i = 0; i < kRegisters; ++i) {
+  // Unrolled, or g++ keeps the sums in memory.
+#pragma GCC unroll 8
+  for (Index t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 8
     for (Index p = 0; p < kPanels; ++p) {
-      for (Index t = 0; t < kTokens; ++t) {
-        hn::Store(sum[i][p][t], D(), sums[p][token + t] + i * kWidth);
+      float* to = chunk.gives_results ? tokens[token + t].out + chunk.first_row + p * kPanelRows
+                                      : sums[p][token + t];
+#pragma GCC unroll 8
+      for (Index i = 0; i < kRegisters; ++i) {
+        hn::StoreU(sum[i][p][t], D(), to + i * kWidth);
       }
     }
   }
 }
 
 template <typename Scales, bool kHasMinimum, Index kPanels>
-// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void multiply_panels(const ReadyPanel* panels,
                                 const ChunkBytes* next,
                                 const TokenRow* tokens,
                                 Index num_tokens,
-                                Index first_block,
-                                Index num_blocks,
+                                const ChunkOfPanels& chunk,
                                 Sums& sums) {
   Index token = 0;
   const std::uint8_t* ahead[to_size(kPanels)];
@@ -198,11 +211,11 @@ HWY_INLINE void multiply_panels(const ReadyPanel* panels,
     ahead[p] = next[p].begin;
   }
   const auto add = [&](auto count) {
-    micro<Scales, kHasMinimum, kPanels, decltype(count)::value>(panels, ahead, tokens, first_block,
-                                                                num_blocks, token, sums);
+    micro<Scales, kHasMinimum, kPanels, decltype(count)::value>(panels, ahead, tokens, chunk, token,
+                                                                sums);
     token += decltype(count)::value;
     for (Index p = 0; p < kPanels; ++p) {
-      ahead[p] = std::min(ahead[p] + num_blocks * kLinesPerBlock * kLineBytes, next[p].end);
+      ahead[p] = std::min(ahead[p] + chunk.num_blocks * kLinesPerBlock * kLineBytes, next[p].end);
     }
   };
   while (num_tokens - token >= kMicroTokens) {
@@ -230,14 +243,15 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
   alignas(64) Sums sums;
   PackedChunk packed[kMicroPanels];
   const Index num_blocks = weight.columns / kBlock;
+  // Chunks of about one length: what a short one would cost beside its products is much.
+  const Index chunk_blocks = ceil_div(num_blocks, ceil_div(num_blocks, kChunkBlocks));
   for (Index row = first_row; row < end_row; row += kMicroPanels * kPanelRows) {
     const Index num_panels = std::min(kMicroPanels, ceil_div(end_row - row, kPanelRows));
-    for (Index p = 0; p < num_panels; ++p) {
-      std::fill_n(sums[p][0], num_tokens * kPanelRows, 0.0F);
-    }
-    for (Index first = 0; first < num_blocks; first += kChunkBlocks) {
-      const Index count = std::min(kChunkBlocks, num_blocks - first);
+    const bool is_filled_up = row + num_panels * kPanelRows > end_row;
+    for (Index first = 0; first < num_blocks; first += chunk_blocks) {
+      const Index count = std::min(chunk_blocks, num_blocks - first);
       const bool ends_rows = first + count == num_blocks;
+      const ChunkOfPanels chunk = {row, first, count, first == 0, ends_rows && !is_filled_up};
       ChunkBytes next[kMicroPanels];
       for (Index p = 0; p < num_panels; ++p) {
         const Index panel_row = row + p * kPanelRows;
@@ -245,17 +259,16 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
             read_panel(weight, panel_row, first, count, packed[p]), weight.format, count,
             panels[p]);
         next[p] = chunk_in_place(weight, panel_row + (ends_rows ? kMicroPanels * kPanelRows : 0),
-                                 ends_rows ? 0 : first + count, kChunkBlocks);
+                                 ends_rows ? 0 : first + count, chunk_blocks);
       }
       if (num_panels == 1) {
-        multiply_panels<Scales, kHasMinimum, 1>(panels, next, tokens, num_tokens, first, count,
-                                                sums);
+        multiply_panels<Scales, kHasMinimum, 1>(panels, next, tokens, num_tokens, chunk, sums);
       } else {
-        multiply_panels<Scales, kHasMinimum, kMicroPanels>(panels, next, tokens, num_tokens, first,
-                                                           count, sums);
+        multiply_panels<Scales, kHasMinimum, kMicroPanels>(panels, next, tokens, num_tokens, chunk,
+                                                           sums);
       }
     }
-    for (Index p = 0; p < num_panels; ++p) {
+    for (Index p = 0; is_filled_up && p < num_panels; ++p) {
       const Index panel_row = row + p * kPanelRows;
       const Index count = std::min(kPanelRows, end_row - panel_row);
       for (Index t = 0; t < num_tokens; ++t) {
