@@ -22,29 +22,39 @@
 HWY_BEFORE_NAMESPACE();
 namespace fathom::cpu::HWY_NAMESPACE {
 
-// A panel of kPanelVectors registers of rows has so many columns at most; a narrower one has more.
-// Where lanes read the tokens again and again from the second-level cache, one register of rows is
-// not worth its packing.
-inline constexpr Index kLanePanelColumns = 2048;
+// A panel of so few registers of rows has so many columns at most; a narrower one may have more
+// rows. One register of rows is not worth its packing.
 inline constexpr Index kLeastPanelVectors = 2;
+inline constexpr Index kLanePanelColumns = 4096;
 // Lanes do not begin at multiples of 4096 bytes from each other, which would share a place in the
 // cache.
 inline constexpr Index kLanePadding = 16;
 inline constexpr Index kLanePanelNumbers =
-    kPanelColumns * kLanePanelColumns + kLanes * kLanePadding;
+    kLeastPanelVectors * kWidth * kLanePanelColumns + kLanes * kLanePadding;
+// Lanes read a part of the tokens' columns again and again, which fills half of a small first-level
+// cache.
+inline constexpr Index kPartSteps = 32;
 // Numbers of a row that are decoded at a time: a multiple of every format's block.
 inline constexpr Index kLaneChunk = 256;
 
-// How a matrix of so many columns is laid out.
+// How a matrix is laid out.
 struct LaneLayout {
   Index columns;
   Index vectors;  // registers of rows
 
-  // A matrix that is too wide has no panels.
-  static HWY_INLINE LaneLayout of(Index columns) {
+  // A matrix that is too wide or has too few rows has no panels. One register fewer, where more
+  // than a sixteenth of the rows would only fill up the last panel.
+  static HWY_INLINE LaneLayout of(Index rows, Index columns) {
     const Index padded = ceil_div(columns, kLanes) * kLanes;
-    const Index vectors = std::min(kPanelVectors, kPanelVectors * kLanePanelColumns / padded);
-    return {columns, vectors < kLeastPanelVectors ? 0 : vectors};
+    const Index most = std::min(kPanelVectors, kLeastPanelVectors * kLanePanelColumns / padded);
+    if (most < kLeastPanelVectors || rows < kLeastPanelVectors * kLanes) {
+      return {columns, 0};
+    }
+    const auto filled_up = [rows](Index vectors) {
+      return ceil_div(rows, vectors * kWidth) * vectors * kWidth;
+    };
+    const Index fewer = std::max(most - 1, kLeastPanelVectors);
+    return {columns, filled_up(most) > filled_up(fewer) * 17 / 16 ? fewer : most};
   }
   HWY_INLINE Index rows() const { return vectors * kWidth; }
   HWY_INLINE Index steps() const { return ceil_div(columns, kLanes); }
@@ -127,6 +137,8 @@ struct LaneFold {
   static constexpr Index kRows = kVectors * kWidth;
   static constexpr Index kNumbers = kGroupRows * kRows;
 
+  // What lanes have of the parts before this one.
+  alignas(64) float begun[kLanes][to_size(kNumbers)];
   // What is folded so far of 1, 2, 4 and 8 lanes, and of all.
   alignas(64) float levels[5][to_size(kNumbers)];
 
@@ -142,26 +154,40 @@ struct LaneFold {
   }
 };
 
-// What one lane adds up: steps of a panel, and rows of x from `lane` on.
+// What one lane adds up in a part of the columns: steps of a panel, and rows of x from `first` on.
 struct LaneProducts {
   const float* numbers;
   const float* const* rows;
-  Index lane;
+  Index first;
   Index count;
   const float* ahead;
+  const float* begun;  // the lane's sums of the parts before; none in the first
 };
+
+template <Index kVectors, typename Finish>
+HWY_INLINE void multiply_part(const LaneProducts& lane, const Finish& finish) {
+  const auto at = [](Index i, Index v) { return (i * kVectors + v) * kWidth; };
+  multiply_tile<kVectors, kLanes>(
+      lane.numbers, lane.rows, lane.first, lane.count, lane.ahead,
+      [&](Index i, Index v) {
+        V sum = hn::Zero(D());
+        if (lane.begun != nullptr) {
+          sum = hn::Load(D(), lane.begun + at(i, v));
+        }
+        return sum;
+      },
+      [&](Index i, Index v, V sum) { finish(at(i, v), sum); });
+}
 
 // fold.levels[kLevel] = a lane's sums, folded with the kLevel levels below.
 template <Index kVectors, Index kLevel>
 HWY_INLINE void multiply_lane(const LaneProducts& lane, LaneFold<kVectors>& fold) {
-  multiply_tile<kVectors, kLanes>(lane.numbers, lane.rows, lane.lane, lane.count, lane.ahead,
-                                  [&](Index i, Index v, V sum) {
-                                    const Index at = (i * kVectors + v) * kWidth;
-                                    for (Index below = 0; below < kLevel; ++below) {
-                                      sum = hn::Add(hn::Load(D(), fold.levels[below] + at), sum);
-                                    }
-                                    hn::Store(sum, D(), fold.levels[kLevel] + at);
-                                  });
+  multiply_part<kVectors>(lane, [&](Index at, V sum) {
+    for (Index below = 0; below < kLevel; ++below) {
+      sum = hn::Add(hn::Load(D(), fold.levels[below] + at), sum);
+    }
+    hn::Store(sum, D(), fold.levels[kLevel] + at);
+  });
 }
 
 // The same for a lane that ends with the product of zeros behind the row.
@@ -169,15 +195,41 @@ template <Index kVectors>
 HWY_INLINE void multiply_padded_lane(const LaneProducts& lane,
                                      Index level,
                                      LaneFold<kVectors>& fold) {
-  multiply_tile<kVectors, kLanes>(
-      lane.numbers, lane.rows, lane.lane, lane.count, lane.ahead, [&](Index i, Index v, V sum) {
-        hn::Store(sum, D(), fold.levels[level] + (i * kVectors + v) * kWidth);
-      });
+  multiply_part<kVectors>(lane,
+                          [&](Index at, V sum) { hn::Store(sum, D(), fold.levels[level] + at); });
   fold.add_zero_and_below(level);
 }
 
+// What folds a lane of the last part into those before it. Lanes that are complete below it: as
+// many as its place in the order ends in ones.
+template <Index kVectors>
+HWY_INLINE void fold_lane(const LaneProducts& lane,
+                          Index place,
+                          bool is_padded,
+                          LaneFold<kVectors>& fold) {
+  Index level = 0;
+  while ((place >> level & 1) != 0) {
+    ++level;
+  }
+  if (is_padded) {
+    return multiply_padded_lane(lane, level, fold);
+  }
+  switch (level) {
+    case 0:
+      return multiply_lane<kVectors, 0>(lane, fold);
+    case 1:
+      return multiply_lane<kVectors, 1>(lane, fold);
+    case 2:
+      return multiply_lane<kVectors, 2>(lane, fold);
+    case 3:
+      return multiply_lane<kVectors, 3>(lane, fold);
+    default:
+      return multiply_lane<kVectors, 4>(lane, fold);
+  }
+}
+
 // fold.levels[4] = all sums of kGroupRows tokens, row i of x at x[i], with a panel's rows. `next`
-// are the tokens after them, which are fetched: half of one row beside each lane.
+// are the tokens after them. What comes next is fetched, half of a row's part beside each lane.
 template <Index kVectors>
 HWY_INLINE void multiply_lanes(const LaneLayout& layout,
                                const float* panel,
@@ -186,36 +238,28 @@ HWY_INLINE void multiply_lanes(const LaneLayout& layout,
                                LaneFold<kVectors>& fold) {
   constexpr Index kOrder[kLanes] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
   const Index tail = layout.columns % kLanes;
-  for (Index idx = 0; idx < kLanes; ++idx) {
-    const Index lane = kOrder[idx];
-    const bool is_padded = tail != 0 && lane >= tail;
-    const LaneProducts products = {
-        panel + lane * layout.stride(), x, lane, layout.steps() - (is_padded ? 1 : 0),
-        next[std::min(idx / 2, kGroupRows - 1)] + idx % 2 * layout.steps() * kAheadStep};
-    // Lanes that are complete below this one: as many as idx ends in ones.
-    Index level = 0;
-    while ((idx >> level & 1) != 0) {
-      ++level;
-    }
-    if (is_padded) {
-      multiply_padded_lane(products, level, fold);
-      continue;
-    }
-    switch (level) {
-      case 0:
-        multiply_lane<kVectors, 0>(products, fold);
-        break;
-      case 1:
-        multiply_lane<kVectors, 1>(products, fold);
-        break;
-      case 2:
-        multiply_lane<kVectors, 2>(products, fold);
-        break;
-      case 3:
-        multiply_lane<kVectors, 3>(products, fold);
-        break;
-      default:
-        multiply_lane<kVectors, 4>(products, fold);
+  const Index num_steps = layout.steps();
+  const Index part_steps = ceil_div(num_steps, ceil_div(num_steps, kPartSteps));
+  for (Index first = 0; first < num_steps; first += part_steps) {
+    const Index count = std::min(part_steps, num_steps - first);
+    const bool is_last = first + count == num_steps;
+    for (Index idx = 0; idx < kLanes; ++idx) {
+      const Index lane = kOrder[idx];
+      const bool is_padded = is_last && tail != 0 && lane >= tail;
+      const float* after = (is_last ? next : x)[idx / 2 % kGroupRows];
+      LaneProducts products = {
+          panel + lane * layout.stride() + first * layout.rows(),
+          x,
+          first * kLanes + lane,
+          count - (is_padded ? 1 : 0),
+          after + (is_last ? 0 : first + count) * kLanes + idx % 2 * part_steps * kAheadStep,
+          first == 0 ? nullptr : fold.begun[lane]};
+      if (is_last) {
+        fold_lane(products, idx, is_padded, fold);
+      } else {
+        multiply_part<kVectors>(
+            products, [&](Index at, V sum) { hn::Store(sum, D(), fold.begun[lane] + at); });
+      }
     }
   }
 }

@@ -38,6 +38,8 @@ constexpr Index kMicroTokens = kRegisters == 1 ? 6 : 3;
 // Tokens that make a panel worth its packing, and how many share it.
 constexpr Index kLeastPanelTokens = 32;
 constexpr Index kMostPanelTokens = 512;
+// Fewer rows than this are too few panels for every thread to have as much to do.
+constexpr Index kManyRows = 1024;
 
 // Sums of one tile's rows and tokens between chunks.
 using Sums = float[kDecodedRows][kTileTokens][kLanes];
@@ -264,12 +266,14 @@ void multiply_panel(const numeric::WeightView& weight,
 // few and for rows that no panel holds.
 struct Partition {
   Partition(const numeric::WeightView& weight, Index num_tokens)
-      : layout(LaneLayout::of(weight.columns)),
+      : layout(LaneLayout::of(weight.rows, weight.columns)),
         has_panels(num_tokens >= kLeastPanelTokens && layout.vectors > 0),
         tile_rows(has_panels               ? layout.rows()
                   : weight.rows < kFewRows ? kDecodedRows
                                            : kTileRows),
-        tile_tokens(has_panels ? kMostPanelTokens : kTileTokens) {}
+        tile_tokens(!has_panels               ? kTileTokens
+                    : weight.rows < kManyRows ? kMostPanelTokens / 2
+                                              : kMostPanelTokens) {}
 
   LaneLayout layout;
   bool has_panels;
@@ -284,7 +288,7 @@ void multiply(const Partition& partition,
               const TokenRange& tokens,
               const TokenRows& rows) {
   if (partition.has_panels) {
-    with_constant<kPanelVectors>(partition.layout.vectors, [&](auto vectors) {
+    with_constant<kPanelVectors, kLeastPanelVectors>(partition.layout.vectors, [&](auto vectors) {
       multiply_panel<vectors>(weight, first_row, tokens, rows);
     });
     return;

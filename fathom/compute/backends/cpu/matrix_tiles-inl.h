@@ -45,24 +45,26 @@ HWY_INLINE void pack_panel_row(const float* from, Index count, float* to) {
 }
 
 // finish(i, v, sum) for every row i and register v of columns, both constants to the compiler:
-// sum_k rows[i][first + k * kStep] * panel[k], k in [0, count).
+// start(i, v) + sum_k rows[i][first + k * kStep] * panel[k], k in [0, count).
 //
 //   panel  [count, kVectors * kWidth], aligned to its registers   rows  kGroupRows pointers
 //   ahead  [count * kAheadStep], fetched meanwhile: what the next tile begins with
 inline constexpr Index kAheadStep = 8;
-template <Index kVectors, Index kStep, typename Finish>
+template <Index kVectors, Index kStep, typename Start, typename Finish>
+// NOLINTNEXTLINE(readability-function-size): inlined; its arguments stay in registers
 HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
                               const float* const* rows,
                               Index first,
                               Index count,
                               const float* ahead,
+                              const Start& start,
                               const Finish& finish) {
   V sum[kGroupRows][to_size(kVectors)];
   const float* row[kGroupRows];
   for (Index i = 0; i < kGroupRows; ++i) {
     row[i] = rows[i];
     for (Index v = 0; v < kVectors; ++v) {
-      sum[i][v] = hn::Zero(D());
+      sum[i][v] = start(i, v);
     }
   }
   for (Index k = 0; k < count; ++k) {
@@ -97,9 +99,9 @@ HWY_INLINE void multiply_tile(const float* HWY_RESTRICT panel,
                               Index count,
                               const float* ahead,
                               TileSums<kVectors>& sums) {
-  multiply_tile<kVectors, kStep>(panel, rows, 0, count, ahead, [&](Index i, Index v, V sum) {
-    hn::Store(sum, D(), sums.rows[i] + v * kWidth);
-  });
+  multiply_tile<kVectors, kStep>(
+      panel, rows, 0, count, ahead, [](Index, Index) { return hn::Zero(D()); },
+      [&](Index i, Index v, V sum) { hn::Store(sum, D(), sums.rows[i] + v * kWidth); });
 }
 
 // Fetches what add_sums() is going to change. A tile's loop is too long to look behind it.

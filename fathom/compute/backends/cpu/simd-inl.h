@@ -38,12 +38,12 @@ using V = hn::Vec<D>;
 inline constexpr Index kWidth = static_cast<Index>(hn::MaxLanes(D()));  // numbers in a register
 inline constexpr Index kRegisters = kLanes / kWidth;                    // registers in a lane set
 
-// Calls body with a number, 1 to kMost, that is known when compiling.
-template <Index kMost, typename Body>
+// Calls body with a number, kLeast to kMost, that is known when compiling.
+template <Index kMost, Index kLeast = 1, typename Body>
 HWY_INLINE void with_constant(Index number, const Body& body) {
-  if constexpr (kMost > 1) {
+  if constexpr (kMost > kLeast) {
     if (number < kMost) {
-      return with_constant<kMost - 1>(number, body);
+      return with_constant<kMost - 1, kLeast>(number, body);
     }
   }
   body(std::integral_constant<Index, kMost>());
