@@ -121,17 +121,22 @@ struct ChunkOfPanels {
 
 // What is multiplied after this chunk, fetched beside its blocks: weights are read once, and few
 // tokens leave little time to wait for memory.
-constexpr Index kLinesPerBlock = 3;  // of each panel
-HWY_INLINE void read_ahead(const std::uint8_t* from) {
-  for (Index line = 0; line < kLinesPerBlock; ++line) {
-    fetch_ahead(from + line * kLineBytes);
+constexpr Index kBytesPerBlock = 3 * kLineBytes;  // of each panel
+HWY_INLINE void read_ahead(const ChunkBytes& bytes, Index block) {
+  const std::uint8_t* from = bytes.begin + block * kBytesPerBlock;
+  if (from >= bytes.end) {
+    return;
+  }
+  for (Index at = 0; at < kBytesPerBlock; at += kLineBytes) {
+    fetch_ahead(from + at);
   }
 }
 
-// sums += kPanels panels times kTokens tokens from `token` on. `ahead`: of each panel's next chunk.
+// sums += kPanels panels times kTokens tokens from `token` on. `ahead`: of each panel's next chunk,
+// what is not fetched yet.
 template <typename Scales, bool kHasMinimum, Index kPanels, Index kTokens>
 HWY_INLINE void micro(const ReadyPanel* panels,
-                      const std::uint8_t* const* ahead,
+                      const ChunkBytes* ahead,
                       const TokenRow* tokens,
                       const ChunkOfPanels& chunk,
                       Index token,
@@ -149,7 +154,7 @@ HWY_INLINE void micro(const ReadyPanel* panels,
     const PanelCode* codes[to_size(kPanels)];
     for (Index p = 0; p < kPanels; ++p) {
       codes[p] = panels[p].codes + block * panels[p].block_stride;
-      read_ahead(ahead[p] + block * kLinesPerBlock * kLineBytes);
+      read_ahead(ahead[p], block);
     }
     const ColumnCode* x[to_size(kTokens)];
     ColumnCode spread[to_size(kTokens)][kBlock];
@@ -206,16 +211,14 @@ HWY_INLINE void multiply_panels(const ReadyPanel* panels,
                                 const ChunkOfPanels& chunk,
                                 Sums& sums) {
   Index token = 0;
-  const std::uint8_t* ahead[to_size(kPanels)];
-  for (Index p = 0; p < kPanels; ++p) {
-    ahead[p] = next[p].begin;
-  }
+  ChunkBytes ahead[to_size(kPanels)];
+  std::copy_n(next, kPanels, ahead);
   const auto add = [&](auto count) {
     micro<Scales, kHasMinimum, kPanels, decltype(count)::value>(panels, ahead, tokens, chunk, token,
                                                                 sums);
     token += decltype(count)::value;
     for (Index p = 0; p < kPanels; ++p) {
-      ahead[p] = std::min(ahead[p] + chunk.num_blocks * kLinesPerBlock * kLineBytes, next[p].end);
+      ahead[p].begin = std::min(ahead[p].begin + chunk.num_blocks * kBytesPerBlock, ahead[p].end);
     }
   };
   while (num_tokens - token >= kMicroTokens) {
