@@ -208,12 +208,14 @@ class Int8Linear : public ::testing::TestWithParam<std::tuple<std::string, Stora
 
 TEST_P(Int8Linear, KeepsTheContract) {
   Random random(302);
-  // Blocks that end inside a pair and a panel; rows inside a panel and a tile; tokens inside a
-  // micro-tile.
+  // Blocks that end inside a pair, a chunk and a panel; rows inside a panel and a tile; tokens
+  // inside a micro-tile.
   for (const auto& [tokens, blocks, rows] : {std::tuple<Index, Index, Index>{1, 1, 37},
                                              {2, 3, 1},
                                              {5, 17, 16},
                                              {13, 2, 50},
+                                             {13, 40, 50},
+                                             {20, 37, 64},
                                              {1, 33, 100}}) {
     SCOPED_TRACE(std::to_string(tokens) + " x " + std::to_string(blocks) + " blocks to " +
                  std::to_string(rows));

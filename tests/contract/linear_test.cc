@@ -299,23 +299,25 @@ INSTANTIATE_TEST_SUITE_P(Contract,
                          });
 
 // As many rows as in training, on either side of what their kernels treat apart: groups of rows and
-// registers, tiles of tokens, and matrices so wide that fewer of their rows, or none, make a panel.
+// registers, tiles of tokens, parts of the columns, outputs that fill fewer registers, and matrices
+// so wide that fewer of their rows, or none, make a panel.
 class ManyRows : public OnEveryBackend {};
 
 TEST_P(ManyRows, KeepTheContract) {
   Random random(99);
   for (const auto& [rows, width, outputs] : {std::tuple<Index, Index, Index>{31, 48, 65},
                                              {32, 16, 48},
-                                             {33, 5, 1},
-                                             {520, 40, 5},
+                                             {33, 5, 31},
+                                             {520, 40, 33},
                                              {70, 384, 130},
+                                             {270, 530, 64},
                                              {40, 1024, 33},
                                              {35, 1025, 49},
-                                             {33, 1540, 17},
-                                             {40, 2048, 33},
-                                             {35, 2049, 49},
-                                             {33, 3072, 17},
-                                             {34, 3080, 5}}) {
+                                             {33, 1540, 50},
+                                             {40, 2730, 33},
+                                             {35, 2740, 49},
+                                             {33, 4096, 33},
+                                             {34, 4100, 35}}) {
     SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width) + " to " +
                  std::to_string(outputs));
     const RandomMatrix matrix(random, WeightFormat::F32, outputs, width, ScaleFormat::None);
@@ -346,9 +348,10 @@ TEST_P(ManyRows, OfExpertsKeepTheContract) {
 // A sum of products that are too small for any number is a negative zero, unless the row is
 // continued with zeros: panels of many rows have to end alike.
 TEST_P(ManyRows, KeepTheSignOfZero) {
-  for (const Index width : {16, 19, 32, 35}) {
-    const std::vector<float> tiny(to_size(width), 1e-30F);
-    const numeric::WeightView weight = {.rows = 1,
+  constexpr Index kOutputs = 33;
+  for (const Index width : {16, 19, 32, 35, 530}) {
+    const std::vector<float> tiny(to_size(kOutputs * width), 1e-30F);
+    const numeric::WeightView weight = {.rows = kOutputs,
                                         .columns = width,
                                         .data = reinterpret_cast<const std::byte*>(tiny.data()),
                                         .row_stride_bytes = 4 * width};
