@@ -399,11 +399,22 @@ TokenRow token_row(const ops::Int8Rows& x, Index idx, float* out) {
   return {x.codes.row(idx), x.scales.row(idx), x.zeros.row(idx), x.sums.row(idx), out};
 }
 
-// As numeric::round_to_int8_block, and the sum of the codes minus zero.
+// Whole numbers from 0 to 255 as bytes.
+HWY_INLINE void store_bytes(V numbers, std::uint8_t* to) {
+#if HWY_TARGET == HWY_AVX3_DL
+  const __m512i codes = _mm512_cvtps_epi32(numbers.raw);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(codes));
+#else
+  const hn::Rebind<std::uint8_t, D> d8;
+  hn::StoreU(hn::DemoteTo(d8, hn::ConvertTo(D32(), numbers)), d8, to);
+#endif
+}
+
+// As numeric::round_to_int8_block, and the sum of the codes minus zero, which are the multiples of
+// the scale: whole numbers so small that their sums are exact.
 HWY_INLINE numeric::RoundedBlock round_block(const float* x,
                                              std::uint8_t* codes,
                                              std::int32_t& sum) {
-  const hn::Rebind<std::uint8_t, D> d8;
   V least = hn::Zero(D());
   V most = least;
   bool is_finite = true;
@@ -423,15 +434,14 @@ HWY_INLINE numeric::RoundedBlock round_block(const float* x,
   }
   const V factor = hn::Set(D(), numeric::kInt8CodeRange / range);
   const V first = hn::Round(hn::Mul(hn::Set(D(), smallest), factor));
-  auto total = hn::Zero(D32());
+  V total = hn::Zero(D());
   for (Index i = 0; i < kBlock; i += kWidth) {
     const V multiple = hn::Round(hn::Mul(hn::LoadU(D(), x + i), factor));
-    const auto code = hn::DemoteTo(d8, hn::ConvertTo(D32(), hn::Sub(multiple, first)));
-    total = hn::Add(total, hn::PromoteTo(D32(), code));
-    hn::StoreU(code, d8, codes + i);
+    store_bytes(hn::Sub(multiple, first), codes + i);
+    total = hn::Add(total, multiple);
   }
   const auto zero = -static_cast<std::int32_t>(hn::GetLane(first));
-  sum = hn::GetLane(hn::SumOfLanes(D32(), total)) - static_cast<std::int32_t>(kBlock) * zero;
+  sum = static_cast<std::int32_t>(hn::GetLane(hn::SumOfLanes(D(), total)));
   return {range / numeric::kInt8CodeRange, zero};
 }
 
