@@ -68,14 +68,14 @@ inline void spread_heads(const float* heads, Index count, Index width, float* la
 }
 
 // sums[r][s] = for each head of set s, rows[r] . head. Sets stand `set_stride` numbers apart.
-template <Index kSets>
+template <Index kSets, Index kRows>
 HWY_INLINE void multiply_rows(const float* const* rows,
                               const float* lanes,
                               Index set_stride,
                               Index width,
-                              LaneSet (&sums)[to_size(kRowsAtOnce)][to_size(kSets)]) {
-  const float* from[to_size(kRowsAtOnce)];
-  for (Index r = 0; r < kRowsAtOnce; ++r) {
+                              LaneSet (&sums)[to_size(kRows)][to_size(kSets)]) {
+  const float* from[to_size(kRows)];
+  for (Index r = 0; r < kRows; ++r) {
     from[r] = rows[r];
     for (Index s = 0; s < kSets; ++s) {
       sums[r][s] = zero_lanes();
@@ -86,7 +86,7 @@ HWY_INLINE void multiply_rows(const float* const* rows,
     for (Index s = 0; s < kSets; ++s) {
       queries[s] = load_lanes(lanes + s * set_stride + k * kLanes);
     }
-    for (Index r = 0; r < kRowsAtOnce; ++r) {
+    for (Index r = 0; r < kRows; ++r) {
       const V number = hn::Set(D(), from[r][k]);
       for (Index s = 0; s < kSets; ++s) {
         for (Index i = 0; i < kRegisters; ++i) {

@@ -72,7 +72,7 @@ HWY_INLINE void add_sets(const SelectArgs& args,
   const Index width = args.keys.width;
   const float* queries = lanes.queries + first * lanes.set_stride;
   LaneSet products[to_size(kRowsAtOnce)][to_size(kSets)];
-  multiply_rows<kSets>(keys, queries, lanes.set_stride, width, products);
+  multiply_rows<kSets, kRowsAtOnce>(keys, queries, lanes.set_stride, width, products);
   for (Index r = 0; r < kRowsAtOnce; ++r) {
     for (Index s = 0; s < kSets; ++s) {
       add_heads(products[r][s], queries + s * lanes.set_stride + width * kLanes,

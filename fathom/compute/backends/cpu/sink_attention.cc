@@ -25,7 +25,7 @@ constexpr Index kRowsPerBlock = 16;
 constexpr Index kSummedHeads = 4;
 constexpr Index kSummedColumns = kRegisters == 1 ? 4 : 2;
 constexpr Index kColumnsPerTile = 64;
-static_assert(kRowsPerBlock % kRowsAtOnce == 0 && kColumnsPerTile % (kSummedColumns * kWidth) == 0);
+static_assert(kColumnsPerTile % (kSummedColumns * kWidth) == 0);
 
 // Sets of 16 heads of one token. A set's scratch: its queries, lanes of heads; a score, later a
 // weight, per row and head; a denominator per head.
@@ -63,15 +63,17 @@ void spread_set(const SinkArgs& args, const TokenHeads& heads, Index set) {
 // Scores of rows [first, end) for sets [set, set + kSets).
 template <Index kSets>
 void score_block(const SinkArgs& args, const TokenHeads& heads, Index set, Index first, Index end) {
+  // As many sums as the registers hold.
+  constexpr Index kRows = kRowsAtOnce * kSetsAtOnce / kSets;
+  static_assert(kRowsPerBlock % kRows == 0);
   const Index width = args.window.width;
   const V scale = hn::Set(D(), static_cast<float>(args.scale));
-  for (Index idx = first; idx < end; idx += kRowsAtOnce) {
-    const float* rows[to_size(kRowsAtOnce)];
-    find_rows<kRowsAtOnce>([&](Index row) { return args.visible_row(heads.token, row); }, idx, end,
-                           rows);
-    LaneSet sums[to_size(kRowsAtOnce)][to_size(kSets)];
-    multiply_rows<kSets>(rows, heads.queries(set), heads.set_stride, width, sums);
-    for (Index r = 0; r < kRowsAtOnce; ++r) {
+  for (Index idx = first; idx < end; idx += kRows) {
+    const float* rows[to_size(kRows)];
+    find_rows<kRows>([&](Index row) { return args.visible_row(heads.token, row); }, idx, end, rows);
+    LaneSet sums[to_size(kRows)][to_size(kSets)];
+    multiply_rows<kSets, kRows>(rows, heads.queries(set), heads.set_stride, width, sums);
+    for (Index r = 0; r < kRows; ++r) {
       for (Index s = 0; s < kSets; ++s) {
         float* to = heads.scores(set + s, width) + (idx + r) * kLanes;
         for (Index i = 0; i < kRegisters; ++i) {
