@@ -34,8 +34,8 @@ inline constexpr Index kBlock = numeric::kInt8BlockColumns;
 inline constexpr Index kSteps = numeric::kPanelSteps;
 inline constexpr Index kStepColumns = numeric::kPanelStepColumns;
 inline constexpr Index kStepBytes = kPanelRows * kStepColumns;
-inline constexpr Index kChunkBlocks =
-    18;  // of a panel at most, multiplied with all tokens at a time
+// Of a panel at most, multiplied with all tokens at a time.
+inline constexpr Index kChunkBlocks = 18;
 
 // VNNI multiplies bytes. Elsewhere the codes that are multiplied are 16 bits wide.
 #if HWY_TARGET == HWY_AVX3_DL
