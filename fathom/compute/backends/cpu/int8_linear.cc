@@ -246,8 +246,7 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
   alignas(64) Sums sums;
   PackedChunk packed[kMicroPanels];
   const Index num_blocks = weight.columns / kBlock;
-  // Chunks of about one length: what a short one would cost beside its products is much.
-  const Index chunk_blocks = ceil_div(num_blocks, ceil_div(num_blocks, kChunkBlocks));
+  const Index chunk_blocks = even_part(num_blocks, kChunkBlocks);
   for (Index row = first_row; row < end_row; row += kMicroPanels * kPanelRows) {
     const Index num_panels = std::min(kMicroPanels, ceil_div(end_row - row, kPanelRows));
     const bool is_filled_up = row + num_panels * kPanelRows > end_row;
@@ -271,7 +270,10 @@ HWY_INLINE void compute_many(const numeric::WeightView& weight,
                                                            sums);
       }
     }
-    for (Index p = 0; is_filled_up && p < num_panels; ++p) {
+    if (!is_filled_up) {
+      continue;
+    }
+    for (Index p = 0; p < num_panels; ++p) {
       const Index panel_row = row + p * kPanelRows;
       const Index count = std::min(kPanelRows, end_row - panel_row);
       for (Index t = 0; t < num_tokens; ++t) {

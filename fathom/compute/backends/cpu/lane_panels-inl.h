@@ -239,7 +239,7 @@ HWY_INLINE void multiply_lanes(const LaneLayout& layout,
   constexpr Index kOrder[kLanes] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
   const Index tail = layout.columns % kLanes;
   const Index num_steps = layout.steps();
-  const Index part_steps = ceil_div(num_steps, ceil_div(num_steps, kPartSteps));
+  const Index part_steps = even_part(num_steps, kPartSteps);
   for (Index first = 0; first < num_steps; first += part_steps) {
     const Index count = std::min(part_steps, num_steps - first);
     const bool is_last = first + count == num_steps;
@@ -247,7 +247,7 @@ HWY_INLINE void multiply_lanes(const LaneLayout& layout,
       const Index lane = kOrder[idx];
       const bool is_padded = is_last && tail != 0 && lane >= tail;
       const float* after = (is_last ? next : x)[idx / 2 % kGroupRows];
-      LaneProducts products = {
+      const LaneProducts products = {
           panel + lane * layout.stride() + first * layout.rows(),
           x,
           first * kLanes + lane,

@@ -49,6 +49,12 @@ HWY_INLINE void with_constant(Index number, const Body& body) {
   body(std::integral_constant<Index, kMost>());
 }
 
+// How long parts of `count` > 0 are, as few and as even as can be, of at most `most` each. A short
+// rest would cost as much beside its products as a long part.
+HWY_INLINE Index even_part(Index count, Index most) {
+  return ceil_div(count, ceil_div(count, most));
+}
+
 // What one fetch_ahead() brings.
 inline constexpr Index kLineBytes = 64;
 
