@@ -128,10 +128,14 @@ Index LoadedModel::kept_page_bytes(const ModelOptions& options) {
 }
 
 config::CacheNumbers LoadedModel::cache_numbers() {
-  const auto bytes_of = [&](config::StreamKind kind) {
-    return tensor::element_bytes(kv::row_dtype(kind, context().cache_dtype()));
-  };
-  return {bytes_of(config::StreamKind::Key), bytes_of(config::StreamKind::Window)};
+  switch (context().cache_dtype()) {
+    case tensor::DType::BF16:
+      return config::kFastCache;
+    case tensor::DType::F64:
+      return config::kDoubleCache;
+    default:
+      return config::kFp32Cache;
+  }
 }
 
 // As many raw rows as the cache's budget leaves room for.

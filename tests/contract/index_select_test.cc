@@ -2,10 +2,36 @@
 // product and sum is exact in fp32 and BF16 alike, so scores tie often and choices are equal.
 #include "fathom/compute/ops/index_select.h"
 
+#include "fathom/compute/numeric/int8_rows.h"
+
 #include "tests/contract/contract.h"
 
 namespace fathom::testing {
 namespace {
+
+// Keys as a cache of 8-bit codes has them.
+class CodePages {
+ public:
+  CodePages(Index num_keys, Index width, const std::vector<float>& keys)
+      : num_keys_(num_keys), row_bytes_(numeric::int8_row_bytes(width)) {
+    constexpr Index kRows = tensor::RowTable<std::uint8_t>::kRowsPerPage;
+    const Index num_pages = ceil_div(num_keys, kRows);
+    bytes_.resize(to_size(num_pages * kRows * row_bytes_), 0xff);
+    for (Index key = 0; key < num_keys; ++key) {
+      numeric::write_int8_row(keys.data() + key * width, width, bytes_.data() + key * row_bytes_);
+    }
+    for (Index page = 0; page < num_pages; ++page) {
+      pages_.push_back(bytes_.data() + page * kRows * row_bytes_);
+    }
+  }
+  tensor::RowTable<std::uint8_t> table() const { return {pages_.data(), num_keys_, row_bytes_}; }
+
+ private:
+  Index num_keys_;
+  Index row_bytes_;
+  std::vector<std::uint8_t> bytes_;
+  std::vector<const std::uint8_t*> pages_;
+};
 
 struct SelectProblem {
   Index rows;
@@ -20,6 +46,7 @@ struct SelectProblem {
   std::vector<Index> num_visible;
   Rounding rounding = Rounding::None;  // of the ids: they are not rounded
   std::vector<Index> first_keys = {};  // empty: one sequence
+  bool has_codes = false;              // keys are 8-bit codes
 
   SelectProblem row(Index idx) const {
     SelectProblem one = *this;
@@ -36,19 +63,25 @@ struct SelectProblem {
   Result<Real> run(const ops::KernelTable<Real>& kernels, platform::ThreadPool& pool) const {
     Grid<Real> queries(rows, num_heads * width, 3, query);
     Grid<Real> weights(rows, num_heads, 1, weight);
-    const Pages<Real> key_pages(num_keys, width, keys);
     Grid<Real> scratch(pool.num_threads(),
                        ops::IndexSelectArgs<Real>::scratch_columns(num_heads, width, num_keys), 0);
     Grid<std::int32_t> out(rows, top_k, 2);
-    kernels.index_select.run({.query = queries.view(),
-                              .weight = weights.view(),
-                              .keys = key_pages.table(),
-                              .num_visible = num_visible,
-                              .first_keys = first_keys,
-                              .rounding = numerics,
-                              .scratch = scratch.view(),
-                              .out = out.view()},
-                             pool);
+    const auto select = [&](const auto& kernel, const auto& pages) {
+      kernel.run({.query = queries.view(),
+                  .weight = weights.view(),
+                  .keys = pages.table(),
+                  .num_visible = num_visible,
+                  .first_keys = first_keys,
+                  .rounding = numerics,
+                  .scratch = scratch.view(),
+                  .out = out.view()},
+                 pool);
+    };
+    if (has_codes) {
+      select(kernels.int8_index_select, CodePages(num_keys, width, keys));
+    } else {
+      select(kernels.index_select, Pages<Real>(num_keys, width, keys));
+    }
     return result_of<Real>(rows, out);
   }
   std::vector<double> limits(const Result<double>& expected) const {
@@ -60,6 +93,22 @@ std::vector<float> whole_numbers(Random& random, Index count) {
   std::vector<float> values;
   for (Index i = 0; i < count; ++i) {
     values.push_back(static_cast<float>(random.index(-1, 1)));
+  }
+  return values;
+}
+
+// Of rows that reach from -84 to 168 or from -168 to 84: codes have the scale 1, and products and
+// sums are exact again.
+std::vector<float> rows_of_codes(Random& random, Index num_rows, Index width) {
+  std::vector<float> values = whole_numbers(random, num_rows * width);
+  for (Index row = 0; row < num_rows; ++row) {
+    values[to_size(row * width)] = 1;
+    values[to_size(row * width + width - 1)] = -1;
+    const float down = random.index(0, 1) == 0 ? 84 : 168;
+    for (Index i = row * width; i < (row + 1) * width; ++i) {
+      float& value = values[to_size(i)];
+      value *= value < 0 ? down : 252 - down;
+    }
   }
   return values;
 }
@@ -88,6 +137,13 @@ SelectProblem draw(Random& random,
   return problem;
 }
 
+SelectProblem with_codes(Random& random, SelectProblem problem) {
+  problem.has_codes = true;
+  problem.query = rows_of_codes(random, problem.rows * problem.num_heads, problem.width);
+  problem.keys = rows_of_codes(random, problem.num_keys, problem.width);
+  return problem;
+}
+
 class IndexSelect : public OnEveryBackend {};
 
 TEST_P(IndexSelect, ChoosesWhatTheReferenceChoosesTiesIncluded) {
@@ -109,6 +165,21 @@ TEST_P(IndexSelect, ChoosesWhatTheReferenceChoosesTiesIncluded) {
   }
 }
 
+TEST_P(IndexSelect, ChoosesByCodesWhatTheReferenceChooses) {
+  Random random(127);
+  for (const Index num_keys : {1, 70, 300}) {
+    for (const Index num_heads : {1, 3, 24, 48, 64}) {
+      for (const Index width : {2, 5, 32, 44, 128}) {
+        SCOPED_TRACE(std::to_string(num_keys) + " keys, " + std::to_string(num_heads) +
+                     " heads of " + std::to_string(width));
+        const auto problem =
+            draw(random, random.index(1, 19), num_heads, width, num_keys, 4, Rounding::None);
+        expect_contract(with_codes(random, problem), GetParam());
+      }
+    }
+  }
+}
+
 TEST_P(IndexSelect, TokensOfSeveralSequencesEachSeeTheirOwnKeys) {
   Random random(125);
   for (const Index rows : {3, 9, 18}) {
@@ -118,6 +189,7 @@ TEST_P(IndexSelect, TokensOfSeveralSequencesEachSeeTheirOwnKeys) {
       visible = std::min(visible, 300 - problem.first_keys.back());
     }
     expect_contract(problem, GetParam());
+    expect_contract(with_codes(random, problem), GetParam());
   }
 }
 
@@ -128,6 +200,21 @@ TEST_P(IndexSelect, NanKeysAreChosenLast) {
   problem.weight = {1, 1, 1, 1};
   problem.query.assign(problem.query.size(), 1);
   expect_contract(problem, GetParam());
+  problem.has_codes = true;
+  expect_contract(problem, GetParam());
+}
+
+// What codes stand for.
+std::vector<float> rounded_rows(std::vector<float> numbers, Index width) {
+  std::vector<std::uint8_t> codes(to_size(width));
+  for (Index row = 0; row < to_index(numbers.size()) / width; ++row) {
+    float* x = numbers.data() + row * width;
+    const auto block = numeric::round_to_int8_block(x, width, codes.data());
+    std::transform(codes.begin(), codes.end(), x, [&](std::uint8_t code) {
+      return static_cast<float>(code - block.zero) * block.scale;
+    });
+  }
+  return numbers;
 }
 
 // The sum over heads of products that rounding could reorder: the choice may differ only among
@@ -140,44 +227,49 @@ TEST_P(IndexSelect, RealNumbersChooseTheBestUpToRounding) {
   problem.query = random.normals(5 * kHeads * kWidth);
   problem.weight = random.normals(5 * kHeads);
   problem.keys = random.normals(200 * kWidth);
-  runtime::Runtime& runtime = runtime_of(GetParam(), 2);
-  const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
-  for (Index row = 0; row < 5; ++row) {
-    std::vector<double> scores;
-    for (Index key = 0; key < problem.num_visible[to_size(row)]; ++key) {
-      double score = 0;
-      for (Index head = 0; head < kHeads; ++head) {
-        double product = 0;
-        for (Index i = 0; i < kWidth; ++i) {
-          product +=
-              static_cast<double>(problem.query[to_size((row * kHeads + head) * kWidth + i)]) *
-              static_cast<double>(problem.keys[to_size(key * kWidth + i)]);
+  for (const bool has_codes : {false, true}) {
+    problem.has_codes = has_codes;
+    const std::vector<float> query =
+        has_codes ? rounded_rows(problem.query, kWidth) : problem.query;
+    const std::vector<float> keys = has_codes ? rounded_rows(problem.keys, kWidth) : problem.keys;
+    runtime::Runtime& runtime = runtime_of(GetParam(), 2);
+    const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
+    for (Index row = 0; row < 5; ++row) {
+      std::vector<double> scores;
+      for (Index key = 0; key < problem.num_visible[to_size(row)]; ++key) {
+        double score = 0;
+        for (Index head = 0; head < kHeads; ++head) {
+          double product = 0;
+          for (Index i = 0; i < kWidth; ++i) {
+            product += static_cast<double>(query[to_size((row * kHeads + head) * kWidth + i)]) *
+                       static_cast<double>(keys[to_size(key * kWidth + i)]);
+          }
+          score += std::max(product, 0.0) *
+                   static_cast<double>(problem.weight[to_size(row * kHeads + head)]);
         }
-        score += std::max(product, 0.0) *
-                 static_cast<double>(problem.weight[to_size(row * kHeads + head)]);
+        scores.push_back(score);
       }
-      scores.push_back(score);
-    }
-    const auto ids = found.row(row);
-    std::set<Index> chosen;
-    for (const float id : ids) {
-      if (id >= 0) {
-        chosen.insert(static_cast<Index>(id));
+      const auto ids = found.row(row);
+      std::set<Index> chosen;
+      for (const float id : ids) {
+        if (id >= 0) {
+          chosen.insert(static_cast<Index>(id));
+        }
       }
+      ASSERT_EQ(to_index(chosen.size()), std::min<Index>(16, to_index(scores.size())));
+      double worst_in = INFINITY;
+      double best_out = -INFINITY;
+      for (Index key = 0; key < to_index(scores.size()); ++key) {
+        double& bound = chosen.contains(key) ? worst_in : best_out;
+        bound = chosen.contains(key) ? std::min(bound, scores[to_size(key)])
+                                     : std::max(bound, scores[to_size(key)]);
+      }
+      const double magnitude =
+          norm_of(problem.query.data() + row * kHeads * kWidth, kHeads * kWidth) *
+          std::sqrt(kWidth) * largest_of(problem.weight);
+      EXPECT_TRUE(worst_in >= best_out - rounding_limit(kWidth + kHeads, magnitude))
+          << worst_in << " " << best_out;
     }
-    ASSERT_EQ(to_index(chosen.size()), std::min<Index>(16, to_index(scores.size())));
-    double worst_in = INFINITY;
-    double best_out = -INFINITY;
-    for (Index key = 0; key < to_index(scores.size()); ++key) {
-      double& bound = chosen.contains(key) ? worst_in : best_out;
-      bound = chosen.contains(key) ? std::min(bound, scores[to_size(key)])
-                                   : std::max(bound, scores[to_size(key)]);
-    }
-    const double magnitude =
-        norm_of(problem.query.data() + row * kHeads * kWidth, kHeads * kWidth) * std::sqrt(kWidth) *
-        largest_of(problem.weight);
-    EXPECT_TRUE(worst_in >= best_out - rounding_limit(kWidth + kHeads, magnitude))
-        << worst_in << " " << best_out;
   }
 }
 
@@ -190,8 +282,22 @@ TEST(IndexSelectMutation, AForgottenHeadIsNoticed) {
                  [](const ops::IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
                    auto wrong = args;
                    wrong.weight.columns -= 1;
+                   wrong.query.columns -= args.width();
                    reference::index_select(wrong, pool);
                  });
+}
+
+TEST(IndexSelectMutation, AForgottenHeadOfCodesIsNoticed) {
+  Random random(128);
+  expect_notices(
+      with_codes(random, draw(random, 40, 3, 16, 60, 8, Rounding::None)),
+      &ops::KernelTable<float>::int8_index_select,
+      [](const ops::Int8IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
+        auto wrong = args;
+        wrong.weight.columns -= 1;
+        wrong.query.columns -= args.width();
+        reference::int8_index_select(wrong, pool);
+      });
 }
 
 TEST(IndexSelectMutation, KeysOfAnotherSequenceAreNoticed) {

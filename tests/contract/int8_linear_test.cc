@@ -90,7 +90,8 @@ double sum_limit(const numeric::WeightView& weight, Index row, const float* x) {
   for (Index idx = 0; idx < weight.columns / kBlock; ++idx) {
     numeric::read_int8_block(weight, row, idx, block);
     std::uint8_t codes[kBlock];
-    const numeric::RoundedBlock rounded = numeric::round_to_int8_block(x + idx * kBlock, codes);
+    const numeric::RoundedBlock rounded =
+        numeric::round_to_int8_block(x + idx * kBlock, kBlock, codes);
     const auto scale = static_cast<double>(rounded.scale);
     double whole = 0;
     double of_token = 0;
@@ -342,7 +343,7 @@ TEST_P(Int8LinearOfMxfp4, EveryScaleGivesTheBitsOfAProduct) {
         Int8Problem{matrix.view(), tokens, x}.run<float>(runtime.context().f32, runtime.pool());
     for (Index token = 0; token < tokens; ++token) {
       std::uint8_t codes[kBlock];
-      const auto rounded = numeric::round_to_int8_block(x.data() + token * kBlock, codes);
+      const auto rounded = numeric::round_to_int8_block(x.data() + token * kBlock, kBlock, codes);
       std::vector<float> expected;
       for (Index code = 0; code < kScales; ++code) {
         numeric::Int8Block block;

@@ -122,11 +122,11 @@ void read_int8_block(const WeightView& view, Index row, Index block, Int8Block& 
   out.scale = read_f16(bytes);
 }
 
-RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept {
+RoundedBlock round_to_int8_block(const float* x, Index count, std::uint8_t* codes) noexcept {
   float smallest = 0;
   float largest = 0;
   bool is_finite = true;
-  for (Index i = 0; i < kInt8BlockColumns; ++i) {
+  for (Index i = 0; i < count; ++i) {
     is_finite = is_finite && std::isfinite(x[i]);
     smallest = std::min(smallest, x[i]);
     largest = std::max(largest, x[i]);
@@ -134,15 +134,18 @@ RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept {
   const float range = largest - smallest;
   is_finite = is_finite && std::isfinite(range);
   if (!is_finite || !(range > kSmallestInt8Range)) {
-    std::fill(codes, codes + kInt8BlockColumns, std::uint8_t{0});
-    return {is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN(), 0};
+    std::fill(codes, codes + count, std::uint8_t{0});
+    return {is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN(), 0, 0};
   }
   const float factor = kInt8CodeRange / range;
   const float first = std::nearbyint(smallest * factor);
-  for (Index i = 0; i < kInt8BlockColumns; ++i) {
-    codes[i] = static_cast<std::uint8_t>(std::nearbyint(x[i] * factor) - first);
+  std::int32_t sum = 0;
+  for (Index i = 0; i < count; ++i) {
+    const float multiple = std::nearbyint(x[i] * factor);
+    codes[i] = static_cast<std::uint8_t>(multiple - first);
+    sum += static_cast<std::int32_t>(multiple);
   }
-  return {range / kInt8CodeRange, static_cast<std::int32_t>(-first)};
+  return {range / kInt8CodeRange, static_cast<std::int32_t>(-first), sum};
 }
 
 }  // namespace fathom::numeric

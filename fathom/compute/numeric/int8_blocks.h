@@ -40,19 +40,20 @@ bool has_int8_minimum(WeightFormat format) noexcept;
 // minimum are those whose product and sum decode_row gives.
 void read_int8_block(const WeightView& view, Index row, Index block, Int8Block& out) noexcept;
 
-// 32 activations as 8-bit integers: number i is (codes[i] - zero) * scale.
+// Activations as 8-bit integers: number i is (codes[i] - zero) * scale.
 struct RoundedBlock {
   float scale;
   std::int32_t zero;  // 0 to 252
+  std::int32_t sum;   // of the codes minus zero
 };
 
-// Rounds 32 activations to multiples k of a scale, in fp32: with a = min(0, min x) and b = max(0,
-// max x), scale = (b - a) / 252 and k = x * (252 / (b - a)) to nearest, ties to even. `zero` is
-// minus the k of a, the codes are k + zero. So zero is exact, which matters where most of a block
-// is zero, and every product of a block is an integer times a scale. A block of numbers that reach
-// from zero at most 1e-30 far has scale, codes and `zero` 0; one with a NaN, an infinity or a range
-// beyond fp32 gets scale NaN, so that every product with it is NaN.
-RoundedBlock round_to_int8_block(const float* x, std::uint8_t* codes) noexcept;
+// Rounds `count` activations to multiples k of a scale, in fp32: with a = min(0, min x) and b =
+// max(0, max x), scale = (b - a) / 252 and k = x * (252 / (b - a)) to nearest, ties to even. `zero`
+// is minus the k of a, the codes are k + zero. So zero is exact, which matters where most of a
+// block is zero, and every product of a block is an integer times a scale. A block of numbers that
+// reach from zero at most 1e-30 far has scale, codes and `zero` 0; one with a NaN, an infinity or a
+// range beyond fp32 gets scale NaN, so that every product with it is NaN.
+RoundedBlock round_to_int8_block(const float* x, Index count, std::uint8_t* codes) noexcept;
 
 // Steps between the smallest and the largest number of a block. 254 is the most that fits, as both
 // ends are rounded; a few less are no worse (docs/numerics.md).

@@ -41,15 +41,22 @@ tensor::Tensor index_select(Context& context,
     const tensor::Tensor scratch = context.allocate(
         {context.num_threads, IndexSelectArgs<Real>::scratch_columns(scores.weight.shape().last(),
                                                                      scores.keys.width, most)});
-    kernels.index_select.run({.query = scores.query.matrix<Real>(),
-                              .weight = scores.weight.matrix<Real>(),
-                              .keys = scores.keys.table<Real>(),
-                              .num_visible = num_visible,
-                              .first_keys = first_keys,
-                              .rounding = context.rounding(),
-                              .scratch = scratch.matrix<Real>(),
-                              .out = out.matrix<std::int32_t>()},
-                             context.pool);
+    const auto select = [&]<typename Key>(const Kernel<IndexSelectArgs<Real, Key>>& kernel) {
+      kernel.run({.query = scores.query.matrix<Real>(),
+                  .weight = scores.weight.matrix<Real>(),
+                  .keys = scores.keys.table<Key>(),
+                  .num_visible = num_visible,
+                  .first_keys = first_keys,
+                  .rounding = context.rounding(),
+                  .scratch = scratch.matrix<Real>(),
+                  .out = out.matrix<std::int32_t>()},
+                 context.pool);
+    };
+    if (scores.keys.dtype == tensor::DType::Int8Row) {
+      select(kernels.int8_index_select);
+    } else {
+      select(kernels.index_select);
+    }
   });
   return out;
 }

@@ -1,6 +1,7 @@
 // The lightning indexer: scores every visible block and keeps the best (specification 3.6).
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "fathom/compute/ops/context.h"
@@ -11,37 +12,45 @@ namespace fathom::ops {
 // [0, num_visible[t]) with the highest scores; the lower block wins a tie. All of them when no more
 // than top_k are visible.
 // Official rounding: the dot products, the weighted terms and their fp32 sum to BF16.
+// Keys of 8-bit codes (`fast`): queries are rounded like them, every head to a block of its own,
+// and their products summed as integers, S. Then score[t, j] = x_j sum_h (weight[t, h] q_h)
+// relu(S), with the scales x_j of the key and q_h of the query. No rounding besides.
 //
 //   query        [T, H, C]
 //   weight       [T, H]
-//   keys         rows [C]
+//   keys         rows [C], of Real or of std::uint8_t (numeric/int8_rows.h)
 //   num_visible  [T]
 //   first_keys   [T]: where in the table the keys of the token's sequence begin; empty: all at 0
 //   scratch      [threads, scratch_columns(max num_visible)]
 //   out          [T, top_k] ascending, padded with -1
-template <typename Real>
+template <typename Real, typename Key = Real>
 struct IndexSelectArgs {
   static constexpr Index kTokensPerTile = 4;     // that read keys together
   static constexpr Index kBlocksPerPiece = 128;  // of keys read together
 
   tensor::MatrixView<const Real> query;  // [T, H * C]
   tensor::MatrixView<const Real> weight;
-  tensor::RowTable<Real> keys;
+  tensor::RowTable<Key> keys;
   std::span<const Index> num_visible;
   std::span<const Index> first_keys;
   Rounding rounding;
   tensor::MatrixView<Real> scratch;
   tensor::MatrixView<std::int32_t> out;
 
-  const Real* key(Index token, Index block) const {
+  Index num_heads() const { return weight.columns; }
+  Index width() const { return query.columns / weight.columns; }
+  const Key* key(Index token, Index block) const {
     return keys.row((first_keys.empty() ? 0 : first_keys[to_size(token)]) + block);
   }
-  // For a tile of tokens: queries and weights of a multiple of 16 heads, and scores.
+  // For a tile of tokens: scores, and of a multiple of 16 heads queries with eight numbers more.
   static Index scratch_columns(Index num_heads, Index width, Index most_visible) {
     return kTokensPerTile * 16 *
-           (ceil_div(num_heads, 16) * (width + 1) + ceil_div(most_visible, 16));
+           (ceil_div(num_heads, 16) * (width + 8) + ceil_div(most_visible, 16));
   }
 };
+
+template <typename Real>
+using Int8IndexSelectArgs = IndexSelectArgs<Real, std::uint8_t>;
 
 // What blocks are scored by; shapes as above.
 struct IndexerScores {

@@ -7,10 +7,17 @@
 #include <type_traits>
 
 #include "fathom/base/core/index.h"
+#include "fathom/compute/numeric/int8_rows.h"
 
 namespace fathom::tensor {
 
-enum class DType { F32, F64, I32, BF16 };
+enum class DType {
+  F32,
+  F64,
+  I32,
+  BF16,
+  Int8Row,  // of a cache alone: bytes of rows (numeric/int8_rows.h)
+};
 
 constexpr Index element_bytes(DType dtype) {
   switch (dtype) {
@@ -18,9 +25,16 @@ constexpr Index element_bytes(DType dtype) {
       return 8;
     case DType::BF16:
       return 2;
+    case DType::Int8Row:
+      return 1;
     default:
       return 4;
   }
+}
+
+// Bytes of a row of `width` numbers.
+constexpr Index row_bytes(DType dtype, Index width) {
+  return dtype == DType::Int8Row ? numeric::int8_row_bytes(width) : width * element_bytes(dtype);
 }
 
 constexpr std::string_view to_string(DType dtype) {
@@ -33,6 +47,8 @@ constexpr std::string_view to_string(DType dtype) {
       return "i32";
     case DType::BF16:
       return "bf16";
+    case DType::Int8Row:
+      return "int8_row";
   }
   return "?";
 }
@@ -45,6 +61,8 @@ constexpr DType dtype_of() {
     return DType::I32;
   } else if constexpr (std::is_same_v<T, std::uint16_t>) {
     return DType::BF16;  // its bits
+  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+    return DType::Int8Row;
   } else {
     static_assert(std::is_same_v<T, float>);
     return DType::F32;

@@ -40,7 +40,7 @@ struct RowTable {
 
   const T* const* pages = nullptr;
   Index num_rows = 0;
-  Index width = 0;
+  Index width = 0;  // in elements: of Int8Row in bytes
 
   const T* row(Index idx) const {
     return pages[idx >> kPageShift] + (idx & (kRowsPerPage - 1)) * width;
@@ -69,7 +69,8 @@ struct PagedRows {
   template <typename Real>
   RowTable<Real> table() const {
     FATHOM_CHECK(num_rows == 0 || dtype_of<Real>() == dtype);
-    return {reinterpret_cast<const Real* const*>(pages), num_rows, width};
+    return {reinterpret_cast<const Real* const*>(pages), num_rows,
+            row_bytes(dtype, width) / element_bytes(dtype)};
   }
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fathom/base/core/index.h"
+#include "fathom/compute/numeric/int8_rows.h"
 #include "fathom/model/config/model_config.h"
 
 namespace fathom::config {
@@ -43,21 +44,25 @@ struct CacheStream {
   bool keeps_every_row() const { return tokens_per_row > 1 || lookback_tokens == kAllTokens; }
 };
 
-// Bytes of a number in the rows of a cache.
+// What the numbers in the rows of a cache take.
 struct CacheNumbers {
-  Index key_value_bytes;  // of keys and values of grouped attention
+  Index key_value_bytes;  // a number of keys and values of grouped attention
   Index other_bytes;
+  bool has_int8_index_keys;
 
-  constexpr Index of(StreamKind kind) const {
-    return is_key_value(kind) ? key_value_bytes : other_bytes;
+  constexpr Index row_bytes(StreamKind kind, Index width) const {
+    if (kind == StreamKind::IndexKey && has_int8_index_keys) {
+      return numeric::int8_row_bytes(width);
+    }
+    return width * (is_key_value(kind) ? key_value_bytes : other_bytes);
   }
   constexpr Index row_bytes(const CacheStream& stream) const {
-    return stream.width * of(stream.kind);
+    return row_bytes(stream.kind, stream.width);
   }
 };
-inline constexpr CacheNumbers kFastCache = {2, 4};  // of the numerics `fast`
-inline constexpr CacheNumbers kFp32Cache = {4, 4};
-inline constexpr CacheNumbers kDoubleCache = {8, 8};
+inline constexpr CacheNumbers kFastCache = {2, 4, true};  // of the numerics `fast`
+inline constexpr CacheNumbers kFp32Cache = {4, 4, false};
+inline constexpr CacheNumbers kDoubleCache = {8, 8, false};
 
 // Streams of the decoder layers (in layer order), or of MTP block `mtp_idx` alone.
 std::vector<CacheStream> cache_layout(const ModelConfig& config);

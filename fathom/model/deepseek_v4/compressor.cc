@@ -8,11 +8,13 @@ namespace fathom::deepseek_v4 {
 
 void finish_index_rows(ops::Context& context, const tensor::Tensor& rows, Index width) {
   constexpr Index kGroup = 32;
-  if (context.numerics != ops::Numerics::Official) {
+  if (context.numerics == ops::Numerics::High) {
     return;  // a common rotation of queries and keys cancels in their products
   }
   ops::hadamard(context, rows, width);
-  ops::round_trip(context, rows, width, width, kGroup, ops::RoundTripFormat::E2m1);
+  if (context.numerics == ops::Numerics::Official) {
+    ops::round_trip(context, rows, width, width, kGroup, ops::RoundTripFormat::E2m1);
+  }
 }
 
 void finish_key_value_rows(ops::Context& context,

@@ -16,10 +16,11 @@ using layers::Step;
 // What happens to a pooled, normed and rotated row before it is stored.
 enum class RowFinish {
   KeyValue,  // official: FP8 round trip of all but the rope dimensions
-  IndexKey,  // Hadamard rotation; official: FP4 round trip
+  IndexKey,  // fast and official: Hadamard rotation; official: FP4 round trip
 };
 
-// Rows of index queries and keys, in place: rotated so that their numbers spread, and rounded.
+// Rows of index queries and keys, in place: rotated so that their numbers spread, and rounded. In
+// `fast` the cache rounds keys (kv::row_dtype), and ops::index_select queries.
 void finish_index_rows(ops::Context& context, const tensor::Tensor& rows, Index width);
 // Rows of keys and values, in place.
 void finish_key_value_rows(ops::Context& context,

@@ -22,7 +22,7 @@ CacheSize::CacheSize(std::vector<config::CacheStream> layout,
 
 Index CacheSize::page_bytes(const config::CacheStream& stream) const {
   const Index bytes =
-      RowStore::kRowsPerPage * stream.width * tensor::element_bytes(row_dtype(stream.kind, dtype_));
+      RowStore::kRowsPerPage * tensor::row_bytes(row_dtype(stream.kind, dtype_), stream.width);
   return ceil_div(bytes, PagePool::kAlignment_bytes) * PagePool::kAlignment_bytes;
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "fathom/base/core/error.h"
+#include "fathom/compute/numeric/int8_rows.h"
 #include "fathom/compute/numeric/small_floats.h"
 
 namespace fathom::kv {
@@ -14,12 +15,31 @@ namespace {
 // Tables of pages are made for so many at first, then double.
 constexpr std::size_t kFewestPages = 64;
 
+bool is_rounded_from_f32(tensor::DType dtype) {
+  return dtype == tensor::DType::BF16 || dtype == tensor::DType::Int8Row;
+}
+
+// fp32 rows as the number type keeps them.
+void round_rows(
+    const float* rows, Index count, Index width, tensor::DType dtype, std::byte* target) {
+  if (dtype == tensor::DType::BF16) {
+    std::transform(rows, rows + count * width, reinterpret_cast<std::uint16_t*>(target),
+                   numeric::float_to_bf16);
+    return;
+  }
+  auto* bytes = reinterpret_cast<std::uint8_t*>(target);
+  for (Index row = 0; row < count; ++row) {
+    numeric::write_int8_row(rows + row * width, width,
+                            bytes + row * numeric::int8_row_bytes(width));
+  }
+}
+
 }  // namespace
 
 RowStore::RowStore(Index width, tensor::DType dtype, std::shared_ptr<PagePool> pool)
     : width_(width),
       dtype_(dtype),
-      row_bytes_(width * tensor::element_bytes(dtype)),
+      row_bytes_(tensor::row_bytes(dtype, width)),
       pool_(pool == nullptr ? std::make_shared<PagePool>() : std::move(pool)) {
   FATHOM_CHECK(width > 0);
 }
@@ -65,7 +85,7 @@ void RowStore::make_tail_writable() {
 void RowStore::append(const tensor::Tensor& rows) {
   FATHOM_CHECK(rows.shape().last() == width_);
   FATHOM_CHECK(rows.dtype() == dtype_ ||
-               (rows.dtype() == tensor::DType::F32 && dtype_ == tensor::DType::BF16));
+               (rows.dtype() == tensor::DType::F32 && is_rounded_from_f32(dtype_)));
   const Index source_bytes = width_ * tensor::element_bytes(rows.dtype());
   const auto* source = static_cast<const std::byte*>(rows.raw());
   Index remaining = rows.num_elements() / width_;
@@ -81,9 +101,7 @@ void RowStore::append(const tensor::Tensor& rows) {
     if (rows.dtype() == dtype_) {
       std::memcpy(target, source, to_size(count * row_bytes_));
     } else {
-      const auto* numbers = reinterpret_cast<const float*>(source);
-      std::transform(numbers, numbers + count * width_, reinterpret_cast<std::uint16_t*>(target),
-                     numeric::float_to_bf16);
+      round_rows(reinterpret_cast<const float*>(source), count, width_, dtype_, target);
     }
     source += count * source_bytes;
     num_rows_ += count;

@@ -15,11 +15,13 @@
 
 namespace fathom::kv {
 
-// What the rows of a stream are kept in. In a cache of BF16 that is keys and values; what later
-// rows are computed from stays fp32.
+// What the rows of a stream are kept in. In a cache of BF16 that is keys and values; index keys,
+// which only choose, have one byte a number, and what later rows are computed from stays fp32.
 constexpr tensor::DType row_dtype(config::StreamKind kind, tensor::DType cache_dtype) {
-  return cache_dtype == tensor::DType::BF16 && !config::is_key_value(kind) ? tensor::DType::F32
-                                                                           : cache_dtype;
+  if (cache_dtype != tensor::DType::BF16 || config::is_key_value(kind)) {
+    return cache_dtype;
+  }
+  return kind == config::StreamKind::IndexKey ? tensor::DType::Int8Row : tensor::DType::F32;
 }
 
 struct CacheOptions {

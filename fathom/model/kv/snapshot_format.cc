@@ -176,7 +176,7 @@ Index SnapshotHead::page_bytes(Index stream_idx, Index page) const {
   const Index rows =
       std::min(RowStore::kRowsPerPage, num_rows(stream_idx) - page * RowStore::kRowsPerPage);
   const SnapshotStream& stream = streams[to_size(stream_idx)];
-  return rows * stream.width * tensor::element_bytes(row_dtype(stream.kind, dtype));
+  return rows * tensor::row_bytes(row_dtype(stream.kind, dtype), stream.width);
 }
 
 std::array<std::byte, SnapshotPrelude::kBytes> encode_prelude(const SnapshotPrelude& prelude) {

@@ -264,7 +264,8 @@ double ModelWork::cache_bytes(Index context, Index num_tokens) const {
     double of_layer = rows * row_bytes(config_, kind.attention);
     if (kind.attention == AttentionKind::CompressedSparse) {
       of_layer += scored_blocks(config_, last, kind.compress_ratio) *
-                  static_cast<double>(config_.index_head_dim * config::kFastCache.other_bytes);
+                  static_cast<double>(config::kFastCache.row_bytes(config::StreamKind::IndexKey,
+                                                                   config_.index_head_dim));
     }
     bytes += static_cast<double>(kind.count) * of_layer;
   }

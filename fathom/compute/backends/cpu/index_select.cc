@@ -8,103 +8,20 @@
 #include <hwy/foreach_target.h>  // must come before highway.h
 
 #include "fathom/base/platform/thread_pool.h"
-#include "fathom/compute/backends/cpu/head_lanes-inl.h"
+#include "fathom/compute/backends/cpu/index_scores-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/ops/top_k.h"
 
+#if HWY_TARGET == HWY_AVX3_DL
+FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni");
+#else
 HWY_BEFORE_NAMESPACE();
+#endif
 namespace fathom::cpu::HWY_NAMESPACE {
 namespace {
 
-using SelectArgs = ops::IndexSelectArgs<float>;
-
-// One token's part of the scratch: each set of heads with its weights behind, then the scores.
-struct Lanes {
-  float* queries;
-  float* scores;
-  Index set_stride;
-};
-
-Lanes lanes_of(const SelectArgs& args, float* scratch, Index slot, Index most) {
-  const Index set_stride = (args.keys.width + 1) * kLanes;
-  const Index num_sets = ceil_div(args.weight.columns, kLanes);
-  const Index num_scores = ceil_div(most, kLanes) * kLanes;
-  float* queries = scratch + slot * (num_sets * set_stride + num_scores);
-  return {queries, queries + num_sets * set_stride, set_stride};
-}
-
-void spread_token(const SelectArgs& args, Index token, const Lanes& lanes) {
-  const Index width = args.keys.width;
-  const Index num_heads = args.weight.columns;
-  for (Index head = 0; head < num_heads; head += kLanes) {
-    float* set = lanes.queries + head / kLanes * lanes.set_stride;
-    const Index count = std::min(kLanes, num_heads - head);
-    spread_heads(args.query.row(token) + head * width, count, width, set);
-    float* weights = std::copy_n(args.weight.row(token) + head, count, set + width * kLanes);
-    std::fill(weights, weights + kLanes - count, 0.0F);
-  }
-}
-
-// total += weight * relu(product) for the heads of one set, `count` of which are real.
-HWY_INLINE void add_heads(const LaneSet& products,
-                          const float* weights,
-                          Index count,
-                          ops::Rounding rounding,
-                          LaneSet& total) {
-  for (Index i = 0; i < kRegisters; ++i) {
-    const V product = rounded(products.v[i], rounding);
-    const V positive = hn::IfThenZeroElse(hn::Lt(product, hn::Zero(D())), product);
-    const V term = rounded(hn::Mul(positive, hn::LoadU(D(), weights + i * kWidth)), rounding);
-    // A key that is not finite makes a NaN of heads that are not there.
-    const Index num_real = std::clamp<Index>(count - i * kWidth, 0, kWidth);
-    const auto is_real = hn::FirstN(D(), static_cast<std::size_t>(num_real));
-    total.v[i] = hn::Add(total.v[i], hn::IfThenElseZero(is_real, term));
-  }
-}
-
-// Sets [first, first + kSets) of kRowsAtOnce keys.
-template <Index kSets>
-HWY_INLINE void add_sets(const SelectArgs& args,
-                         const Lanes& lanes,
-                         const float* const* keys,
-                         Index first,
-                         LaneSet (&totals)[to_size(kRowsAtOnce)]) {
-  const Index width = args.keys.width;
-  const float* queries = lanes.queries + first * lanes.set_stride;
-  LaneSet products[to_size(kRowsAtOnce)][to_size(kSets)];
-  multiply_rows<kSets, kRowsAtOnce>(keys, queries, lanes.set_stride, width, products);
-  for (Index r = 0; r < kRowsAtOnce; ++r) {
-    for (Index s = 0; s < kSets; ++s) {
-      add_heads(products[r][s], queries + s * lanes.set_stride + width * kLanes,
-                args.weight.columns - (first + s) * kLanes, args.rounding, totals[r]);
-    }
-  }
-}
-
-void score_blocks(const SelectArgs& args, Index token, const Lanes& lanes, Index first, Index end) {
-  const Index num_sets = ceil_div(args.weight.columns, kLanes);
-  for (Index block = first; block < end; block += kRowsAtOnce) {
-    const float* keys[to_size(kRowsAtOnce)];
-    find_rows<kRowsAtOnce>([&](Index idx) { return args.key(token, idx); }, block, end, keys);
-    LaneSet totals[to_size(kRowsAtOnce)];
-    for (Index r = 0; r < kRowsAtOnce; ++r) {
-      totals[r] = zero_lanes();
-    }
-    Index set = 0;
-    for (; set + kSetsAtOnce <= num_sets; set += kSetsAtOnce) {
-      add_sets<kSetsAtOnce>(args, lanes, keys, set, totals);
-    }
-    for (; set < num_sets; ++set) {
-      add_sets<1>(args, lanes, keys, set, totals);
-    }
-    for (Index r = 0; r < std::min(kRowsAtOnce, end - block); ++r) {
-      const float score = sum_lanes(totals[r]);
-      lanes.scores[block + r] = args.rounding == ops::Rounding::Bf16
-                                    ? hn::GetLane(round_bf16(hn::Set(D(), score)))
-                                    : score;
-    }
-  }
-}
+template <typename Key>
+using SelectArgs = ops::IndexSelectArgs<float, Key>;
 
 const hn::RebindToSigned<D> kInts;
 using Ints = hn::Vec<hn::RebindToSigned<D>>;
@@ -156,7 +73,8 @@ void choose_best(float* scores, Index count, Index k, std::int32_t* out) {
   }
 }
 
-void choose(const SelectArgs& args, Index token, float* scores) {
+template <typename Key>
+void choose(const SelectArgs<Key>& args, Index token, float* scores) {
   const Index num_visible = args.num_visible[to_size(token)];
   const Index top_k = args.out.columns;
   if (num_visible <= top_k) {
@@ -173,25 +91,28 @@ struct TokenTile {
   Index most;  // the largest number of visible blocks
 };
 
-TokenTile tile_of(const SelectArgs& args, Index tile) {
-  const Index first = tile * SelectArgs::kTokensPerTile;
-  const Index count = std::min(SelectArgs::kTokensPerTile, args.out.rows - first);
+template <typename Key>
+TokenTile tile_of(const SelectArgs<Key>& args, Index tile) {
+  const Index first = tile * SelectArgs<Key>::kTokensPerTile;
+  const Index count = std::min(SelectArgs<Key>::kTokensPerTile, args.out.rows - first);
   const auto begin = args.num_visible.begin() + first;
   return {first, count, *std::max_element(begin, begin + count)};
 }
 
-void score_tile(const SelectArgs& args, const TokenTile& tile, float* scratch, Index piece) {
-  constexpr Index kBlocks = SelectArgs::kBlocksPerPiece;
+template <typename Key>
+void score_tile(const SelectArgs<Key>& args, const TokenTile& tile, float* scratch, Index piece) {
+  constexpr Index kBlocks = SelectArgs<Key>::kBlocksPerPiece;
   for (Index slot = 0; slot < tile.count; ++slot) {
     const Index num_visible = args.num_visible[to_size(tile.first + slot)];
     if (num_visible > args.out.columns) {
       score_blocks(args, tile.first + slot, lanes_of(args, scratch, slot, tile.most),
-                   piece * kBlocks, std::min((piece + 1) * kBlocks, num_visible));
+                   {piece * kBlocks, std::min((piece + 1) * kBlocks, num_visible), slot == 0});
     }
   }
 }
 
-void spread_tile(const SelectArgs& args, const TokenTile& tile, float* scratch) {
+template <typename Key>
+void spread_tile(const SelectArgs<Key>& args, const TokenTile& tile, float* scratch) {
   for (Index slot = 0; slot < tile.count; ++slot) {
     if (args.num_visible[to_size(tile.first + slot)] > args.out.columns) {
       spread_token(args, tile.first + slot, lanes_of(args, scratch, slot, tile.most));
@@ -199,13 +120,12 @@ void spread_tile(const SelectArgs& args, const TokenTile& tile, float* scratch) 
   }
 }
 
-}  // namespace
-
-void index_select(const SelectArgs& args, platform::ThreadPool& pool) {
+template <typename Key>
+void select_blocks(const SelectArgs<Key>& args, platform::ThreadPool& pool) {
   constexpr Index kFewTiles = 4;
-  const Index num_tiles = ceil_div(args.out.rows, SelectArgs::kTokensPerTile);
+  const Index num_tiles = ceil_div(args.out.rows, SelectArgs<Key>::kTokensPerTile);
   const auto num_pieces = [](const TokenTile& tile) {
-    return ceil_div(tile.most, SelectArgs::kBlocksPerPiece);
+    return ceil_div(tile.most, SelectArgs<Key>::kBlocksPerPiece);
   };
   // Many tokens: a tile each. A few with a long context: all threads score the same tile. Either
   // way a score is computed alone, so the choice does not show in results.
@@ -238,6 +158,16 @@ void index_select(const SelectArgs& args, platform::ThreadPool& pool) {
   }
 }
 
+}  // namespace
+
+void index_select(const ops::IndexSelectArgs<float>& args, platform::ThreadPool& pool) {
+  select_blocks(args, pool);
+}
+
+void int8_index_select(const ops::Int8IndexSelectArgs<float>& args, platform::ThreadPool& pool) {
+  select_blocks(args, pool);
+}
+
 }  // namespace fathom::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -245,9 +175,11 @@ HWY_AFTER_NAMESPACE();
 namespace fathom::cpu {
 
 HWY_EXPORT(index_select);
+HWY_EXPORT(int8_index_select);
 
 void fill_index_select(ops::KernelTable<float>& table, const Isa& isa) {
   table.index_select = {select(HWY_DISPATCH_TABLE(index_select), isa), isa.name};
+  table.int8_index_select = {select(HWY_DISPATCH_TABLE(int8_index_select), isa), isa.name};
 }
 
 }  // namespace fathom::cpu

@@ -8,7 +8,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fathom/compute/backends/cpu/int8_linear.cc"
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 
 #include <hwy/foreach_target.h>  // must come before highway.h
@@ -16,6 +15,7 @@
 #include "fathom/base/platform/thread_pool.h"
 #include "fathom/compute/backends/cpu/expert_tiles.h"
 #include "fathom/compute/backends/cpu/int8_panels-inl.h"
+#include "fathom/compute/backends/cpu/int8_rounding-inl.h"
 #include "fathom/compute/backends/cpu/int8_tiles-inl.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
@@ -401,52 +401,6 @@ TokenRow token_row(const ops::Int8Rows& x, Index idx, float* out) {
   return {x.codes.row(idx), x.scales.row(idx), x.zeros.row(idx), x.sums.row(idx), out};
 }
 
-// Whole numbers from 0 to 255 as bytes.
-HWY_INLINE void store_bytes(V numbers, std::uint8_t* to) {
-#if HWY_TARGET == HWY_AVX3_DL
-  const __m512i codes = _mm512_cvtps_epi32(numbers.raw);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(codes));
-#else
-  const hn::Rebind<std::uint8_t, D> d8;
-  hn::StoreU(hn::DemoteTo(d8, hn::ConvertTo(D32(), numbers)), d8, to);
-#endif
-}
-
-// As numeric::round_to_int8_block, and the sum of the codes minus zero, which are the multiples of
-// the scale: whole numbers so small that their sums are exact.
-HWY_INLINE numeric::RoundedBlock round_block(const float* x,
-                                             std::uint8_t* codes,
-                                             std::int32_t& sum) {
-  V least = hn::Zero(D());
-  V most = least;
-  bool is_finite = true;
-  for (Index i = 0; i < kBlock; i += kWidth) {
-    const V value = hn::LoadU(D(), x + i);
-    is_finite = is_finite && hn::AllTrue(D(), hn::IsFinite(value));
-    least = hn::Min(least, value);
-    most = hn::Max(most, value);
-  }
-  const float smallest = hn::GetLane(hn::MinOfLanes(D(), least));
-  const float range = hn::GetLane(hn::MaxOfLanes(D(), most)) - smallest;
-  is_finite = is_finite && range <= std::numeric_limits<float>::max();
-  sum = 0;
-  if (!is_finite || !(range > numeric::kSmallestInt8Range)) {
-    std::fill_n(codes, kBlock, std::uint8_t{0});
-    return {is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN(), 0};
-  }
-  const V factor = hn::Set(D(), numeric::kInt8CodeRange / range);
-  const V first = hn::Round(hn::Mul(hn::Set(D(), smallest), factor));
-  V total = hn::Zero(D());
-  for (Index i = 0; i < kBlock; i += kWidth) {
-    const V multiple = hn::Round(hn::Mul(hn::LoadU(D(), x + i), factor));
-    store_bytes(hn::Sub(multiple, first), codes + i);
-    total = hn::Add(total, multiple);
-  }
-  const auto zero = -static_cast<std::int32_t>(hn::GetLane(first));
-  sum = static_cast<std::int32_t>(hn::GetLane(hn::SumOfLanes(D(), total)));
-  return {range / numeric::kInt8CodeRange, zero};
-}
-
 // How a product is shared out. Few tokens: rows enough for memory to be read in long sweeps, few
 // enough to share out.
 struct LoopTile {
@@ -503,11 +457,11 @@ void multiply_experts(const ops::ExpertInt8LinearArgs<float>& args, platform::Th
 void round_to_int8(const ops::RoundToInt8Args<float>& args, platform::ThreadPool& pool) {
   pool.parallel_for(args.x.rows, [&](Index row, int /*thread*/) {
     for (Index idx = 0; idx < args.x.columns / kBlock; ++idx) {
-      const numeric::RoundedBlock rounded =
-          round_block(args.x.row(row) + idx * kBlock, args.out.codes.row(row) + idx * kBlock,
-                      args.out.sums.row(row)[idx]);
+      const numeric::RoundedBlock rounded = round_block(args.x.row(row) + idx * kBlock, kBlock,
+                                                        args.out.codes.row(row) + idx * kBlock);
       args.out.scales.row(row)[idx] = rounded.scale;
       args.out.zeros.row(row)[idx] = rounded.zero;
+      args.out.sums.row(row)[idx] = rounded.sum;
     }
   });
 }

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <numeric>
 
 #include "fathom/compute/backends/reference/kernels.h"
 #include "fathom/compute/numeric/int8_blocks.h"
@@ -48,11 +47,10 @@ void round_to_int8(const ops::RoundToInt8Args<Real>& args,
       const Real* from = args.x.row(row) + idx * kBlock;
       std::transform(from, from + kBlock, x, [](Real value) { return static_cast<float>(value); });
       std::uint8_t* codes = args.out.codes.row(row) + idx * kBlock;
-      const numeric::RoundedBlock rounded = numeric::round_to_int8_block(x, codes);
+      const numeric::RoundedBlock rounded = numeric::round_to_int8_block(x, kBlock, codes);
       args.out.scales.row(row)[idx] = rounded.scale;
       args.out.zeros.row(row)[idx] = rounded.zero;
-      args.out.sums.row(row)[idx] = std::accumulate(codes, codes + kBlock, std::int32_t{0}) -
-                                    static_cast<std::int32_t>(kBlock) * rounded.zero;
+      args.out.sums.row(row)[idx] = rounded.sum;
     }
   }
 }

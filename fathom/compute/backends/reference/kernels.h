@@ -45,6 +45,9 @@ void scale(const ops::ScaleArgs<Real>& args, platform::ThreadPool& pool) noexcep
 template <typename Real>
 void index_select(const ops::IndexSelectArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 template <typename Real>
+void int8_index_select(const ops::Int8IndexSelectArgs<Real>& args,
+                       platform::ThreadPool& pool) noexcept;
+template <typename Real>
 void sink_attention(const ops::SinkAttentionArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 template <typename Real>
 void grouped_attention(const ops::GroupedAttentionsArgs<Real>& args,

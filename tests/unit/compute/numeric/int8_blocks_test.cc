@@ -70,7 +70,7 @@ TEST(Int8Blocks, ActivationsAreMultiplesOfAScaleThatSpansThem) {
   x[5] = 0.05F;
   x[6] = 0.25F;
   std::uint8_t codes[32];
-  const RoundedBlock block = round_to_int8_block(x, codes);
+  const RoundedBlock block = round_to_int8_block(x, kInt8BlockColumns, codes);
   EXPECT_FLOAT_EQ(block.scale, 0.1F);
   EXPECT_EQ(block.zero, 50);
   EXPECT_EQ(codes[0], 50);  // zero is exact
@@ -85,7 +85,7 @@ TEST(Int8Blocks, ZeroIsInTheRangeOfNumbersOfOneSign) {
     std::fill_n(x, 32, sign * 25.2F);
     x[5] = sign * 10.0F;
     std::uint8_t codes[32];
-    const RoundedBlock block = round_to_int8_block(x, codes);
+    const RoundedBlock block = round_to_int8_block(x, kInt8BlockColumns, codes);
     EXPECT_FLOAT_EQ(block.scale, 0.1F);
     EXPECT_EQ(block.zero, sign > 0 ? 0 : 252);
     EXPECT_EQ(codes[5] - block.zero, sign > 0 ? 100 : -100);
@@ -102,7 +102,7 @@ TEST(Int8Blocks, TheErrorIsAtMostHalfAStep) {
       value = normal(random);
     }
     std::uint8_t codes[32];
-    const RoundedBlock block = round_to_int8_block(x, codes);
+    const RoundedBlock block = round_to_int8_block(x, kInt8BlockColumns, codes);
     for (int i = 0; i < 32; ++i) {
       const float rounded = static_cast<float>(codes[i] - block.zero) * block.scale;
       EXPECT_LE(std::abs(rounded - x[i]), 0.5001F * block.scale);
@@ -110,11 +110,27 @@ TEST(Int8Blocks, TheErrorIsAtMostHalfAStep) {
   }
 }
 
+TEST(Int8Blocks, TheSumIsOfTheCodesMinusZeroHoweverMany) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  for (const Index count : {1, 7, 32, 128}) {
+    std::vector<float> x(to_size(count));
+    std::generate(x.begin(), x.end(), [&] { return normal(random); });
+    std::vector<std::uint8_t> codes(to_size(count));
+    const RoundedBlock block = round_to_int8_block(x.data(), count, codes.data());
+    std::int32_t sum = 0;
+    for (const std::uint8_t code : codes) {
+      sum += code - block.zero;
+    }
+    EXPECT_EQ(block.sum, sum);
+  }
+}
+
 TEST(Int8Blocks, NumbersAboutZeroBecomeZero) {
   float x[32] = {};
   x[7] = 1e-31F;
   std::uint8_t codes[32];
-  const RoundedBlock block = round_to_int8_block(x, codes);
+  const RoundedBlock block = round_to_int8_block(x, kInt8BlockColumns, codes);
   EXPECT_EQ(block.scale, 0.0F);
   EXPECT_EQ(block.zero, 0);
   EXPECT_EQ(codes[7], 0);
@@ -126,12 +142,12 @@ TEST(Int8Blocks, ANumberThatIsNoneSpoilsItsBlock) {
     float x[32] = {1.0F};
     x[31] = bad;
     std::uint8_t codes[32];
-    EXPECT_TRUE(std::isnan(round_to_int8_block(x, codes).scale));
+    EXPECT_TRUE(std::isnan(round_to_int8_block(x, kInt8BlockColumns, codes).scale));
     EXPECT_EQ(codes[0], 0);
   }
   float x[32] = {3e38F, -3e38F};  // their difference is infinite
   std::uint8_t codes[32];
-  EXPECT_TRUE(std::isnan(round_to_int8_block(x, codes).scale));
+  EXPECT_TRUE(std::isnan(round_to_int8_block(x, kInt8BlockColumns, codes).scale));
 }
 
 }  // namespace

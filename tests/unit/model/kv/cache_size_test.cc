@@ -99,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(Options,
                                            CacheOptions{.raw_tokens = 30,
                                                         .checkpoint_interval = 16}));
 
-TEST(CacheSize, KeysAndValuesOfACacheOfBf16TakeHalfAndOtherRowsTheSame) {
+TEST(CacheSize, RowsOfACacheOfBf16TakeHalfOrAQuarterOrTheSame) {
   const auto bytes = [](config::StreamKind kind, tensor::DType dtype) {
     std::vector<config::CacheStream> layout = mixed_layout();
     layout.resize(1);
@@ -117,9 +117,26 @@ TEST(CacheSize, KeysAndValuesOfACacheOfBf16TakeHalfAndOtherRowsTheSame) {
     EXPECT_EQ(bytes(kind, tensor::DType::F32), 16 * 32 * 4);
     EXPECT_EQ(bytes(kind, tensor::DType::BF16), 16 * 32 * 2);
   }
-  for (const StreamKind kind : {StreamKind::Window, StreamKind::Compressed, StreamKind::IndexKey,
+  for (const StreamKind kind : {StreamKind::Window, StreamKind::Compressed,
                                 StreamKind::CompressorInput, StreamKind::IndexerInput}) {
     EXPECT_EQ(bytes(kind, tensor::DType::BF16), 16 * 32 * 4);
+  }
+  EXPECT_EQ(bytes(StreamKind::IndexKey, tensor::DType::F32), 16 * 32 * 4);
+  EXPECT_EQ(bytes(StreamKind::IndexKey, tensor::DType::BF16), 16 * (32 + 12));
+}
+
+TEST(CacheSize, PlansCountTheBytesThatRowsHave) {
+  using tensor::DType;
+  for (const auto& [numbers, dtype] : {std::pair{config::kFastCache, DType::BF16},
+                                       {config::kFp32Cache, DType::F32},
+                                       {config::kDoubleCache, DType::F64}}) {
+    for (config::CacheStream stream : mixed_layout()) {
+      for (const Index width : {1, 6, 128}) {
+        stream.width = width;
+        EXPECT_EQ(numbers.row_bytes(stream),
+                  tensor::row_bytes(row_dtype(stream.kind, dtype), width));
+      }
+    }
   }
 }
 

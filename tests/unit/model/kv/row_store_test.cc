@@ -1,11 +1,14 @@
 #include "fathom/model/kv/row_store.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "fathom/compute/numeric/int8_rows.h"
 
 #include "tests/support/expect_error.h"
 
@@ -110,6 +113,33 @@ TEST(RowStore, RandomForksTruncationsAndAppendsAgreeWithAPlainList) {
         ASSERT_TRUE(each.is_right()) << "step " << step;
       }
     }
+  }
+}
+
+TEST(RowStore, RowsOfCodesAreWhatTheirNumbersRoundTo) {
+  constexpr Index kNumbers = 6;
+  RowStore store(kNumbers, tensor::DType::Int8Row);
+  std::vector<float> numbers;
+  for (Index i = 0; i < (kPage + 3) * kNumbers; ++i) {
+    numbers.push_back(static_cast<float>(i * 37 % 101 - 50));
+  }
+  for (const auto& [first, count] : {std::pair<Index, Index>{0, 5}, {5, kPage - 2}}) {
+    store.append({numbers.data() + first * kNumbers, tensor::DType::F32, {count, kNumbers}});
+  }
+  const tensor::PagedRows view = store.view();
+  EXPECT_EQ(view.width, kNumbers);
+  EXPECT_EQ(store.num_bytes(), 2 * kPage * (8 + 12));
+  const auto table = view.table<std::uint8_t>();
+  for (Index row = 0; row < kPage + 3; ++row) {
+    std::uint8_t codes[kNumbers];
+    const auto expected =
+        numeric::round_to_int8_block(numbers.data() + row * kNumbers, kNumbers, codes);
+    const auto block = numeric::block_of_int8_row(table.row(row), kNumbers);
+    EXPECT_TRUE(std::equal(codes, codes + kNumbers, table.row(row)));
+    EXPECT_EQ(table.row(row)[kNumbers] + table.row(row)[kNumbers + 1], 0);
+    EXPECT_EQ(block.scale, expected.scale);
+    EXPECT_EQ(block.zero, expected.zero);
+    EXPECT_EQ(block.sum, expected.sum);
   }
 }
 
