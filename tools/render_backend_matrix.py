@@ -23,9 +23,11 @@ ISA_STATES = {  # instruction set of the cpu backend -> (hardware, state)
     "avx3_bf16": ("x86-64 with AVX-512, VNNI and BF16", "runs, checked (on a machine with AVX512_BF16)"),
     "avx3_dl": ("x86-64 with AVX-512 and VNNI", CHECKED),
     "avx3": ("x86-64 with AVX-512", CHECKED),
+    "avx2_vnni": ("x86-64 with AVX2, FMA and AVX-VNNI", "runs, checked (on a machine with AVX-512 and AVX-VNNI)"),
     "avx2": ("x86-64 with AVX2 and FMA", CHECKED),
     "sse4": ("x86-64 with SSE4.2", CHECKED),
     "ssse3": ("x86-64 with SSSE3", CHECKED),
+    "neon_dot": ("64-bit Arm with products of bytes (dotprod)", "runs under qemu, checked; not run on silicon"),
     "neon": ("64-bit Arm", "runs under qemu, checked; not run on silicon"),
     "wasm": ("WebAssembly", "named in the table, not compiled yet"),
     "emu128": ("any, vectors emulated by Highway", "named in the table, not compiled in our builds"),
@@ -54,7 +56,7 @@ def op_rows():
     struct_of = dict((name, args) for args, name in
                      found(r"Kernel<(\w+)<Real>> (\w+);", (OPS / "kernel_table.h").read_text(), "kernel_table.h"))
     header_of = {args: header.stem for header in OPS.glob("*.h")
-                 for args in re.findall(r"struct (\w+Args) \{", header.read_text())}
+                 for args in re.findall(r"(?:struct|using) (\w+Args) (?:\{|=)", header.read_text())}
     reference = set(found(r"table\.(\w+) = \{", read_all(REFERENCE), REFERENCE))
     cpu = dict(found(r"table\.(\w+) = \{(select|&)", read_all(CPU), CPU))
     unknown = (reference | set(cpu)) - set(entries)

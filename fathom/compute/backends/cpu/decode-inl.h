@@ -13,7 +13,7 @@
 #include "fathom/compute/numeric/weight_format.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fathom::cpu::HWY_NAMESPACE {
+namespace fathom::cpu::FATHOM_NAMESPACE {
 
 // A register of weights as fp32, of formats that need no scale.
 struct F32Weights {
@@ -259,7 +259,7 @@ HWY_INLINE void decode_chunk(
   }
 }
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // per-target include guard

@@ -16,7 +16,7 @@
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fathom::cpu::HWY_NAMESPACE {
+namespace fathom::cpu::FATHOM_NAMESPACE {
 
 // How many sums the registers hold: rows times sets of heads.
 inline constexpr Index kSetsAtOnce = kRegisters == 1 ? 2 : 1;
@@ -106,7 +106,7 @@ HWY_INLINE void find_rows(const RowOf& row_of, Index first, Index end, const Num
   }
 }
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // per-target include guard

@@ -21,12 +21,8 @@
 #include "fathom/compute/numeric/int8_rows.h"
 #include "fathom/compute/ops/index_select.h"
 
-#if HWY_TARGET == HWY_AVX3_DL
-FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni");
-#else
-HWY_BEFORE_NAMESPACE();
-#endif
-namespace fathom::cpu::HWY_NAMESPACE {
+FATHOM_BEFORE_DOT_NAMESPACE();
+namespace fathom::cpu::FATHOM_NAMESPACE {
 
 // One token's part of the scratch: sets of 16 heads, then the scores.
 struct Lanes {
@@ -181,7 +177,7 @@ HWY_INLINE void add_sets(const ops::Int8IndexSelectArgs<float>& /*args*/,
   }
   for (Index i = 0; i < kRegisters; ++i) {
     Products products[to_size(kRowsAtOnce)][to_size(kSets)];
-    const auto add_step = [&](Index step) HWY_ATTR {
+    const auto add_step = [&](Index step) {
       const Index at = step * kStepBytes + i * kWidth * kStepColumns;
 #pragma GCC unroll 8
       for (Index r = 0; r < kRowsAtOnce; ++r) {
@@ -214,7 +210,8 @@ HWY_INLINE void add_sets(const ops::Int8IndexSelectArgs<float>& /*args*/,
       for (Index r = 0; r < kRowsAtOnce; ++r) {
         // With q and k codes, and z what is added to them: the sum of (q + z_q) (k + z_k).
         const V32 of_keys = hn::Mul(zeros, hn::Set(D32(), blocks[r].sum));
-        const V32 of_queries = hn::Mul(sums, hn::Set(D32(), blocks[r].zero));
+        const V32 of_queries =
+            hn::Mul(sums, hn::Set(D32(), blocks[r].zero - Products::kColumnShift));
         const V32 whole = hn::Sub(hn::Add(products[r][s].total(), of_keys), of_queries);
         const V positive = hn::ConvertTo(D(), hn::Max(whole, hn::Zero(D32())));
         totals[r].v[i] = hn::MulAdd(weights, positive, totals[r].v[i]);
@@ -287,7 +284,7 @@ void score_blocks(const ops::IndexSelectArgs<float, Key>& args,
   }
 }
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // per-target include guard

@@ -12,12 +12,10 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/ops/top_k.h"
 
-#if HWY_TARGET == HWY_AVX3_DL
-FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni");
-#else
-HWY_BEFORE_NAMESPACE();
-#endif
-namespace fathom::cpu::HWY_NAMESPACE {
+// With FATHOM_CPU_WITH_DOT (index_select_dot.cc) alone for targets that lack such products.
+#if !defined(FATHOM_CPU_WITH_DOT) || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_NEON
+FATHOM_BEFORE_DOT_NAMESPACE();
+namespace fathom::cpu::FATHOM_NAMESPACE {
 namespace {
 
 template <typename Key>
@@ -168,11 +166,24 @@ void int8_index_select(const ops::Int8IndexSelectArgs<float>& args, platform::Th
   select_blocks(args, pool);
 }
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif
 
 #if HWY_ONCE
 namespace fathom::cpu {
+
+#ifdef FATHOM_CPU_WITH_DOT
+
+void fill_index_select_dot([[maybe_unused]] ops::KernelTable<float>& table) {
+#if (HWY_TARGETS & HWY_AVX2) != 0
+  table.int8_index_select.run = &N_AVX2_DOT::int8_index_select;
+#elif (HWY_TARGETS & HWY_NEON) != 0
+  table.int8_index_select.run = &N_NEON_DOT::int8_index_select;
+#endif
+}
+
+#else
 
 HWY_EXPORT(index_select);
 HWY_EXPORT(int8_index_select);
@@ -181,6 +192,8 @@ void fill_index_select(ops::KernelTable<float>& table, const Isa& isa) {
   table.index_select = {select(HWY_DISPATCH_TABLE(index_select), isa), isa.name};
   table.int8_index_select = {select(HWY_DISPATCH_TABLE(int8_index_select), isa), isa.name};
 }
+
+#endif  // FATHOM_CPU_WITH_DOT
 
 }  // namespace fathom::cpu
 #endif  // HWY_ONCE

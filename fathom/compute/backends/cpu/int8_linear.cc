@@ -20,12 +20,14 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
+// With FATHOM_CPU_WITH_DOT (int8_linear_dot.cc) alone for targets that lack such products.
+#if !defined(FATHOM_CPU_WITH_DOT) || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_NEON
 #if HWY_TARGET == HWY_AVX3_DL
 FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni,amx-tile,amx-int8");
 #else
-HWY_BEFORE_NAMESPACE();
+FATHOM_BEFORE_DOT_NAMESPACE();
 #endif
-namespace fathom::cpu::HWY_NAMESPACE {
+namespace fathom::cpu::FATHOM_NAMESPACE {
 namespace {
 
 // How much of a product one tile of the loop is: of vectors, and of matrix tiles.
@@ -83,7 +85,7 @@ HWY_INLINE const std::uint8_t* read_panel(const numeric::WeightView& weight,
   return packed.bytes;
 }
 
-#if HWY_TARGET == HWY_AVX3_DL
+#if FATHOM_HAS_DOT
 
 HWY_INLINE const ColumnCode* block_codes(const std::uint8_t* codes, ColumnCode* /*spread*/) {
   return codes;
@@ -322,6 +324,10 @@ void compute_in_tiles(const numeric::WeightView& weight,
   }
 }
 
+#endif
+
+#if FATHOM_HAS_DOT
+
 // As compute_many, for at most kTokens tokens and more than half of them. The last token stands in
 // for those that lack: memory sets the pace.
 template <bool kHasNibbles, typename Scales, bool kHasMinimum, Index kTokens>
@@ -337,18 +343,19 @@ HWY_INLINE void compute_few(const numeric::WeightView& weight,
   PackedChunk packed;
   const Index num_blocks = weight.columns / kBlock;
   for (Index row = first_row; row < end_row; row += kPanelRows) {
-    V sums[to_size(kTokens)];
+    LaneSet sums[to_size(kTokens)];
     for (Index t = 0; t < kTokens; ++t) {
-      sums[t] = hn::Zero(D());
+      sums[t] = zero_lanes();
     }
     for (Index first = 0; first < num_blocks; first += kChunkBlocks) {
       const Index count = std::min(kChunkBlocks, num_blocks - first);
-      multiply_few<kHasNibbles, Scales, kHasMinimum>(read_panel(weight, row, first, count, packed),
-                                                     weight.format, first, count, tokens, sums);
+      multiply_few<kHasNibbles, Scales, kHasMinimum, kTokens>(
+          read_panel(weight, row, first, count, packed), weight.format, first, count, tokens, sums);
     }
-    const auto inside = static_cast<__mmask16>((1U << std::min(kPanelRows, end_row - row)) - 1);
     for (Index t = 0; t < kTokens; ++t) {
-      _mm512_mask_storeu_ps(tokens[t].out + row, inside, sums[t].raw);
+      alignas(64) float results[kPanelRows];
+      store_lanes(sums[t], results);
+      store_rows(results, std::min(kPanelRows, end_row - row), tokens[t].out + row);
     }
   }
 }
@@ -365,7 +372,7 @@ void compute_tile(const numeric::WeightView& weight,
     constexpr bool kHasNibbles = decltype(nibbles)::value;
     constexpr bool kHasMinimum = decltype(minimum)::value;
     using Scales = decltype(scales);
-#if HWY_TARGET == HWY_AVX3_DL
+#if FATHOM_HAS_DOT
     const auto few = [&](auto count) {
       compute_few<kHasNibbles, Scales, kHasMinimum, decltype(count)::value>(
           weight, first_row, end_row, tokens, num_tokens);
@@ -382,6 +389,8 @@ void compute_tile(const numeric::WeightView& weight,
     if (num_tokens <= kFewTokens) {
       return few(std::integral_constant<Index, kFewTokens>());
     }
+#endif
+#if HWY_TARGET == HWY_AVX3_DL
     if constexpr (kInTiles) {
       if (num_tokens <= kPassedTokens) {
         compute_few<kHasNibbles, Scales, kHasMinimum, kFewTokens>(weight, first_row, end_row,
@@ -484,11 +493,26 @@ void expert_int8_linear_in_tiles(const ops::ExpertInt8LinearArgs<float>& args,
   multiply_experts<HWY_TARGET == HWY_AVX3_DL>(args, pool);
 }
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif
 
 #if HWY_ONCE
 namespace fathom::cpu {
+
+#ifdef FATHOM_CPU_WITH_DOT
+
+void fill_int8_linear_dot([[maybe_unused]] ops::KernelTable<float>& table) {
+#if (HWY_TARGETS & HWY_AVX2) != 0
+  table.int8_linear.run = &N_AVX2_DOT::int8_linear;
+  table.expert_int8_linear.run = &N_AVX2_DOT::expert_int8_linear;
+#elif (HWY_TARGETS & HWY_NEON) != 0
+  table.int8_linear.run = &N_NEON_DOT::int8_linear;
+  table.expert_int8_linear.run = &N_NEON_DOT::expert_int8_linear;
+#endif
+}
+
+#else
 
 HWY_EXPORT(round_to_int8);
 HWY_EXPORT(int8_linear);
@@ -506,6 +530,8 @@ void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa) {
                                 isa.name};
   }
 }
+
+#endif  // FATHOM_CPU_WITH_DOT
 
 }  // namespace fathom::cpu
 #endif  // HWY_ONCE

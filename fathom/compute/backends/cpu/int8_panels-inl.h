@@ -17,17 +17,12 @@
 #include "fathom/compute/backends/cpu/simd-inl.h"
 #include "fathom/compute/numeric/weight_panels.h"
 
-#if HWY_TARGET == HWY_AVX3_DL
+#if HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_AVX2
 #include <immintrin.h>
 #endif
 
-#if HWY_TARGET == HWY_AVX3_DL
-// Which the instruction set has and Highway 1.0.3 leaves out.
-FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni");
-#else
-HWY_BEFORE_NAMESPACE();
-#endif
-namespace fathom::cpu::HWY_NAMESPACE {
+FATHOM_BEFORE_DOT_NAMESPACE();
+namespace fathom::cpu::FATHOM_NAMESPACE {
 
 inline constexpr Index kPanelRows = numeric::kPanelRows;
 inline constexpr Index kBlock = numeric::kInt8BlockColumns;
@@ -37,8 +32,8 @@ inline constexpr Index kStepBytes = kPanelRows * kStepColumns;
 // Of a panel at most, multiplied with all tokens at a time.
 inline constexpr Index kChunkBlocks = 18;
 
-// VNNI multiplies bytes. Elsewhere the codes that are multiplied are 16 bits wide.
-#if HWY_TARGET == HWY_AVX3_DL
+// Where no instruction multiplies bytes, the codes that are multiplied are 16 bits wide.
+#if FATHOM_HAS_DOT
 using PanelCode = std::int8_t;
 using ColumnCode = std::uint8_t;
 #else
@@ -108,38 +103,63 @@ HWY_INLINE void with_panel_format(numeric::WeightFormat format, const Body& body
 
 using D32 = hn::RebindToSigned<D>;
 using V32 = hn::Vec<D32>;
+#if HWY_TARGET != HWY_SCALAR
+using D8 = hn::Repartition<std::uint8_t, D>;
+#endif
 
 // The exact integer sum of a block's products for kWidth rows and one token, in three ways. load()
 // reads one step of the rows from where the step's first of them is, columns() four codes of the
 // token.
-#if HWY_TARGET == HWY_AVX3_DL
+#if FATHOM_HAS_DOT
 
 struct Products {
-  using Codes = __m512i;
-  using Columns = __m512i;
+  using Codes = hn::Vec<D8>;  // with signs
+  using Columns = hn::Vec<D8>;
+  // NEON multiplies bytes that both have signs, so a token's are counted from 128 there.
+  static constexpr std::int32_t kColumnShift = HWY_TARGET == HWY_NEON ? 128 : 0;
   HWY_INLINE Products() : sum(hn::Zero(D32())) {}
-  static HWY_INLINE Codes load(const PanelCode* codes) { return _mm512_loadu_si512(codes); }
+  static HWY_INLINE Codes load(const PanelCode* codes) {
+    return hn::LoadU(D8(), reinterpret_cast<const std::uint8_t*>(codes));
+  }
   static HWY_INLINE Columns columns(const ColumnCode* x) {
     std::int32_t four;
     std::memcpy(&four, x, sizeof(four));
-    return _mm512_set1_epi32(four);
+    const Columns codes = hn::BitCast(D8(), hn::Set(D32(), four));
+    return kColumnShift == 0 ? codes : hn::Xor(codes, hn::Set(D8(), 128));
   }
-  static HWY_INLINE Columns ones() { return _mm512_set1_epi8(1); }
-  HWY_INLINE void add(Codes codes, Columns columns) {
-    sum.raw = _mm512_dpbusd_epi32(sum.raw, columns, codes);
-  }
+  static HWY_INLINE Columns ones() { return hn::Set(D8(), 1); }
   HWY_INLINE V32 total() const { return sum; }
-  // The sum, of the codes of the rows and of the token minus zero. Both factors fit 16 bits, and
-  // the upper half of zero is zero.
+  // The sum, of the codes of the rows and of the token minus zero, which kColumnShift is taken
+  // from. Both factors fit 16 bits, and elsewhere than on NEON the upper half of zero is zero.
+#if HWY_TARGET == HWY_AVX3_DL
+  HWY_INLINE void add(Codes codes, Columns columns) {
+    sum.raw = _mm512_dpbusd_epi32(sum.raw, columns.raw, codes.raw);
+  }
   HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
     return V32(_mm512_dpwssd_epi32(sum.raw, minus_row_sums.raw, zero.raw));
   }
+#elif HWY_TARGET == HWY_AVX2
+  HWY_INLINE void add(Codes codes, Columns columns) {
+    sum.raw = _mm256_dpbusd_avx_epi32(sum.raw, columns.raw, codes.raw);
+  }
+  HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
+    return V32(_mm256_dpwssd_avx_epi32(sum.raw, minus_row_sums.raw, zero.raw));
+  }
+#else
+  HWY_INLINE void add(Codes codes, Columns columns) {
+    sum.raw = vdotq_s32(sum.raw, vreinterpretq_s8_u8(columns.raw), vreinterpretq_s8_u8(codes.raw));
+  }
+  HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
+    return hn::Add(sum, hn::Mul(minus_row_sums, zero));
+  }
+#endif
   V32 sum;
 };
 
 #elif HWY_TARGET == HWY_SCALAR
 
 struct Products {
+  static constexpr std::int32_t kColumnShift = 0;
   using Codes = const PanelCode*;
   using Columns = const ColumnCode*;
   HWY_INLINE Products() = default;
@@ -166,6 +186,7 @@ struct Products {
 // Two registers of kWidth / 2 rows. Highway leaves open which half of a pair of products goes to
 // which sum until both are added up; then two neighbours make a row.
 struct Products {
+  static constexpr std::int32_t kColumnShift = 0;
   using D16 = hn::Repartition<std::int16_t, D32>;
   struct Codes {
     HWY_INLINE Codes(hn::Vec<D16> a, hn::Vec<D16> b) : low(a), high(b) {}
@@ -237,8 +258,8 @@ struct TokenRow {
 
 template <bool kHasMinimum>
 HWY_INLINE BlockOfToken block_of_token(const TokenRow& token, Index block) {
-  BlockOfToken x = {hn::Set(D32(), token.zeros[block]), hn::Set(D(), token.scales[block]),
-                    hn::Zero(D())};
+  const std::int32_t zero = token.zeros[block] - Products::kColumnShift;
+  BlockOfToken x = {hn::Set(D32(), zero), hn::Set(D(), token.scales[block]), hn::Zero(D())};
   if constexpr (kHasMinimum) {
     x.total = hn::Mul(hn::Set(D(), static_cast<float>(token.sums[block])), x.scale);
   }
@@ -246,8 +267,6 @@ HWY_INLINE BlockOfToken block_of_token(const TokenRow& token, Index block) {
 }
 
 #if HWY_TARGET != HWY_SCALAR
-
-using D8 = hn::Repartition<std::uint8_t, D>;
 
 // Two steps' codes from a register of nibbles. Bytes are looked up inside groups of 16, each of
 // which holds the whole table; nibbles that are the codes are not looked up.
@@ -275,8 +294,8 @@ class NibbleTable {
 
 // Codes of a register of bytes, as wide as they are multiplied.
 HWY_INLINE void store_codes(hn::Vec<D8> bytes, PanelCode* to) {
-#if HWY_TARGET == HWY_AVX3_DL
-  _mm512_storeu_si512(to, bytes.raw);
+#if FATHOM_HAS_DOT
+  hn::StoreU(bytes, D8(), reinterpret_cast<std::uint8_t*>(to));
 #else
   const Products::D16 d16;
   const hn::Rebind<std::int8_t, Products::D16> d8;
@@ -333,17 +352,18 @@ HWY_INLINE void spread_codes(const std::uint8_t* from,
 // Whether a row's codes of a block add up in bytes, where a processor has more room than for
 // products: nibbles of Q4_1 and E2M1 are at most 15 and 12, and a byte takes eight of them.
 template <bool kHasNibbles, typename Scales, bool kHasMinimum>
-inline constexpr bool kSumsInBytes = HWY_TARGET == HWY_AVX3_DL&& kHasNibbles &&
+inline constexpr bool kSumsInBytes = FATHOM_HAS_DOT == 1 && kHasNibbles &&
                                      (kHasMinimum || std::is_same_v<Scales, E8m0Scales>);
 
 template <bool kInBytes>
 HWY_INLINE V32 sum_of_codes(const PanelCode* codes, Index first_row) {
   Products products;
-#if HWY_TARGET == HWY_AVX3_DL
+#if FATHOM_HAS_DOT
   if constexpr (kInBytes) {
-    __m512i sum = Products::load(codes);
+    const PanelCode* from = codes + first_row * kStepColumns;
+    auto sum = Products::load(from);
     for (Index step = 1; step < kSteps; ++step) {
-      sum = _mm512_add_epi8(sum, Products::load(codes + step * kStepBytes));
+      sum = hn::Add(sum, Products::load(from + step * kStepBytes));
     }
     products.add(sum, Products::ones());
     return products.total();
@@ -361,7 +381,7 @@ HWY_INLINE void make_ready(const std::uint8_t* blocks,
                            numeric::WeightFormat format,
                            Index num_blocks,
                            ReadyPanel& out) {
-  constexpr bool kInPlace = HWY_TARGET == HWY_AVX3_DL && !kHasNibbles;
+  constexpr bool kInPlace = FATHOM_HAS_DOT == 1 && !kHasNibbles;
   constexpr bool kInBytes = kSumsInBytes<kHasNibbles, Scales, kHasMinimum>;
   const numeric::PanelBlock shape = numeric::panel_block(format);
   out.codes = out.spread;
@@ -387,7 +407,7 @@ HWY_INLINE void make_ready(const std::uint8_t* blocks,
   }
 }
 
-#if HWY_TARGET == HWY_AVX3_DL
+#if FATHOM_HAS_DOT
 
 // Blocks of a panel times a few tokens, which wait for memory: codes stay in registers, and memory
 // is fetched ahead, so far as measurement found best. One token of codes of 8 bits is fast enough
@@ -398,7 +418,7 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
                              Index first_block,
                              Index num_blocks,
                              const TokenRow* tokens,
-                             V (&sums)[kTokens]) {
+                             LaneSet (&sums)[to_size(kTokens)]) {
   constexpr Index kAheadBytes = 8192;
   constexpr bool kInBytes = kSumsInBytes<kHasNibbles, Scales, kHasMinimum>;
   const numeric::PanelBlock shape = numeric::panel_block(format);
@@ -412,48 +432,51 @@ HWY_INLINE void multiply_few(const std::uint8_t* blocks,
         fetch_ahead(from + kAheadBytes + at);
       }
     }
-    Products products[to_size(kTokens)];
-    Products codes;
-    auto bytes = hn::Zero(d8);
-    const auto add_step = [&](Index step, __m512i step_codes) {
+    for (Index i = 0; i < kRegisters; ++i) {
+      const std::uint8_t* from_codes = from + shape.codes_at() + i * kWidth * kStepColumns;
+      Products products[to_size(kTokens)];
+      Products codes;
+      auto bytes = hn::Zero(d8);
+      const auto add_step = [&](Index step, Products::Codes step_codes) {
+        if constexpr (kInBytes) {
+          bytes = hn::Add(bytes, step_codes);
+        } else {
+          codes.add(step_codes, Products::ones());
+        }
+        for (Index t = 0; t < kTokens; ++t) {
+          const std::uint8_t* x = tokens[t].codes + (first_block + block) * kBlock;
+          products[t].add(step_codes, Products::columns(x + step * kStepColumns));
+        }
+      };
+#pragma GCC unroll 8
+      for (Index step = 0; step < kSteps; step += kHasNibbles ? 2 : 1) {
+        if constexpr (kHasNibbles) {
+          const auto pairs = hn::LoadU(d8, from_codes + step / 2 * kStepBytes);
+          add_step(step, nibbles.even(pairs));
+          add_step(step + 1, nibbles.odd(pairs));
+        } else {
+          add_step(step, hn::LoadU(d8, from_codes + step * kStepBytes));
+        }
+      }
       if constexpr (kInBytes) {
-        bytes.raw = _mm512_add_epi8(bytes.raw, step_codes);
-      } else {
-        codes.add(step_codes, Products::ones());
+        codes.add(bytes, Products::ones());
+      }
+      BlockOfRows rows = {hn::Neg(codes.total()), Scales::read(from, i * kWidth), hn::Zero(D())};
+      if constexpr (kHasMinimum) {
+        rows.minimum = F16Scales::read(from + shape.minima_at(), i * kWidth);
       }
       for (Index t = 0; t < kTokens; ++t) {
-        const std::uint8_t* x = tokens[t].codes + (first_block + block) * kBlock;
-        products[t].add(step_codes, Products::columns(x + step * kStepColumns));
+        const auto of_token = block_of_token<kHasMinimum>(tokens[t], first_block + block);
+        sums[t].v[i] = add_block<Scales, kHasMinimum>(
+            sums[t].v[i], products[t].total(rows.minus_sum, of_token.zero), rows, of_token);
       }
-    };
-#pragma GCC unroll 8
-    for (Index step = 0; step < kSteps; step += kHasNibbles ? 2 : 1) {
-      if constexpr (kHasNibbles) {
-        const auto pairs = hn::LoadU(d8, from + shape.codes_at() + step / 2 * kStepBytes);
-        add_step(step, nibbles.even(pairs).raw);
-        add_step(step + 1, nibbles.odd(pairs).raw);
-      } else {
-        add_step(step, _mm512_loadu_si512(from + shape.codes_at() + step * kStepBytes));
-      }
-    }
-    if constexpr (kInBytes) {
-      codes.add(bytes.raw, Products::ones());
-    }
-    BlockOfRows rows = {hn::Neg(codes.total()), Scales::read(from, 0), hn::Zero(D())};
-    if constexpr (kHasMinimum) {
-      rows.minimum = F16Scales::read(from + shape.minima_at(), 0);
-    }
-    for (Index t = 0; t < kTokens; ++t) {
-      const auto of_token = block_of_token<kHasMinimum>(tokens[t], first_block + block);
-      sums[t] = add_block<Scales, kHasMinimum>(
-          sums[t], products[t].total(rows.minus_sum, of_token.zero), rows, of_token);
     }
   }
 }
 
 #endif
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // per-target include guard

@@ -19,7 +19,7 @@
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace fathom::cpu::HWY_NAMESPACE {
+namespace fathom::cpu::FATHOM_NAMESPACE {
 
 // Whole numbers from 0 to 255 as bytes.
 HWY_INLINE void store_bytes(V numbers, std::uint8_t* to) {
@@ -63,7 +63,7 @@ HWY_INLINE numeric::RoundedBlock round_block(const float* x, Index count, std::u
           static_cast<std::int32_t>(hn::GetLane(hn::SumOfLanes(D(), total)))};
 }
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // per-target include guard

@@ -25,7 +25,7 @@
 #if HWY_TARGET == HWY_AVX3_DL
 
 FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni,amx-tile,amx-int8");
-namespace fathom::cpu::HWY_NAMESPACE {
+namespace fathom::cpu::FATHOM_NAMESPACE {
 
 inline constexpr Index kTileBytes = 1024;
 inline constexpr Index kSetTokens = 16;   // of one tile
@@ -199,7 +199,7 @@ HWY_INLINE void add_tiled_panel(const TiledPanel& panel,
   }
 }
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // HWY_AVX3_DL

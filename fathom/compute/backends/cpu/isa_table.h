@@ -16,6 +16,7 @@ struct Isa {
   // Beside the target's instructions:
   bool has_amx = false;   // tiles of int8 and of BF16
   bool has_bf16 = false;  // products of two pairs of BF16 numbers
+  bool has_dot = false;   // products of bytes, which AVX3_DL has anyway
 };
 
 // The function of a HWY_EXPORT table that was compiled for the instruction set.
@@ -37,6 +38,9 @@ void fill_amx_linear_backward(ops::TrainingKernels<float>& table);
 // Of an Isa that has_bf16.
 void fill_bf16_linear(ops::KernelTable<float>& table);
 void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa);
+// Of an Isa that has_dot.
+void fill_int8_linear_dot(ops::KernelTable<float>& table);
+void fill_index_select_dot(ops::KernelTable<float>& table);
 void fill_sink_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_grouped_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_index_select(ops::KernelTable<float>& table, const Isa& isa);

@@ -3,6 +3,11 @@
 #include <algorithm>
 #include <array>
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "fathom/base/core/error.h"
 #include "fathom/compute/backends/cpu/amx.h"
 #include "fathom/compute/backends/cpu/isa_table.h"
@@ -12,14 +17,16 @@ namespace {
 
 // Every instruction set that Highway compiles for one of our machines, and what some processors
 // have beside one; best first.
-constexpr std::array<Isa, 11> kIsas = {{
+constexpr std::array<Isa, 13> kIsas = {{
     {.name = "cpu:amx", .target = HWY_AVX3_DL, .has_amx = true},
     {.name = "cpu:avx3_bf16", .target = HWY_AVX3_DL, .has_bf16 = true},
     {"cpu:avx3_dl", HWY_AVX3_DL},  // AVX-512 with VNNI
     {"cpu:avx3", HWY_AVX3},
+    {.name = "cpu:avx2_vnni", .target = HWY_AVX2, .has_dot = true},
     {"cpu:avx2", HWY_AVX2},
     {"cpu:sse4", HWY_SSE4},
     {"cpu:ssse3", HWY_SSSE3},
+    {.name = "cpu:neon_dot", .target = HWY_NEON, .has_dot = true},
     {"cpu:neon", HWY_NEON},
     {"cpu:wasm", HWY_WASM},
     {"cpu:emu128", HWY_EMU128},
@@ -35,9 +42,19 @@ bool has_bf16() {
 #endif
 }
 
+bool has_dot() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avxvnni") != 0;
+#elif defined(__aarch64__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
+}
+
 bool is_available(const Isa& isa) {
   return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0 && (!isa.has_amx || has_amx()) &&
-         (!isa.has_bf16 || has_bf16());
+         (!isa.has_bf16 || has_bf16()) && (!isa.has_dot || has_dot());
 }
 
 }  // namespace
@@ -71,6 +88,10 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_sink_attention(table, candidate);
       fill_grouped_attention(table, candidate);
       fill_index_select(table, candidate);
+      if (candidate.has_dot) {
+        fill_int8_linear_dot(table);
+        fill_index_select_dot(table);
+      }
       fill_compress_pool(table, candidate);
       fill_indexer_loss(table, candidate);
       fill_rows(table, candidate);

@@ -27,8 +27,35 @@
   HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR "," more) \
   static_assert(true, "asks for the semicolon")
 
+// Products of bytes, four added to one integer: AVX-512 has them in the target AVX3_DL (which
+// Highway 1.0.3 compiles without), some processors with AVX2 or NEON beside the target. For these a
+// file is compiled once more, with FATHOM_CPU_WITH_DOT, into a namespace of its own.
+#undef FATHOM_HAS_DOT
+#undef FATHOM_NAMESPACE
+#undef FATHOM_BEFORE_DOT_NAMESPACE
+#if HWY_TARGET == HWY_AVX3_DL
+#define FATHOM_HAS_DOT 1
+#define FATHOM_BEFORE_DOT_NAMESPACE() FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni")
+#elif defined(FATHOM_CPU_WITH_DOT) && HWY_TARGET == HWY_AVX2
+#define FATHOM_HAS_DOT 1
+#define FATHOM_BEFORE_DOT_NAMESPACE() FATHOM_BEFORE_NAMESPACE_WITH("avxvnni")
+#elif defined(FATHOM_CPU_WITH_DOT) && HWY_TARGET == HWY_NEON
+#define FATHOM_HAS_DOT 1
+#define FATHOM_BEFORE_DOT_NAMESPACE()                  \
+  HWY_PUSH_ATTRIBUTES("arch=armv8.2-a+crypto+dotprod") \
+  static_assert(true, "asks for the semicolon")
+#else
+#define FATHOM_HAS_DOT 0
+#define FATHOM_BEFORE_DOT_NAMESPACE() HWY_BEFORE_NAMESPACE()
+#endif
+#ifdef FATHOM_CPU_WITH_DOT
+#define FATHOM_NAMESPACE HWY_CONCAT(HWY_NAMESPACE, _DOT)
+#else
+#define FATHOM_NAMESPACE HWY_NAMESPACE
+#endif
+
 HWY_BEFORE_NAMESPACE();
-namespace fathom::cpu::HWY_NAMESPACE {
+namespace fathom::cpu::FATHOM_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -242,7 +269,7 @@ HWY_INLINE V sigmoid(V x) {
   return hn::IfThenZeroElse(hn::Gt(exponent, bound), result);
 }
 
-}  // namespace fathom::cpu::HWY_NAMESPACE
+}  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // per-target include guard
