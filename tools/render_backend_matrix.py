@@ -27,6 +27,8 @@ ISA_STATES = {  # instruction set of the cpu backend -> (hardware, state)
     "avx2": ("x86-64 with AVX2 and FMA", CHECKED),
     "sse4": ("x86-64 with SSE4.2", CHECKED),
     "ssse3": ("x86-64 with SSSE3", CHECKED),
+    "neon_i8mm": ("64-bit Arm with products of matrices of bytes (i8mm)",
+                  "runs under qemu, checked; not run on silicon"),
     "neon_dot": ("64-bit Arm with products of bytes (dotprod)", "runs under qemu, checked; not run on silicon"),
     "neon": ("64-bit Arm", "runs under qemu, checked; not run on silicon"),
     "wasm": ("WebAssembly", "named in the table, not compiled yet"),

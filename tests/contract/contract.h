@@ -223,6 +223,13 @@ inline const ops::KernelTable<double>& exact_kernels() {
 // One runtime per backend and number of threads for the whole binary.
 inline runtime::Runtime& runtime_of(const std::string& backend, int num_threads) {
   static std::map<std::pair<std::string, int>, std::unique_ptr<runtime::Runtime>> runtimes;
+  // Each reserves addresses for its steps, which qemu has few of: those of one backend at a time,
+  // and the reference's.
+  static std::string last;
+  if (backend != "reference" && backend != last) {
+    std::erase_if(runtimes, [&](const auto& item) { return item.first.first == last; });
+    last = backend;
+  }
   auto& entry = runtimes[{backend, num_threads}];
   if (entry == nullptr) {
     entry = std::make_unique<runtime::Runtime>(

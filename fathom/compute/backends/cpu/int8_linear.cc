@@ -20,8 +20,10 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
-// With FATHOM_CPU_WITH_DOT (int8_linear_dot.cc) alone for targets that lack such products.
-#if !defined(FATHOM_CPU_WITH_DOT) || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_NEON
+// With FATHOM_CPU_WITH_DOT or _I8MM (int8_linear_dot.cc, int8_linear_i8mm.cc) alone for targets
+// that lack such products.
+#if !defined(FATHOM_CPU_WITH_DOT) || HWY_TARGET == HWY_NEON || \
+    (HWY_TARGET == HWY_AVX2 && !defined(FATHOM_CPU_WITH_I8MM))
 #if HWY_TARGET == HWY_AVX3_DL
 FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni,amx-tile,amx-int8");
 #else
@@ -40,7 +42,7 @@ constexpr Index kPassedTokens = 32;
 constexpr Index kTiledRows = 256;
 // Panels that share one reading of the activations.
 constexpr Index kMicroPanels = HWY_TARGET == HWY_AVX3_DL ? 2 : 1;
-constexpr Index kMicroTokens = kRegisters == 1 ? 6 : 3;
+constexpr Index kMicroTokens = kRegisters == 1 ? 6 : FATHOM_HAS_I8MM == 1 ? 4 : 3;
 
 // Sums of a tile between chunks: [panel][token][row].
 using Sums = float[kMicroPanels][kTileTokens][kPanelRows];
@@ -165,6 +167,15 @@ HWY_INLINE void micro(const ReadyPanel* panels,
     }
     for (Index i = 0; i < kRegisters; ++i) {
       Products products[to_size(kPanels)][to_size(kTokens)];
+#if FATHOM_HAS_I8MM
+      static_assert(kPanels == 1);
+#pragma GCC unroll 8
+      for (Index t = 0; t < kTokens; t += 2) {
+        Products other;  // of a token that is not there
+        multiply_pair(codes[0] + i * kWidth * kStepColumns, x[t], x[std::min(t + 1, kTokens - 1)],
+                      products[0][t], t + 1 < kTokens ? products[0][t + 1] : other);
+      }
+#else
 #pragma GCC unroll 8
       for (Index step = 0; step < kSteps; ++step) {
         const Index at = step * kStepBytes + i * kWidth * kStepColumns;
@@ -176,6 +187,7 @@ HWY_INLINE void micro(const ReadyPanel* panels,
           }
         }
       }
+#endif
 #pragma GCC unroll 8
       for (Index t = 0; t < kTokens; ++t) {
         const auto of_token =
@@ -500,7 +512,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace fathom::cpu {
 
-#ifdef FATHOM_CPU_WITH_DOT
+#if defined(FATHOM_CPU_WITH_I8MM)
+
+void fill_int8_linear_i8mm([[maybe_unused]] ops::KernelTable<float>& table) {
+#if (HWY_TARGETS & HWY_NEON) != 0
+  table.int8_linear.run = &N_NEON_I8MM::int8_linear;
+  table.expert_int8_linear.run = &N_NEON_I8MM::expert_int8_linear;
+#endif
+}
+
+#elif defined(FATHOM_CPU_WITH_DOT)
 
 void fill_int8_linear_dot([[maybe_unused]] ops::KernelTable<float>& table) {
 #if (HWY_TARGETS & HWY_AVX2) != 0

@@ -115,8 +115,9 @@ using D8 = hn::Repartition<std::uint8_t, D>;
 struct Products {
   using Codes = hn::Vec<D8>;  // with signs
   using Columns = hn::Vec<D8>;
-  // NEON multiplies bytes that both have signs, so a token's are counted from 128 there.
-  static constexpr std::int32_t kColumnShift = HWY_TARGET == HWY_NEON ? 128 : 0;
+  // NEON's dotprod multiplies bytes that both have signs: a token's are counted from 128 there.
+  static constexpr std::int32_t kColumnShift =
+      HWY_TARGET == HWY_NEON && FATHOM_HAS_I8MM == 0 ? 128 : 0;
   HWY_INLINE Products() : sum(hn::Zero(D32())) {}
   static HWY_INLINE Codes load(const PanelCode* codes) {
     return hn::LoadU(D8(), reinterpret_cast<const std::uint8_t*>(codes));
@@ -144,6 +145,13 @@ struct Products {
   }
   HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
     return V32(_mm256_dpwssd_avx_epi32(sum.raw, minus_row_sums.raw, zero.raw));
+  }
+#elif FATHOM_HAS_I8MM
+  HWY_INLINE void add(Codes codes, Columns columns) {
+    sum.raw = vusdotq_s32(sum.raw, columns.raw, vreinterpretq_s8_u8(codes.raw));
+  }
+  HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
+    return hn::Add(sum, hn::Mul(minus_row_sums, zero));
   }
 #else
   HWY_INLINE void add(Codes codes, Columns columns) {
@@ -225,6 +233,34 @@ struct Products {
   V32 high_even;
   V32 high_odd;
 };
+
+#endif
+
+#if FATHOM_HAS_I8MM
+
+// A block of four rows, from `codes` on, times two tokens: products of two tokens and eight columns
+// with two rows are [token][row], and two steps of four rows are two such matrices of rows.
+HWY_INLINE void multiply_pair(const PanelCode* codes,
+                              const ColumnCode* x0,
+                              const ColumnCode* x1,
+                              Products& first,
+                              Products& second) {
+  int32x4_t low = vdupq_n_s32(0);  // rows 0 and 1
+  int32x4_t high = low;            // rows 2 and 3
+#pragma GCC unroll 4
+  for (Index step = 0; step < kSteps; step += 2) {
+    const int32x4_t even = vreinterpretq_s32_s8(vld1q_s8(codes + step * kStepBytes));
+    const int32x4_t odd = vreinterpretq_s32_s8(vld1q_s8(codes + (step + 1) * kStepBytes));
+    const uint8x16_t tokens =
+        vcombine_u8(vld1_u8(x0 + step * kStepColumns), vld1_u8(x1 + step * kStepColumns));
+    low = vusmmlaq_s32(low, tokens, vreinterpretq_s8_s32(vzip1q_s32(even, odd)));
+    high = vusmmlaq_s32(high, tokens, vreinterpretq_s8_s32(vzip2q_s32(even, odd)));
+  }
+  const int64x2_t a = vreinterpretq_s64_s32(low);
+  const int64x2_t b = vreinterpretq_s64_s32(high);
+  first.sum = V32(vreinterpretq_s32_s64(vzip1q_s64(a, b)));
+  second.sum = V32(vreinterpretq_s32_s64(vzip2q_s64(a, b)));
+}
 
 #endif
 

@@ -17,6 +17,7 @@ struct Isa {
   bool has_amx = false;   // tiles of int8 and of BF16
   bool has_bf16 = false;  // products of two pairs of BF16 numbers
   bool has_dot = false;   // products of bytes, which AVX3_DL has anyway
+  bool has_i8mm = false;  // products of matrices of bytes
 };
 
 // The function of a HWY_EXPORT table that was compiled for the instruction set.
@@ -41,6 +42,8 @@ void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa);
 // Of an Isa that has_dot.
 void fill_int8_linear_dot(ops::KernelTable<float>& table);
 void fill_index_select_dot(ops::KernelTable<float>& table);
+// Of an Isa that has_i8mm.
+void fill_int8_linear_i8mm(ops::KernelTable<float>& table);
 void fill_sink_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_grouped_attention(ops::KernelTable<float>& table, const Isa& isa);
 void fill_index_select(ops::KernelTable<float>& table, const Isa& isa);

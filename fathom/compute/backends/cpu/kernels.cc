@@ -17,7 +17,7 @@ namespace {
 
 // Every instruction set that Highway compiles for one of our machines, and what some processors
 // have beside one; best first.
-constexpr std::array<Isa, 13> kIsas = {{
+constexpr std::array<Isa, 14> kIsas = {{
     {.name = "cpu:amx", .target = HWY_AVX3_DL, .has_amx = true},
     {.name = "cpu:avx3_bf16", .target = HWY_AVX3_DL, .has_bf16 = true},
     {"cpu:avx3_dl", HWY_AVX3_DL},  // AVX-512 with VNNI
@@ -26,6 +26,7 @@ constexpr std::array<Isa, 13> kIsas = {{
     {"cpu:avx2", HWY_AVX2},
     {"cpu:sse4", HWY_SSE4},
     {"cpu:ssse3", HWY_SSSE3},
+    {.name = "cpu:neon_i8mm", .target = HWY_NEON, .has_dot = true, .has_i8mm = true},
     {.name = "cpu:neon_dot", .target = HWY_NEON, .has_dot = true},
     {"cpu:neon", HWY_NEON},
     {"cpu:wasm", HWY_WASM},
@@ -52,9 +53,18 @@ bool has_dot() {
 #endif
 }
 
+bool has_i8mm() {
+#if defined(__aarch64__)
+  return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#else
+  return false;
+#endif
+}
+
 bool is_available(const Isa& isa) {
   return (hwy::SupportedTargets() & HWY_TARGETS & isa.target) != 0 && (!isa.has_amx || has_amx()) &&
-         (!isa.has_bf16 || has_bf16()) && (!isa.has_dot || has_dot());
+         (!isa.has_bf16 || has_bf16()) && (!isa.has_dot || has_dot()) &&
+         (!isa.has_i8mm || has_i8mm());
 }
 
 }  // namespace
@@ -91,6 +101,9 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       if (candidate.has_dot) {
         fill_int8_linear_dot(table);
         fill_index_select_dot(table);
+      }
+      if (candidate.has_i8mm) {
+        fill_int8_linear_i8mm(table);
       }
       fill_compress_pool(table, candidate);
       fill_indexer_loss(table, candidate);

@@ -29,8 +29,13 @@
 
 // Products of bytes, four added to one integer: AVX-512 has them in the target AVX3_DL (which
 // Highway 1.0.3 compiles without), some processors with AVX2 or NEON beside the target. For these a
-// file is compiled once more, with FATHOM_CPU_WITH_DOT, into a namespace of its own.
+// file is compiled once more, with FATHOM_CPU_WITH_DOT, into a namespace of its own; and a third
+// time with FATHOM_CPU_WITH_I8MM, for NEON's products of matrices of bytes.
+#ifdef FATHOM_CPU_WITH_I8MM
+#define FATHOM_CPU_WITH_DOT
+#endif
 #undef FATHOM_HAS_DOT
+#undef FATHOM_HAS_I8MM
 #undef FATHOM_NAMESPACE
 #undef FATHOM_BEFORE_DOT_NAMESPACE
 #if HWY_TARGET == HWY_AVX3_DL
@@ -39,6 +44,12 @@
 #elif defined(FATHOM_CPU_WITH_DOT) && HWY_TARGET == HWY_AVX2
 #define FATHOM_HAS_DOT 1
 #define FATHOM_BEFORE_DOT_NAMESPACE() FATHOM_BEFORE_NAMESPACE_WITH("avxvnni")
+#elif defined(FATHOM_CPU_WITH_I8MM) && HWY_TARGET == HWY_NEON
+#define FATHOM_HAS_DOT 1
+#define FATHOM_HAS_I8MM 1
+#define FATHOM_BEFORE_DOT_NAMESPACE()                       \
+  HWY_PUSH_ATTRIBUTES("arch=armv8.2-a+crypto+dotprod+i8mm") \
+  static_assert(true, "asks for the semicolon")
 #elif defined(FATHOM_CPU_WITH_DOT) && HWY_TARGET == HWY_NEON
 #define FATHOM_HAS_DOT 1
 #define FATHOM_BEFORE_DOT_NAMESPACE()                  \
@@ -48,7 +59,12 @@
 #define FATHOM_HAS_DOT 0
 #define FATHOM_BEFORE_DOT_NAMESPACE() HWY_BEFORE_NAMESPACE()
 #endif
-#ifdef FATHOM_CPU_WITH_DOT
+#ifndef FATHOM_HAS_I8MM
+#define FATHOM_HAS_I8MM 0
+#endif
+#if defined(FATHOM_CPU_WITH_I8MM)
+#define FATHOM_NAMESPACE HWY_CONCAT(HWY_NAMESPACE, _I8MM)
+#elif defined(FATHOM_CPU_WITH_DOT)
 #define FATHOM_NAMESPACE HWY_CONCAT(HWY_NAMESPACE, _DOT)
 #else
 #define FATHOM_NAMESPACE HWY_NAMESPACE
