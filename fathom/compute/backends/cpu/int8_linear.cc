@@ -35,7 +35,7 @@ namespace {
 // How much of a product one tile of the loop is: of vectors, and of matrix tiles.
 constexpr Index kTileTokens = 256;
 constexpr Index kTiledTokens = 64;
-constexpr Index kFewTokens = 8;  // what compute_few takes at most
+[[maybe_unused]] constexpr Index kFewTokens = 8;  // what compute_few takes at most
 // What it takes in passes over the same rows, where more tokens would go through matrix tiles: what
 // a tile costs beside its products has to be shared by that many.
 constexpr Index kPassedTokens = 32;
