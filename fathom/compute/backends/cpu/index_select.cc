@@ -12,8 +12,8 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/ops/top_k.h"
 
-// With FATHOM_CPU_WITH_DOT (index_select_dot.cc) alone for targets that lack such products.
-#if !defined(FATHOM_CPU_WITH_DOT) || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_NEON
+// Compiled again in index_select_dot.cc.
+#if FATHOM_IS_COMPILED
 FATHOM_BEFORE_DOT_NAMESPACE();
 namespace fathom::cpu::FATHOM_NAMESPACE {
 namespace {

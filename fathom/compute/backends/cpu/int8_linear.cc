@@ -20,10 +20,8 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/backends/cpu/simd-inl.h"
 
-// With FATHOM_CPU_WITH_DOT or _I8MM (int8_linear_dot.cc, int8_linear_i8mm.cc) alone for targets
-// that lack such products.
-#if !defined(FATHOM_CPU_WITH_DOT) || HWY_TARGET == HWY_NEON || \
-    (HWY_TARGET == HWY_AVX2 && !defined(FATHOM_CPU_WITH_I8MM))
+// Compiled again in int8_linear_dot.cc and int8_linear_i8mm.cc.
+#if FATHOM_IS_COMPILED
 #if HWY_TARGET == HWY_AVX3_DL
 FATHOM_BEFORE_NAMESPACE_WITH("avx512vnni,amx-tile,amx-int8");
 #else

@@ -146,16 +146,14 @@ struct Products {
   HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
     return V32(_mm256_dpwssd_avx_epi32(sum.raw, minus_row_sums.raw, zero.raw));
   }
-#elif FATHOM_HAS_I8MM
-  HWY_INLINE void add(Codes codes, Columns columns) {
-    sum.raw = vusdotq_s32(sum.raw, columns.raw, vreinterpretq_s8_u8(codes.raw));
-  }
-  HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
-    return hn::Add(sum, hn::Mul(minus_row_sums, zero));
-  }
 #else
   HWY_INLINE void add(Codes codes, Columns columns) {
-    sum.raw = vdotq_s32(sum.raw, vreinterpretq_s8_u8(columns.raw), vreinterpretq_s8_u8(codes.raw));
+    const int8x16_t signed_codes = vreinterpretq_s8_u8(codes.raw);
+#if FATHOM_HAS_I8MM
+    sum.raw = vusdotq_s32(sum.raw, columns.raw, signed_codes);
+#else
+    sum.raw = vdotq_s32(sum.raw, vreinterpretq_s8_u8(columns.raw), signed_codes);
+#endif
   }
   HWY_INLINE V32 total(V32 minus_row_sums, V32 zero) const {
     return hn::Add(sum, hn::Mul(minus_row_sums, zero));

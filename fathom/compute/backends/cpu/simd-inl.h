@@ -23,9 +23,10 @@
 // HWY_BEFORE_NAMESPACE for functions that use more instructions than the target's ("avx512bf16").
 // It stands in its place, not inside: clang takes the outermost list of instructions alone. A
 // lambda has the list of its function, and with HWY_ATTR the target's.
-#define FATHOM_BEFORE_NAMESPACE_WITH(more)     \
-  HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR "," more) \
+#define FATHOM_BEFORE_NAMESPACE_FOR(instructions) \
+  HWY_PUSH_ATTRIBUTES(instructions)               \
   static_assert(true, "asks for the semicolon")
+#define FATHOM_BEFORE_NAMESPACE_WITH(more) FATHOM_BEFORE_NAMESPACE_FOR(HWY_TARGET_STR "," more)
 
 // Products of bytes, four added to one integer: AVX-512 has them in the target AVX3_DL (which
 // Highway 1.0.3 compiles without), some processors with AVX2 or NEON beside the target. For these a
@@ -34,8 +35,10 @@
 #ifdef FATHOM_CPU_WITH_I8MM
 #define FATHOM_CPU_WITH_DOT
 #endif
+// FATHOM_IS_COMPILED says whether the file's kernels are for this target.
 #undef FATHOM_HAS_DOT
 #undef FATHOM_HAS_I8MM
+#undef FATHOM_IS_COMPILED
 #undef FATHOM_NAMESPACE
 #undef FATHOM_BEFORE_DOT_NAMESPACE
 #if HWY_TARGET == HWY_AVX3_DL
@@ -47,14 +50,11 @@
 #elif defined(FATHOM_CPU_WITH_I8MM) && HWY_TARGET == HWY_NEON
 #define FATHOM_HAS_DOT 1
 #define FATHOM_HAS_I8MM 1
-#define FATHOM_BEFORE_DOT_NAMESPACE()                       \
-  HWY_PUSH_ATTRIBUTES("arch=armv8.2-a+crypto+dotprod+i8mm") \
-  static_assert(true, "asks for the semicolon")
+#define FATHOM_BEFORE_DOT_NAMESPACE() \
+  FATHOM_BEFORE_NAMESPACE_FOR("arch=armv8.2-a+crypto+dotprod+i8mm")
 #elif defined(FATHOM_CPU_WITH_DOT) && HWY_TARGET == HWY_NEON
 #define FATHOM_HAS_DOT 1
-#define FATHOM_BEFORE_DOT_NAMESPACE()                  \
-  HWY_PUSH_ATTRIBUTES("arch=armv8.2-a+crypto+dotprod") \
-  static_assert(true, "asks for the semicolon")
+#define FATHOM_BEFORE_DOT_NAMESPACE() FATHOM_BEFORE_NAMESPACE_FOR("arch=armv8.2-a+crypto+dotprod")
 #else
 #define FATHOM_HAS_DOT 0
 #define FATHOM_BEFORE_DOT_NAMESPACE() HWY_BEFORE_NAMESPACE()
@@ -64,10 +64,13 @@
 #endif
 #if defined(FATHOM_CPU_WITH_I8MM)
 #define FATHOM_NAMESPACE HWY_CONCAT(HWY_NAMESPACE, _I8MM)
+#define FATHOM_IS_COMPILED (HWY_TARGET == HWY_NEON)
 #elif defined(FATHOM_CPU_WITH_DOT)
 #define FATHOM_NAMESPACE HWY_CONCAT(HWY_NAMESPACE, _DOT)
+#define FATHOM_IS_COMPILED (HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_NEON)
 #else
 #define FATHOM_NAMESPACE HWY_NAMESPACE
+#define FATHOM_IS_COMPILED 1
 #endif
 
 HWY_BEFORE_NAMESPACE();
