@@ -42,10 +42,12 @@ struct IndexSelectArgs {
   const Key* key(Index token, Index block) const {
     return keys.row((first_keys.empty() ? 0 : first_keys[to_size(token)]) + block);
   }
-  // For a tile of tokens: scores, and of a multiple of 16 heads queries with eight numbers more.
+  // Of a token's scratch: a set of 16 heads, queries with eight numbers more.
+  static Index set_numbers(Index width) { return 16 * (width + 8); }
+  // For a tile of tokens: all of their heads' sets, and scores.
   static Index scratch_columns(Index num_heads, Index width, Index most_visible) {
-    return kTokensPerTile * 16 *
-           (ceil_div(num_heads, 16) * (width + 8) + ceil_div(most_visible, 16));
+    return kTokensPerTile *
+           (ceil_div(num_heads, 16) * set_numbers(width) + ceil_div(most_visible, 16) * 16);
   }
 };
 

@@ -40,7 +40,7 @@ Lanes lanes_of(const ops::IndexSelectArgs<float, Key>& args,
                Index slot,
                Index most) {
   const Index width = args.width();
-  const Index set_stride = (width + 8) * kLanes;
+  const Index set_stride = args.set_numbers(width);
   const Index num_sets = ceil_div(args.num_heads(), kLanes);
   const Index num_scores = ceil_div(most, kLanes) * kLanes;
   float* sets = scratch + slot * (num_sets * set_stride + num_scores);
@@ -109,8 +109,7 @@ HWY_INLINE float finished_score(const ops::IndexSelectArgs<float>& args,
 // A set of queries. Codes are counted from the middle of their range, so that they have a sign, and
 // `zeros` is what is added to them, `sums` is of them. Weights are times the queries' scales.
 struct CodedSet {
-  // Half of the range of codes.
-  static constexpr std::int32_t kMiddle = 126;
+  static constexpr std::int32_t kMiddle = static_cast<std::int32_t>(numeric::kInt8CodeRange) / 2;
   static constexpr Index kFixedFloats = 3 * kLanes;
 
   explicit CodedSet(float* set)
