@@ -54,7 +54,7 @@ tensor::WritablePagedRows Tape::of(const tensor::PagedRows& rows) {
            "rows themselves (kv::WholeSequenceKv)");
     }
     const Index num_rows = std::min(kRowsPerPage, rows.num_rows - page * kRowsPerPage);
-    const Index num_bytes = num_rows * rows.width * tensor::element_bytes(rows.dtype);
+    const Index num_bytes = num_rows * tensor::row_bytes(rows.dtype, rows.width);
     pages[to_size(page)] = gradients_.mark(numbers, num_bytes);
   }
   return {

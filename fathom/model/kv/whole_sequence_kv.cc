@@ -21,7 +21,7 @@ void WholeSequenceKv::append(Index stream_idx, const tensor::Tensor& rows) {
          stream.rows.dim(0), " rows and is given more, expected one step for the whole sequence");
   }
   stream.rows = rows;
-  const Index page_bytes = kRowsPerPage * stream.width * tensor::element_bytes(dtype_);
+  const Index page_bytes = kRowsPerPage * tensor::row_bytes(dtype_, stream.width);
   for (Index page = 0; page < ceil_div(rows.dim(0), kRowsPerPage); ++page) {
     stream.pages.push_back(static_cast<const std::byte*>(rows.raw()) + page * page_bytes);
   }

@@ -60,12 +60,13 @@ double attended_rows(const config::ModelConfig& config,
   return 0;
 }
 
-// Numbers of one cache row: key and value at once, or a key and a value of every head.
+// Of one cache row: key and value at once, or a key and a value of every head.
 double row_bytes(const config::ModelConfig& config, AttentionKind kind) {
   const Index bytes =
       kind == AttentionKind::Grouped
-          ? 2 * config.num_key_value_heads * config.head_dim * config::kFastCache.key_value_bytes
-          : config.head_dim * config::kFastCache.other_bytes;
+          ? 2 * config::kFastCache.row_bytes(config::StreamKind::Key,
+                                             config.num_key_value_heads * config.head_dim)
+          : config::kFastCache.row_bytes(config::StreamKind::Compressed, config.head_dim);
   return static_cast<double>(bytes);
 }
 
