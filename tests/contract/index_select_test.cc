@@ -275,15 +275,20 @@ TEST_P(IndexSelect, RealNumbersChooseTheBestUpToRounding) {
 
 FATHOM_ON_EVERY_BACKEND(IndexSelect);
 
+template <typename Args>
+Args without_last_head(Args args) {
+  const Index width = args.width();
+  args.weight.columns -= 1;
+  args.query.columns -= width;
+  return args;
+}
+
 TEST(IndexSelectMutation, AForgottenHeadIsNoticed) {
   Random random(124);
   expect_notices(draw(random, 40, 3, 16, 60, 8, Rounding::None),
                  &ops::KernelTable<float>::index_select,
                  [](const ops::IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
-                   auto wrong = args;
-                   wrong.weight.columns -= 1;
-                   wrong.query.columns -= args.width();
-                   reference::index_select(wrong, pool);
+                   reference::index_select(without_last_head(args), pool);
                  });
 }
 
@@ -293,10 +298,7 @@ TEST(IndexSelectMutation, AForgottenHeadOfCodesIsNoticed) {
       with_codes(random, draw(random, 40, 3, 16, 60, 8, Rounding::None)),
       &ops::KernelTable<float>::int8_index_select,
       [](const ops::Int8IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
-        auto wrong = args;
-        wrong.weight.columns -= 1;
-        wrong.query.columns -= args.width();
-        reference::int8_index_select(wrong, pool);
+        reference::int8_index_select(without_last_head(args), pool);
       });
 }
 
