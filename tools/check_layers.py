@@ -49,7 +49,7 @@ MAY_INCLUDE = {  # room -> rooms it may include, besides itself and base/core; n
                    "train/data", "train/optim", "train/loop"},
     "study/eval": set(),
     "study/bench": {"base/platform", "compute/numeric", "compute/tensor", "compute/ops", "compute/runtime",
-                    "model/config", "model/weights"},
+                    "model/config", "model/weights", "model/kv"},
     "study/plan": {"base/formats", "base/chart", "compute/numeric", "model/config"},
 }
 ANYTHING = {""}  # fathom/fathom.{h,cc}: the door sees every floor

@@ -11,13 +11,10 @@
 
 #include "fathom/base/core/error.h"
 #include "fathom/base/platform/reserved_memory.h"
-#include "fathom/compute/ops/grouped_attention.h"
-#include "fathom/compute/ops/hyper_connection.h"
 #include "fathom/compute/ops/int8_linear.h"
 #include "fathom/compute/ops/linear.h"
-#include "fathom/compute/ops/rms_norm.h"
-#include "fathom/compute/ops/sink_attention.h"
 #include "fathom/study/bench/measure.h"
+#include "fathom/study/bench/op_kernels.h"
 
 namespace fathom::bench {
 namespace {
@@ -37,16 +34,6 @@ constexpr auto kBoundNames = std::to_array<std::pair<Bound, std::string_view>>({
 // A kernel slower than this is run once.
 constexpr double kLongSeconds = 1;
 constexpr int kFewestRuns = 3;
-constexpr Index kFp32Bytes = 4;
-constexpr Index kAttentionRows = 512;  // of grouped attention
-
-// One op on one shape, ready to run.
-struct KernelCase {
-  KernelResult result;    // what and where
-  double work = 0;        // of one run: bytes or operations, as the bound counts
-  bool is_bytes = false;  // which of the two
-  std::function<void(Index run_idx)> run;
-};
 
 struct GroupKey {
   bool is_experts;
@@ -149,28 +136,6 @@ class ColdWeights {
   platform::ReservedMemory copies_;
 };
 
-// Numbers between -1 and 1, in the step's memory.
-Tensor activations(ops::Context& context, const tensor::Shape& shape) {
-  const Tensor values = context.allocate(shape);
-  for (Index idx = 0; idx < values.num_elements(); ++idx) {
-    const double value = static_cast<double>(idx * 2654435761 % 2001) / 1000 - 1;
-    if (context.real == tensor::DType::F64) {
-      values.data<double>()[idx] = value;
-    } else {
-      values.data<float>()[idx] = static_cast<float>(value);
-    }
-  }
-  return values;
-}
-
-std::string shape_text(std::initializer_list<Index> dims) {
-  std::string text = "[";
-  for (const Index dim : dims) {
-    text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
-  }
-  return text + "]";
-}
-
 class KernelBench {
  public:
   KernelBench(runtime::Runtime& runtime,
@@ -194,10 +159,7 @@ class KernelBench {
       tell();
     }
     for (const Index tokens : {Index{1}, options_.many_tokens}) {
-      rms_norm(tokens);
-      hyper_connection(tokens);
-      sink_attention(tokens);
-      grouped_attention(tokens);
+      measure_ops(context_, config_, tokens, [&](const KernelCase& kernel) { measure(kernel); });
     }
     tell();
     return std::move(results_);
@@ -304,142 +266,6 @@ class KernelBench {
                        : 2.0 * static_cast<double>(num_slots * key.rows * key.columns),
         .is_bytes = is_one,
         .run = run};
-  }
-
-  // Of an op without weights; what it reads and writes lies in caches, so no limit is known.
-  KernelCase plain_case(const char* op, std::string shape, Index tokens, double bytes) const {
-    return {.result = {.op = op,
-                       .format = "-",
-                       .shape = std::move(shape),
-                       .tokens = tokens,
-                       .bytes_per_s = {},
-                       .operations_per_s = {},
-                       .bound = Bound::None,
-                       .fraction_of_limit = {}},
-            .work = bytes,
-            .is_bytes = true,
-            .run = {}};
-  }
-
-  void rms_norm(Index tokens) {
-    const tensor::Arena::Scope scope(context_.arena);
-    const Index width = config_.hidden_size;
-    const Tensor x = activations(context_, {tokens, width});
-    const std::vector<float> weight(to_size(width), 1);
-    KernelCase kernel = plain_case("rms_norm", shape_text({width}), tokens,
-                                   static_cast<double>(2 * tokens * width * kFp32Bytes));
-    kernel.run = [&](Index /*idx*/) { ops::rms_norm(context_, x, weight, config_.norm_epsilon); };
-    measure(kernel);
-  }
-
-  // Control numbers, collapse and merge of one sub-block, behind the product with its matrix.
-  void hyper_connection(Index tokens) {
-    const Index num_streams = config_.num_streams;
-    if (num_streams == 0) {
-      return;
-    }
-    const tensor::Arena::Scope scope(context_.arena);
-    const Index width = config_.hidden_size;
-    const Tensor streams = activations(context_, {tokens, num_streams, width});
-    const Tensor products = activations(context_, {tokens, config_.num_mixes()});
-    const Tensor y = activations(context_, {tokens, width});
-    const std::vector<float> scale(3, 0.1F);
-    const std::vector<float> base(to_size(config_.num_mixes()), 0);
-    // Streams are read three times and written once, their collapse is written, y is read.
-    const Index numbers = tokens * width * (4 * num_streams + 2);
-    KernelCase kernel = plain_case("hyper_connection", shape_text({num_streams, width}), tokens,
-                                   static_cast<double>(numbers * kFp32Bytes));
-    kernel.run = [&](Index /*idx*/) {
-      const ops::HyperControl control =
-          ops::hyper_control(context_, products, streams,
-                             {.scale = scale,
-                              .base = base,
-                              .epsilon = config_.hyper_epsilon,
-                              .norm_epsilon = config_.norm_epsilon,
-                              .iterations = config_.sinkhorn_iterations});
-      ops::hyper_collapse(context_, streams, control.pre);
-      ops::hyper_merge(context_, streams, control, y);
-    };
-    measure(kernel);
-  }
-
-  // Pages of rows as the cache keeps them.
-  struct Pages {
-    Tensor rows;
-    std::vector<const void*> pages;
-
-    Pages(ops::Context& context, Index num_rows, Index width)
-        : rows(activations(context, {ceil_div(num_rows, kPageRows) * kPageRows, width})) {
-      const Index page_bytes = rows.num_bytes() / rows.dim(0) * kPageRows;
-      for (Index first = 0; first < rows.num_bytes(); first += page_bytes) {
-        pages.push_back(static_cast<const std::byte*>(rows.raw()) + first);
-      }
-    }
-    tensor::PagedRows view() const {
-      return {rows.dtype(), pages.data(), rows.dim(0), rows.dim(1)};
-    }
-    static constexpr Index kPageRows = tensor::RowTable<float>::kRowsPerPage;
-  };
-
-  KernelCase attention_case(const char* op, Index rows, Index tokens) const {
-    KernelCase kernel =
-        plain_case(op, shape_text({config_.num_heads, config_.head_dim, rows}), tokens,
-                   4.0 * static_cast<double>(tokens * config_.num_heads * config_.head_dim * rows));
-    kernel.is_bytes = false;
-    kernel.result.bound = Bound::Fp32;
-    return kernel;
-  }
-
-  // A full window and as many compressed rows as the index chooses.
-  void sink_attention(Index tokens) {
-    if (config_.window == 0) {
-      return;
-    }
-    const tensor::Arena::Scope scope(context_.arena);
-    const Index width = config_.head_dim;
-    const Index chosen = config_.index_top_k;
-    const Tensor query = activations(context_, {tokens, config_.num_heads * width});
-    const Pages window(context_, config_.window, width);
-    const Pages compressed(context_, std::max<Index>(1, chosen), width);
-    const std::vector<ops::VisibleRows> visible(to_size(tokens), {0, config_.window, chosen});
-    const std::vector<float> sink(to_size(config_.num_heads), 0);
-    const Tensor out = context_.allocate(query.shape());
-    KernelCase kernel = attention_case("sink_attention", config_.window + chosen, tokens);
-    kernel.run = [&](Index /*idx*/) {
-      ops::sink_attention(context_, {.query = query,
-                                     .window = window.view(),
-                                     .compressed = compressed.view(),
-                                     .selected = {},
-                                     .visible = visible,
-                                     .sink = sink,
-                                     .scale = 1 / std::sqrt(static_cast<double>(width)),
-                                     .out = out});
-    };
-    measure(kernel);
-  }
-
-  void grouped_attention(Index tokens) {
-    if (config_.num_key_value_heads == 0) {
-      return;
-    }
-    const tensor::Arena::Scope scope(context_.arena);
-    const Index width = config_.num_key_value_heads * config_.head_dim;
-    const Tensor query = activations(context_, {tokens, config_.num_heads * config_.head_dim});
-    const Pages keys(context_, kAttentionRows, width);
-    const Pages values(context_, kAttentionRows, width);
-    const std::vector<Index> num_visible(to_size(tokens), kAttentionRows);
-    const Tensor out = context_.allocate(query.shape());
-    KernelCase kernel = attention_case("grouped_attention", kAttentionRows, tokens);
-    const ops::GroupedAttention attention = {
-        .query = query,
-        .keys = keys.view(),
-        .values = values.view(),
-        .num_visible = num_visible,
-        .head_dim = config_.head_dim,
-        .scale = 1 / std::sqrt(static_cast<double>(config_.head_dim)),
-        .out = out};
-    kernel.run = [&](Index /*idx*/) { ops::grouped_attention(context_, {&attention, 1}); };
-    measure(kernel);
   }
 
   ops::Context& context_;

@@ -21,7 +21,7 @@ Bound product_bound(ops::Numerics numerics);
 
 struct KernelResult {
   std::string op;
-  std::string format;  // of the weights; "-" where an op has none
+  std::string format;  // of the weights, or of the cache's rows; "-" where an op has neither
   std::string shape;
   Index tokens = 0;
   // One of the two: bytes of weights (of activations, without weights) or operations.

@@ -79,15 +79,38 @@ bool has_op(const std::vector<KernelResult>& results, const std::string& op) {
 TEST_F(Kernels, OpsAreThoseThatTheModelUsesInItsNumerics) {
   const auto high = measure("flash-tiny", ops::Numerics::High, quick());
   for (const char* op :
-       {"linear", "expert_linear", "rms_norm", "hyper_connection", "sink_attention"}) {
+       {"linear", "expert_linear", "rms_norm", "hyper_connection", "route", "swiglu",
+        "combine_experts", "compress_pool", "index_select", "sink_attention"}) {
     EXPECT_TRUE(has_op(high, op)) << op;
   }
   EXPECT_FALSE(has_op(high, "int8_linear"));
   EXPECT_FALSE(has_op(high, "grouped_attention"));
-  EXPECT_TRUE(has_op(measure("flash-tiny", ops::Numerics::Fast, quick()), "expert_int8_linear"));
+  const auto fast = measure("flash-tiny", ops::Numerics::Fast, quick());
+  EXPECT_TRUE(has_op(fast, "expert_int8_linear"));
+  EXPECT_FALSE(has_op(fast, "index_select"));
   const auto llama = measure("llama-tiny", ops::Numerics::High, quick());
   EXPECT_TRUE(has_op(llama, "grouped_attention"));
-  EXPECT_FALSE(has_op(llama, "sink_attention"));
+  EXPECT_TRUE(has_op(llama, "swiglu"));
+  for (const char* op : {"route", "compress_pool", "index_select", "sink_attention"}) {
+    EXPECT_FALSE(has_op(llama, op)) << op;
+  }
+}
+
+TEST_F(Kernels, RowsAreAsTheCacheOfTheNumericsKeepsThem) {
+  const auto format_of = [](const char* checkpoint, ops::Numerics numerics, const char* op) {
+    for (const KernelResult& result : measure(checkpoint, numerics, quick())) {
+      if (result.op == op) {
+        return result.format;
+      }
+    }
+    return std::string("not measured");
+  };
+  using ops::Numerics;
+  EXPECT_EQ(format_of("flash-tiny", Numerics::High, "index_select"), "f32");
+  EXPECT_EQ(format_of("flash-tiny", Numerics::Fast, "int8_index_select"), "int8_row");
+  EXPECT_EQ(format_of("flash-tiny", Numerics::Fast, "sink_attention"), "f32");
+  EXPECT_EQ(format_of("llama-tiny", Numerics::High, "grouped_attention"), "f32");
+  EXPECT_EQ(format_of("llama-tiny", Numerics::Fast, "grouped_attention"), "bf16");
 }
 
 TEST_F(Kernels, OneTokenIsBoundByReadingAndManyByTheProductsOfTheNumerics) {
