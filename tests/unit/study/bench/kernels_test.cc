@@ -96,23 +96,6 @@ TEST_F(Kernels, OpsAreThoseThatTheModelUsesInItsNumerics) {
   }
 }
 
-TEST_F(Kernels, RowsAreAsTheCacheOfTheNumericsKeepsThem) {
-  const auto format_of = [](const char* checkpoint, ops::Numerics numerics, const char* op) {
-    for (const KernelResult& result : measure(checkpoint, numerics, quick())) {
-      if (result.op == op) {
-        return result.format;
-      }
-    }
-    return std::string("not measured");
-  };
-  using ops::Numerics;
-  EXPECT_EQ(format_of("flash-tiny", Numerics::High, "index_select"), "f32");
-  EXPECT_EQ(format_of("flash-tiny", Numerics::Fast, "int8_index_select"), "int8_row");
-  EXPECT_EQ(format_of("flash-tiny", Numerics::Fast, "sink_attention"), "f32");
-  EXPECT_EQ(format_of("llama-tiny", Numerics::High, "grouped_attention"), "f32");
-  EXPECT_EQ(format_of("llama-tiny", Numerics::Fast, "grouped_attention"), "bf16");
-}
-
 TEST_F(Kernels, OneTokenIsBoundByReadingAndManyByTheProductsOfTheNumerics) {
   for (const auto& [numerics, bound] : {std::pair{ops::Numerics::High, Bound::Fp32},
                                         {ops::Numerics::Official, Bound::Bf16},
