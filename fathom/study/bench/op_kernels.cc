@@ -45,7 +45,11 @@ class OpBench {
           const config::ModelConfig& config,
           Index tokens,
           const MeasureKernel& measure)
-      : context_(context), config_(config), tokens_(tokens), measure_(measure) {}
+      : context_(context),
+        config_(config),
+        tokens_(tokens),
+        measure_(measure),
+        router_bias_(to_size(config.num_experts)) {}
 
   void run() {
     rms_norm();
@@ -145,10 +149,10 @@ class OpBench {
                    });
   }
 
-  ops::Routes routes() {
-    const Tensor logits = activations(context_, {tokens_, config_.num_experts});
-    const std::vector<float> bias(to_size(config_.num_experts), 0);
-    return ops::route_top_k(context_, logits, bias, config_.num_experts_per_token,
+  Tensor router_logits() { return activations(context_, {tokens_, config_.num_experts}); }
+
+  ops::Routes routes(const Tensor& logits) {
+    return ops::route_top_k(context_, logits, router_bias_, config_.num_experts_per_token,
                             config_.route_scale);
   }
 
@@ -157,14 +161,10 @@ class OpBench {
     const tensor::Arena::Scope scope(context_.arena);
     const Index num_experts = config_.num_experts;
     const Index num_chosen = config_.num_experts_per_token;
-    const Tensor logits = activations(context_, {tokens_, num_experts});
-    const std::vector<float> bias(to_size(num_experts), 0);
+    const Tensor logits = router_logits();
     measure_moving("route", shape_text({num_experts, num_chosen}),
-                   tokens_ * (num_experts + 2 * num_chosen), [&] {
-                     const ops::Routes routes =
-                         ops::route_top_k(context_, logits, bias, num_chosen, config_.route_scale);
-                     ops::sort_by_expert(context_, routes.ids, num_experts);
-                   });
+                   tokens_ * (num_experts + 2 * num_chosen),
+                   [&] { ops::sort_by_expert(context_, routes(logits).ids, num_experts); });
   }
 
   void swiglu(Index slots_per_token, Index width) {
@@ -184,7 +184,7 @@ class OpBench {
     const Index num_chosen = config_.num_experts_per_token;
     const Index width = config_.hidden_size;
     const ops::ExpertSlots sorted =
-        ops::sort_by_expert(context_, routes().ids, config_.num_experts);
+        ops::sort_by_expert(context_, routes(router_logits()).ids, config_.num_experts);
     const Tensor slots = activations(context_, {tokens_ * num_chosen, width});
     const Tensor shared = activations(context_, {tokens_, width});
     measure_moving("combine_experts", shape_text({num_chosen, width}),
@@ -316,6 +316,7 @@ class OpBench {
   const config::ModelConfig& config_;
   Index tokens_;
   const MeasureKernel& measure_;
+  std::vector<float> router_bias_;
 };
 
 }  // namespace
