@@ -26,24 +26,25 @@ void* counted(std::size_t num_bytes, std::size_t alignment) {
 
 }  // namespace
 
-void* operator new(std::size_t num_bytes) {
+// Where only one of a pair is inlined, g++ takes malloc() and free() for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t num_bytes) {
   return counted(num_bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
 }
-void* operator new(std::size_t num_bytes, std::align_val_t alignment) {
+[[gnu::noinline]] void* operator new(std::size_t num_bytes, std::align_val_t alignment) {
   return counted(num_bytes, static_cast<std::size_t>(alignment));
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, std::size_t /*num_bytes*/) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, std::size_t /*num_bytes*/) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, std::align_val_t /*alignment*/) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t /*alignment*/) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory,
-                     std::size_t /*num_bytes*/,
-                     std::align_val_t /*alignment*/) noexcept {
+[[gnu::noinline]] void operator delete(void* memory,
+                                       std::size_t /*num_bytes*/,
+                                       std::align_val_t /*alignment*/) noexcept {
   std::free(memory);
 }
 

@@ -1,8 +1,6 @@
 // What real clients sent to a recording server, from tests/data/clients.
 #pragma once
 
-#include <fstream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -20,33 +18,6 @@ struct RecordedRequest {
 };
 
 // The requests of a file, in order, to paths that begin with `path`.
-inline std::vector<RecordedRequest> read_recordings(const std::string& file,
-                                                    const std::string& path) {
-  std::ifstream lines(std::string(FATHOM_SOURCE_DIR "/tests/data/clients/") + file + ".jsonl");
-  std::vector<RecordedRequest> recordings;
-  for (std::string line; std::getline(lines, line);) {
-    const auto record = nlohmann::ordered_json::parse(line);
-    const auto& sent = record["request"];
-    RecordedRequest recorded = {
-        .name = record["run"].get<std::string>() + " " + std::to_string(record["seq"].get<int>()),
-        .request = {.method = sent["method"], .path = sent["path"], .query = sent["query"]},
-        .body = sent["body"],
-        .response = record["response"]};
-    if (recorded.request.path.substr(0, path.size()) != path) {
-      continue;
-    }
-    for (const auto& header : sent["headers"]) {
-      recorded.request.headers.push_back({header[0], header[1]});
-    }
-    if (!recorded.body.is_null()) {
-      recorded.request.body = recorded.body.dump();
-    }
-    recordings.push_back(std::move(recorded));
-  }
-  if (recordings.empty()) {
-    throw std::runtime_error("no recordings of " + path + " in " + file);
-  }
-  return recordings;
-}
+std::vector<RecordedRequest> read_recordings(const std::string& file, const std::string& path);
 
 }  // namespace fathom::testing

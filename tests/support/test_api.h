@@ -2,13 +2,8 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
-#include <optional>
-#include <regex>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "fathom/serve/http/router.h"
@@ -29,34 +24,13 @@ class TestApi {
   TestApi(const AddRoutes& add_routes,
           ReplayOptions options,
           const wire::ServiceOptions& service_options = {},
-          const text::TextModel& text = v4_text_model())
-      : engine_(std::make_shared<ReplayEngine>(text, std::move(options))),
-        service_(std::make_shared<wire::Service>(
-            std::vector<wire::ServedModel>{
-                {.name = "test-model", .engine = engine_, .created_s = 1700000000}},
-            service_options)) {
-    add_routes(router_, service_);
-  }
+          const text::TextModel& text = v4_text_model());
 
   // The exchange after its handler returned: complete unless the engine is threaded. A path without
   // a handler is answered as a server would, with 404 or 405 and no body.
-  ExchangePtr send(http::Request request) const {
-    const auto match = router_.find(request.method, request.path);
-    request.path_parameter = match.parameter;  // as the server does
-    const auto exchange = std::make_shared<test::FakeExchange>(std::move(request));
-    if (match.handler == nullptr) {
-      exchange->respond({.status = match.allowed_methods.empty() ? 404 : 405});
-    } else {
-      (*match.handler)(exchange);
-    }
-    return exchange;
-  }
-  ExchangePtr post(std::string path, std::string body) const {
-    return send({.method = "POST", .path = std::move(path), .body = std::move(body)});
-  }
-  ExchangePtr get(std::string path, std::vector<http::Header> headers = {}) const {
-    return send({.method = "GET", .path = std::move(path), .headers = std::move(headers)});
-  }
+  ExchangePtr send(http::Request request) const;
+  ExchangePtr post(std::string path, std::string body) const;
+  ExchangePtr get(std::string path, std::vector<http::Header> headers = {}) const;
 
   ReplayEngine& engine() const { return *engine_; }
   const http::Router& router() const { return router_; }
@@ -68,31 +42,10 @@ class TestApi {
 };
 
 // A script that gives every prompt the same reply.
-inline ReplayOptions replying(std::string reply) {
-  return {
-      .reply = [reply = std::move(reply)](const engine::PreparedRequest&, Index) { return reply; }};
-}
+ReplayOptions replying(std::string reply);
 
 // Without what differs from run to run: the random part of ids, by the order in which they come
 // (`call_#0`), and times.
-inline std::string without_chance(const std::string& text) {
-  static const std::regex kChance(R"((_|-)([0-9a-zA-Z]{24})\b|"created(_at)?":[0-9]+)");
-  std::map<std::string, std::size_t> numbers;
-  std::string result;
-  std::size_t end = 0;
-  for (std::sregex_iterator match(text.begin(), text.end(), kChance), none; match != none;
-       ++match) {
-    result += text.substr(end, static_cast<std::size_t>(match->position()) - end);
-    end = static_cast<std::size_t>(match->position() + match->length());
-    if ((*match)[2].matched) {
-      const std::size_t number =
-          numbers.try_emplace((*match)[2].str(), numbers.size()).first->second;
-      result += (*match)[1].str() + "#" + std::to_string(number);
-    } else {
-      result += R"("created":0)";
-    }
-  }
-  return result + text.substr(end);
-}
+std::string without_chance(const std::string& text);
 
 }  // namespace fathom::testing

@@ -75,7 +75,9 @@ TEST(ReplyReader, TokensOfReasoningAreCounted) {
 }
 
 TEST(ReplyReader, CallsAreRead) {
-  const Heard heard = reply_to(chat(false, true), std::string("Two:") + kTwoCalls);
+  std::string reply = "Two:";
+  reply += kTwoCalls;
+  const Heard heard = reply_to(chat(false, true), reply);
   EXPECT_EQ(heard.content, "Two:");
   EXPECT_EQ(heard.calls, "f({\"x\": 1})f({})");
   EXPECT_EQ(heard.end.reply.finish, text::ReplyFinish::ToolCalls);
