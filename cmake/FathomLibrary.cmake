@@ -8,6 +8,13 @@ target_compile_options(fathom_warnings INTERFACE
   $<$<BOOL:${FATHOM_WERROR}>:-Werror>
   -fno-math-errno -fno-trapping-math)
 
+# Headers that most files have, precompiled for trees that ask for it: half the time of compiling a file. Where they are
+# not, in the tree that is released, a file that lacks an include does not compile.
+set(FATHOM_COMMON_HEADERS
+  <algorithm> <array> <atomic> <chrono> <cmath> <cstdint> <cstring> <filesystem> <fstream> <functional> <map> <memory>
+  <mutex> <optional> <set> <span> <sstream> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector>
+  <nlohmann/json.hpp>)
+
 function(fathom_library folder)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
   string(REPLACE "/" "_" name "${folder}")
@@ -29,6 +36,15 @@ function(fathom_library folder)
   else()
     add_library(${target} INTERFACE)
     set(scope INTERFACE)
+  endif()
+  if(sources AND FATHOM_PRECOMPILED AND NOT folder MATCHES "^compute/backends")  # which has options of its own
+    if(NOT TARGET fathom_common_pch)
+      file(WRITE ${CMAKE_BINARY_DIR}/common_pch.cc "// Builds the precompiled headers.\n")
+      add_library(fathom_common_pch OBJECT ${CMAKE_BINARY_DIR}/common_pch.cc)
+      target_link_libraries(fathom_common_pch PRIVATE fathom_warnings Threads::Threads)
+      target_precompile_headers(fathom_common_pch PRIVATE ${FATHOM_COMMON_HEADERS})
+    endif()
+    target_precompile_headers(${target} REUSE_FROM fathom_common_pch)
   endif()
   target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${headers})
   target_link_libraries(${target} ${scope} ${links} Threads::Threads)
