@@ -2,35 +2,35 @@
 // product and sum is exact in fp32 and BF16 alike, so scores tie often and choices are equal.
 #include "fathom/compute/ops/index_select.h"
 
-#include "fathom/compute/numeric/int8_rows.h"
+#include "fathom/compute/numeric/int16_rows.h"
 
 #include "tests/contract/contract.h"
 
 namespace fathom::testing {
 namespace {
 
-// Keys as a cache of 8-bit codes has them.
+// Keys as a cache of codes has them.
 class CodePages {
  public:
   CodePages(Index num_keys, Index width, const std::vector<float>& keys)
-      : num_keys_(num_keys), row_bytes_(numeric::int8_row_bytes(width)) {
-    constexpr Index kRows = tensor::RowTable<std::uint8_t>::kRowsPerPage;
+      : num_keys_(num_keys), row_codes_(numeric::int16_row_bytes(width) / 2) {
+    constexpr Index kRows = tensor::RowTable<std::int16_t>::kRowsPerPage;
     const Index num_pages = ceil_div(num_keys, kRows);
-    bytes_.resize(to_size(num_pages * kRows * row_bytes_), 0xff);
+    codes_.resize(to_size(num_pages * kRows * row_codes_), -1);
     for (Index key = 0; key < num_keys; ++key) {
-      numeric::write_int8_row(keys.data() + key * width, width, bytes_.data() + key * row_bytes_);
+      numeric::write_int16_row(keys.data() + key * width, width, codes_.data() + key * row_codes_);
     }
     for (Index page = 0; page < num_pages; ++page) {
-      pages_.push_back(bytes_.data() + page * kRows * row_bytes_);
+      pages_.push_back(codes_.data() + page * kRows * row_codes_);
     }
   }
-  tensor::RowTable<std::uint8_t> table() const { return {pages_.data(), num_keys_, row_bytes_}; }
+  tensor::RowTable<std::int16_t> table() const { return {pages_.data(), num_keys_, row_codes_}; }
 
  private:
   Index num_keys_;
-  Index row_bytes_;
-  std::vector<std::uint8_t> bytes_;
-  std::vector<const std::uint8_t*> pages_;
+  Index row_codes_;
+  std::vector<std::int16_t> codes_;
+  std::vector<const std::int16_t*> pages_;
 };
 
 struct SelectProblem {
@@ -46,7 +46,7 @@ struct SelectProblem {
   std::vector<Index> num_visible;
   Rounding rounding = Rounding::None;  // of the ids: they are not rounded
   std::vector<Index> first_keys = {};  // empty: one sequence
-  bool has_codes = false;              // keys are 8-bit codes
+  bool has_codes = false;              // keys are 16-bit codes
 
   SelectProblem row(Index idx) const {
     SelectProblem one = *this;
@@ -78,7 +78,7 @@ struct SelectProblem {
                  pool);
     };
     if (has_codes) {
-      select(kernels.int8_index_select, CodePages(num_keys, width, keys));
+      select(kernels.int16_index_select, CodePages(num_keys, width, keys));
     } else {
       select(kernels.index_select, Pages<Real>(num_keys, width, keys));
     }
@@ -97,17 +97,14 @@ std::vector<float> whole_numbers(Random& random, Index count) {
   return values;
 }
 
-// Of rows that reach from -84 to 168 or from -168 to 84: codes have the scale 1, and products and
-// sums are exact again.
-std::vector<float> rows_of_codes(Random& random, Index num_rows, Index width) {
+// Rows of small whole numbers and one of 2,047, so that the codes are the numbers themselves. Where
+// queries have that one keys have 0, and the other way round: products and sums are exact again.
+std::vector<float> rows_of_codes(Random& random, Index num_rows, Index width, Index largest_at) {
   std::vector<float> values = whole_numbers(random, num_rows * width);
   for (Index row = 0; row < num_rows; ++row) {
-    values[to_size(row * width)] = 1;
-    values[to_size(row * width + width - 1)] = -1;
-    const float down = random.index(0, 1) == 0 ? 84 : 168;
-    for (Index i = row * width; i < (row + 1) * width; ++i) {
-      float& value = values[to_size(i)];
-      value *= value < 0 ? down : 252 - down;
+    for (Index i = 0; i < width; ++i) {
+      float& value = values[to_size(row * width + i)];
+      value = i > 1 ? 16 * value : i == largest_at ? 2047.0F : 0.0F;
     }
   }
   return values;
@@ -139,8 +136,8 @@ SelectProblem draw(Random& random,
 
 SelectProblem with_codes(Random& random, SelectProblem problem) {
   problem.has_codes = true;
-  problem.query = rows_of_codes(random, problem.rows * problem.num_heads, problem.width);
-  problem.keys = rows_of_codes(random, problem.num_keys, problem.width);
+  problem.query = rows_of_codes(random, problem.rows * problem.num_heads, problem.width, 0);
+  problem.keys = rows_of_codes(random, problem.num_keys, problem.width, 1);
   return problem;
 }
 
@@ -204,15 +201,32 @@ TEST_P(IndexSelect, NanKeysAreChosenLast) {
   expect_contract(problem, GetParam());
 }
 
+TEST_P(IndexSelect, SumsOfTheLargestCodesFit) {
+  Random random(129);
+  auto problem = draw(random, 3, 16, numeric::kMostInt16RowNumbers, 40, 8, Rounding::None);
+  problem.has_codes = true;
+  problem.query.assign(problem.query.size(), 1);
+  problem.weight.assign(problem.weight.size(), 1);
+  problem.num_visible.assign(3, 40);
+  for (Index key = 0; key < 40; ++key) {
+    const float sign = key % 5 == 4 ? 1.0F : -1.0F;
+    std::fill_n(problem.keys.begin() + key * problem.width, problem.width, sign);
+  }
+  runtime::Runtime& runtime = runtime_of(GetParam(), 2);
+  const auto found = problem.run<float>(runtime.context().f32, runtime.pool());
+  for (Index row = 0; row < 3; ++row) {
+    EXPECT_EQ(found.row(row), (std::vector<float>{4, 9, 14, 19, 24, 29, 34, 39}));
+  }
+}
+
 // What codes stand for.
 std::vector<float> rounded_rows(std::vector<float> numbers, Index width) {
-  std::vector<std::uint8_t> codes(to_size(width));
+  std::vector<std::int16_t> codes(to_size(width));
   for (Index row = 0; row < to_index(numbers.size()) / width; ++row) {
     float* x = numbers.data() + row * width;
-    const auto block = numeric::round_to_int8_block(x, width, codes.data());
-    std::transform(codes.begin(), codes.end(), x, [&](std::uint8_t code) {
-      return static_cast<float>(code - block.zero) * block.scale;
-    });
+    const float scale = numeric::round_to_int16_row(x, width, codes.data());
+    std::transform(codes.begin(), codes.end(), x,
+                   [&](std::int16_t code) { return static_cast<float>(code) * scale; });
   }
   return numbers;
 }
@@ -296,9 +310,9 @@ TEST(IndexSelectMutation, AForgottenHeadOfCodesIsNoticed) {
   Random random(128);
   expect_notices(
       with_codes(random, draw(random, 40, 3, 16, 60, 8, Rounding::None)),
-      &ops::KernelTable<float>::int8_index_select,
-      [](const ops::Int8IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
-        reference::int8_index_select(without_last_head(args), pool);
+      &ops::KernelTable<float>::int16_index_select,
+      [](const ops::Int16IndexSelectArgs<float>& args, platform::ThreadPool& pool) noexcept {
+        reference::int16_index_select(without_last_head(args), pool);
       });
 }
 

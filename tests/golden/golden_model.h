@@ -139,7 +139,7 @@ class GoldenModel {
           out.push_back(tensor.data<std::int32_t>()[i]);
           break;
         case tensor::DType::BF16:  // rows of a cache, no activations
-        case tensor::DType::Int8Row:
+        case tensor::DType::Int16Row:
           FATHOM_CHECK(false);
       }
     }

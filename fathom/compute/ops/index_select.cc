@@ -35,6 +35,8 @@ tensor::Tensor index_select(Context& context,
   require_equal("index_select", "tokens of weight", scores.weight.dim(0), num_tokens);
   require_equal("index_select", "columns of query", scores.query.shape().last(),
                 scores.weight.shape().last() * scores.keys.width);
+  const bool has_codes = scores.keys.dtype == tensor::DType::Int16Row;
+  FATHOM_CHECK(!has_codes || scores.keys.width <= numeric::kMostInt16RowNumbers);
   const tensor::Arena::Scope scope(context.arena);
   with_kernels(context, [&](auto real, const auto& kernels) {
     using Real = decltype(real);
@@ -52,8 +54,8 @@ tensor::Tensor index_select(Context& context,
                   .out = out.matrix<std::int32_t>()},
                  context.pool);
     };
-    if (scores.keys.dtype == tensor::DType::Int8Row) {
-      select(kernels.int8_index_select);
+    if (has_codes) {
+      select(kernels.int16_index_select);
     } else {
       select(kernels.index_select);
     }

@@ -12,13 +12,13 @@ namespace fathom::ops {
 // [0, num_visible[t]) with the highest scores; the lower block wins a tie. All of them when no more
 // than top_k are visible.
 // Official rounding: the dot products, the weighted terms and their fp32 sum to BF16.
-// Keys of 8-bit codes (`fast`): queries are rounded like them, every head to a block of its own,
-// and their products summed as integers, S. Then score[t, j] = x_j sum_h (weight[t, h] q_h)
+// Keys of codes (`fast`): queries are rounded like them, every head to a row of its own, and their
+// products summed as integers, S. Then score[t, j] = x_j sum_h (weight[t, h] q_h)
 // relu(S), with the scales x_j of the key and q_h of the query. No rounding besides.
 //
 //   query        [T, H, C]
 //   weight       [T, H]
-//   keys         rows [C], of Real or of std::uint8_t (numeric/int8_rows.h)
+//   keys         rows [C], of Real or of std::int16_t (numeric/int16_rows.h)
 //   num_visible  [T]
 //   first_keys   [T]: where in the table the keys of the token's sequence begin; empty: all at 0
 //   scratch      [threads, scratch_columns(max num_visible)]
@@ -52,7 +52,7 @@ struct IndexSelectArgs {
 };
 
 template <typename Real>
-using Int8IndexSelectArgs = IndexSelectArgs<Real, std::uint8_t>;
+using Int16IndexSelectArgs = IndexSelectArgs<Real, std::int16_t>;
 
 // What blocks are scored by; shapes as above.
 struct IndexerScores {

@@ -112,7 +112,7 @@ struct KernelTable {
   Kernel<CompressPoolArgs<Real>> compress_pool;
   Kernel<ScaleArgs<Real>> scale;
   Kernel<IndexSelectArgs<Real>> index_select;
-  Kernel<Int8IndexSelectArgs<Real>> int8_index_select;
+  Kernel<Int16IndexSelectArgs<Real>> int16_index_select;
   Kernel<SinkAttentionArgs<Real>> sink_attention;
   Kernel<GroupedAttentionsArgs<Real>> grouped_attention;
   Kernel<RouteArgs<Real>> route;
@@ -144,7 +144,7 @@ struct KernelTable {
     visit("compress_pool", table.compress_pool);
     visit("scale", table.scale);
     visit("index_select", table.index_select);
-    visit("int8_index_select", table.int8_index_select);
+    visit("int16_index_select", table.int16_index_select);
     visit("sink_attention", table.sink_attention);
     visit("grouped_attention", table.grouped_attention);
     visit("route", table.route);

@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "fathom/base/core/index.h"
-#include "fathom/compute/numeric/int8_rows.h"
+#include "fathom/compute/numeric/int16_rows.h"
 
 namespace fathom::tensor {
 
@@ -16,7 +16,7 @@ enum class DType {
   F64,
   I32,
   BF16,
-  Int8Row,  // of a cache alone: bytes of rows (numeric/int8_rows.h)
+  Int16Row,  // of a cache alone: codes and scale (numeric/int16_rows.h)
 };
 
 constexpr Index element_bytes(DType dtype) {
@@ -24,9 +24,8 @@ constexpr Index element_bytes(DType dtype) {
     case DType::F64:
       return 8;
     case DType::BF16:
+    case DType::Int16Row:
       return 2;
-    case DType::Int8Row:
-      return 1;
     default:
       return 4;
   }
@@ -34,7 +33,7 @@ constexpr Index element_bytes(DType dtype) {
 
 // Bytes of a row of `width` numbers.
 constexpr Index row_bytes(DType dtype, Index width) {
-  return dtype == DType::Int8Row ? numeric::int8_row_bytes(width) : width * element_bytes(dtype);
+  return dtype == DType::Int16Row ? numeric::int16_row_bytes(width) : width * element_bytes(dtype);
 }
 
 constexpr std::string_view to_string(DType dtype) {
@@ -47,8 +46,8 @@ constexpr std::string_view to_string(DType dtype) {
       return "i32";
     case DType::BF16:
       return "bf16";
-    case DType::Int8Row:
-      return "int8_row";
+    case DType::Int16Row:
+      return "int16_row";
   }
   return "?";
 }
@@ -61,8 +60,8 @@ constexpr DType dtype_of() {
     return DType::I32;
   } else if constexpr (std::is_same_v<T, std::uint16_t>) {
     return DType::BF16;  // its bits
-  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
-    return DType::Int8Row;
+  } else if constexpr (std::is_same_v<T, std::int16_t>) {
+    return DType::Int16Row;
   } else {
     static_assert(std::is_same_v<T, float>);
     return DType::F32;

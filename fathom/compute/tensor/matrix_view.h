@@ -40,7 +40,7 @@ struct RowTable {
 
   const T* const* pages = nullptr;
   Index num_rows = 0;
-  Index width = 0;  // in elements: of Int8Row in bytes
+  Index width = 0;  // in elements: of Int16Row with its scale
 
   const T* row(Index idx) const {
     return pages[idx >> kPageShift] + (idx & (kRowsPerPage - 1)) * width;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "fathom/base/core/index.h"
-#include "fathom/compute/numeric/int8_rows.h"
+#include "fathom/compute/numeric/int16_rows.h"
 #include "fathom/model/config/model_config.h"
 
 namespace fathom::config {
@@ -48,11 +48,11 @@ struct CacheStream {
 struct CacheNumbers {
   Index key_value_bytes;  // a number of keys and values of grouped attention
   Index other_bytes;
-  bool has_int8_index_keys;
+  bool has_coded_index_keys;
 
   constexpr Index row_bytes(StreamKind kind, Index width) const {
-    if (kind == StreamKind::IndexKey && has_int8_index_keys) {
-      return numeric::int8_row_bytes(width);
+    if (kind == StreamKind::IndexKey && has_coded_index_keys) {
+      return numeric::int16_row_bytes(width);
     }
     return width * (is_key_value(kind) ? key_value_bytes : other_bytes);
   }

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "fathom/base/core/error.h"
-#include "fathom/compute/numeric/int8_rows.h"
+#include "fathom/compute/numeric/int16_rows.h"
 #include "fathom/compute/numeric/small_floats.h"
 
 namespace fathom::kv {
@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kFewestPages = 64;
 
 bool is_rounded_from_f32(tensor::DType dtype) {
-  return dtype == tensor::DType::BF16 || dtype == tensor::DType::Int8Row;
+  return dtype == tensor::DType::BF16 || dtype == tensor::DType::Int16Row;
 }
 
 // fp32 rows as the number type keeps them.
@@ -27,10 +27,10 @@ void round_rows(
                    numeric::float_to_bf16);
     return;
   }
-  auto* bytes = reinterpret_cast<std::uint8_t*>(target);
   for (Index row = 0; row < count; ++row) {
-    numeric::write_int8_row(rows + row * width, width,
-                            bytes + row * numeric::int8_row_bytes(width));
+    numeric::write_int16_row(
+        rows + row * width, width,
+        reinterpret_cast<std::int16_t*>(target + row * numeric::int16_row_bytes(width)));
   }
 }
 

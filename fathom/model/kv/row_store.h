@@ -26,7 +26,7 @@ class RowStore {
   RowStore& operator=(RowStore other) noexcept;
 
   Index num_rows() const { return num_rows_; }
-  // fp32 rows are rounded where BF16 or Int8Row is kept. Throws OutOfMemory; the rows before stay
+  // fp32 rows are rounded where BF16 or Int16Row is kept. Throws OutOfMemory; the rows before stay
   // as they were.
   void append(const tensor::Tensor& rows);
   // Adds up to a page of rows where a page begins, and returns where their numbers go. A page that

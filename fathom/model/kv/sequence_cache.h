@@ -16,12 +16,12 @@
 namespace fathom::kv {
 
 // What the rows of a stream are kept in. In a cache of BF16 that is keys and values; index keys,
-// which only choose, have one byte a number, and what later rows are computed from stays fp32.
+// which only choose, are 16-bit codes, and what later rows are computed from stays fp32.
 constexpr tensor::DType row_dtype(config::StreamKind kind, tensor::DType cache_dtype) {
   if (cache_dtype != tensor::DType::BF16 || config::is_key_value(kind)) {
     return cache_dtype;
   }
-  return kind == config::StreamKind::IndexKey ? tensor::DType::Int8Row : tensor::DType::F32;
+  return kind == config::StreamKind::IndexKey ? tensor::DType::Int16Row : tensor::DType::F32;
 }
 
 struct CacheOptions {

@@ -25,7 +25,7 @@
 namespace fathom::kv {
 
 // Another number whenever the bytes mean something else, StreamKind's order included.
-inline constexpr std::uint32_t kSnapshotVersion = 2;
+inline constexpr std::uint32_t kSnapshotVersion = 3;
 
 // Rows are only taken over under the same key.
 struct SnapshotKey {

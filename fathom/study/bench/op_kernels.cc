@@ -237,10 +237,10 @@ class OpBench {
                                        .keys = keys.view(),
                                        .first_keys = {}};
     const std::vector<Index> num_visible(to_size(tokens_), keys.num_rows());
-    const bool is_int8 = scores.keys.dtype == tensor::DType::Int8Row;
+    const bool has_codes = scores.keys.dtype == tensor::DType::Int16Row;
     measure_computing(
-        is_int8 ? "int8_index_select" : "index_select", scores.keys.dtype,
-        shape_text({num_heads, width, keys.num_rows()}), is_int8 ? Bound::Int8 : Bound::Fp32,
+        has_codes ? "int16_index_select" : "index_select", scores.keys.dtype,
+        shape_text({num_heads, width, keys.num_rows()}), has_codes ? Bound::Int8 : Bound::Fp32,
         2.0 * static_cast<double>(tokens_ * keys.num_rows() * num_heads * (width + 1)),
         [&] { ops::index_select(context_, scores, num_visible, config_.index_top_k); });
   }

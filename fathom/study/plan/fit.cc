@@ -141,7 +141,7 @@ Amounts prior_efficiencies() {
   at(prior, Work::PromptSharedOps) = 0.3;
   at(prior, Work::TokenGroupedOps) = 0.1;
   at(prior, Work::PromptGroupedOps) = 0.3;
-  at(prior, Work::IndexOps) = 2;  // products of bytes: 1.7 to 2.3 as fathom bench measures them
+  at(prior, Work::IndexOps) = 1.4;  // products of 16-bit codes, as fathom bench measures them
   at(prior, Work::CacheBytes) = 0.5;
   at(prior, Work::ExchangedNumbers) = 50;
   at(prior, Work::RoutedTokens) = 0.5;

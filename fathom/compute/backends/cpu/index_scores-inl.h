@@ -1,8 +1,8 @@
 // Scores of compressed blocks for one token of the lightning indexer: of keys of fp32 numbers, and
-// of keys of 8-bit codes.
+// of keys of 16-bit codes.
 //
 // Heads lie in lanes. Of fp32 numbers a product is summed dimension by dimension; of codes its sum
-// is an integer, which is exact, so four of a key's codes are multiplied at a time.
+// is an integer, which is exact, so two of a key's codes are multiplied at a time.
 
 // Not #pragma once: it is included once per target.
 #if defined(FATHOM_CPU_INDEX_SCORES_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -14,12 +14,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "fathom/compute/backends/cpu/head_lanes-inl.h"
-#include "fathom/compute/backends/cpu/int8_panels-inl.h"
-#include "fathom/compute/backends/cpu/int8_rounding-inl.h"
-#include "fathom/compute/numeric/int8_rows.h"
+#include "fathom/compute/numeric/int16_rows.h"
 #include "fathom/compute/ops/index_select.h"
+
+#if HWY_TARGET == HWY_AVX3_DL
+#include <immintrin.h>
+#endif
 
 FATHOM_BEFORE_DOT_NAMESPACE();
 namespace fathom::cpu::FATHOM_NAMESPACE {
@@ -104,126 +107,157 @@ HWY_INLINE float finished_score(const ops::IndexSelectArgs<float>& args,
                                               : score;
 }
 
-// --- 8-bit codes.
+// --- 16-bit codes.
 
-// A set of queries. Codes are counted from the middle of their range, so that they have a sign, and
-// `zeros` is what is added to them, `sums` is of them. Weights are times the queries' scales.
-struct CodedSet {
-  static constexpr std::int32_t kMiddle = static_cast<std::int32_t>(numeric::kInt8CodeRange) / 2;
-  static constexpr Index kFixedFloats = 3 * kLanes;
+using D32 = hn::RebindToSigned<D>;
+using V32 = hn::Vec<D32>;
+inline constexpr Index kPair = numeric::kInt16RowStep;
 
-  explicit CodedSet(float* set)
-      : weights(set),
-        zeros(reinterpret_cast<std::int32_t*>(set + kLanes)),
-        sums(reinterpret_cast<std::int32_t*>(set + 2 * kLanes)),
-        codes(reinterpret_cast<PanelCode*>(set + kFixedFloats)) {}
+// The sums of products of pairs of codes: of kWidth heads, from where the first of them is, and of
+// a key.
+#if HWY_TARGET == HWY_SCALAR
 
-  float* weights;
-  std::int32_t* zeros;
-  std::int32_t* sums;
-  PanelCode* codes;  // [step][head][code of the step]
+struct PairSum {
+  HWY_INLINE void add(const std::int16_t* heads, const std::int16_t* key) {
+    sum += std::int32_t{heads[0]} * key[0] + std::int32_t{heads[1]} * key[1];
+  }
+  HWY_INLINE V32 total() const { return hn::Set(D32(), sum); }
+  std::int32_t sum = 0;
 };
 
-inline Index num_steps(Index width) {
-  return numeric::int8_row_codes(width) / kStepColumns;
-}
+#else
 
-// A query's codes as they lie in a set; `bytes` has room for them in a row.
-inline void spread_query(
-    const float* query, Index width, Index head, std::uint8_t* bytes, CodedSet& set) {
-  const numeric::RoundedBlock block = width % kWidth == 0
-                                          ? round_block(query, width, bytes)
-                                          : numeric::round_to_int8_block(query, width, bytes);
-  for (Index i = 0; i < width; ++i) {
-    set.codes[i / kStepColumns * kStepBytes + head * kStepColumns + i % kStepColumns] =
-        static_cast<PanelCode>(bytes[i] - CodedSet::kMiddle);
+struct PairSum {
+  using D16 = hn::Repartition<std::int16_t, D32>;
+  HWY_INLINE PairSum() : even(hn::Zero(D32())), odd(hn::Zero(D32())) {}
+  HWY_INLINE void add(const std::int16_t* heads, const std::int16_t* key) {
+    std::int32_t pair;
+    std::memcpy(&pair, key, sizeof(pair));
+    const auto codes = hn::LoadU(D16(), heads);
+    const auto pairs = hn::BitCast(D16(), hn::Set(D32(), pair));
+#if HWY_TARGET == HWY_AVX3_DL
+    even.raw = _mm512_dpwssd_epi32(even.raw, codes.raw, pairs.raw);
+#else
+    even = hn::ReorderWidenMulAccumulate(D32(), codes, pairs, even, odd);
+#endif
   }
-  set.zeros[head] = CodedSet::kMiddle - block.zero;
-  set.sums[head] = block.sum - static_cast<std::int32_t>(width) * set.zeros[head];
-  set.weights[head] *= block.scale;
+  // Highway leaves open which product of a pair goes to which sum until both are added up.
+  HWY_INLINE V32 total() const {
+    return hn::RearrangeToOddPlusEven(even, odd);
+  }
+  V32 even;
+  V32 odd;
+};
+
+#endif
+
+// A set of queries: weights, times the queries' scales, and codes.
+struct CodedSet {
+  explicit CodedSet(float* set)
+      : weights(set), codes(reinterpret_cast<std::int16_t*>(set + kLanes)) {}
+
+  float* weights;
+  std::int16_t* codes;  // [pair of dimensions][head][of the pair]
+};
+
+// As numeric::round_to_int16_row.
+inline float round_row(const float* x, Index width, std::int16_t* codes) {
+  if (width % kWidth != 0) {
+    return numeric::round_to_int16_row(x, width, codes);
+  }
+  V most = hn::Zero(D());
+  bool is_finite = true;
+  for (Index i = 0; i < width; i += kWidth) {
+    const V value = hn::LoadU(D(), x + i);
+    is_finite = is_finite && hn::AllTrue(D(), hn::IsFinite(value));
+    most = hn::Max(most, hn::Abs(value));
+  }
+  const float largest = hn::GetLane(hn::MaxOfLanes(D(), most));
+  if (!is_finite || !(largest > numeric::kSmallestRowNumber)) {
+    return numeric::round_to_int16_row(x, width, codes);
+  }
+  const hn::Rebind<std::int16_t, D> d16;
+  const V factor = hn::Set(D(), numeric::kLargestRowCode / largest);
+  for (Index i = 0; i < width; i += kWidth) {
+    const V multiple = hn::Round(hn::Mul(hn::LoadU(D(), x + i), factor));
+    hn::StoreU(hn::DemoteTo(d16, hn::ConvertTo(D32(), multiple)), d16, codes + i);
+  }
+  return largest / numeric::kLargestRowCode;
 }
 
-inline void spread_token(const ops::Int8IndexSelectArgs<float>& args,
+inline Index num_pairs(Index width) {
+  return numeric::int16_row_codes(width) / kPair;
+}
+
+inline void spread_token(const ops::Int16IndexSelectArgs<float>& args,
                          Index token,
                          const Lanes& lanes) {
   const Index width = lanes.width;
-  const Index num_codes = num_steps(width) * kStepBytes;
+  const Index num_codes = num_pairs(width) * kPair * kLanes;
   for (Index first = 0; first < args.num_heads(); first += kLanes) {
-    CodedSet set(lanes.set(first / kLanes));
+    const CodedSet set(lanes.set(first / kLanes));
     const Index count = std::min(kLanes, args.num_heads() - first);
-    std::fill_n(set.weights, CodedSet::kFixedFloats, 0.0F);
-    std::fill_n(set.codes, num_codes, PanelCode{0});
-    std::copy_n(args.weight.row(token) + first, count, set.weights);
-    auto* bytes = reinterpret_cast<std::uint8_t*>(set.codes + num_codes);
+    std::fill_n(set.weights, kLanes, 0.0F);
+    std::fill_n(set.codes, num_codes, std::int16_t{0});
+    std::int16_t* query = set.codes + num_codes;  // in a row
     for (Index head = 0; head < count; ++head) {
-      spread_query(args.query.row(token) + (first + head) * width, width, head, bytes, set);
+      const float scale = round_row(args.query.row(token) + (first + head) * width, width, query);
+      set.weights[head] = args.weight.row(token)[first + head] * scale;
+      for (Index i = 0; i < width; ++i) {
+        set.codes[(i / kPair * kLanes + head) * kPair + i % kPair] = query[i];
+      }
     }
   }
 }
 
 // Sets [first, first + kSets) of kRowsAtOnce keys.
 template <Index kSets>
-HWY_INLINE void add_sets(const ops::Int8IndexSelectArgs<float>& /*args*/,
+HWY_INLINE void add_sets(const ops::Int16IndexSelectArgs<float>& /*args*/,
                          const Lanes& lanes,
-                         const std::uint8_t* const* keys,
+                         const std::int16_t* const* keys,
                          Index first,
                          LaneSet (&totals)[to_size(kRowsAtOnce)]) {
-  const Index width = lanes.width;
-  const Index steps = num_steps(width);
-  numeric::RoundedBlock blocks[to_size(kRowsAtOnce)];
-  for (Index r = 0; r < kRowsAtOnce; ++r) {
-    blocks[r] = numeric::block_of_int8_row(keys[r], width);
-  }
+  constexpr Index kPairsAtOnce = 8;
+  const Index pairs = num_pairs(lanes.width);
   for (Index i = 0; i < kRegisters; ++i) {
-    Products products[to_size(kRowsAtOnce)][to_size(kSets)];
-    const auto add_step = [&](Index step) {
-      const Index at = step * kStepBytes + i * kWidth * kStepColumns;
+    PairSum products[to_size(kRowsAtOnce)][to_size(kSets)];
+    const auto add_pair = [&](Index pair) {
+      const Index at = (pair * kLanes + i * kWidth) * kPair;
 #pragma GCC unroll 8
       for (Index r = 0; r < kRowsAtOnce; ++r) {
-        ColumnCode four[kStepColumns];
-        std::copy_n(keys[r] + step * kStepColumns, kStepColumns, four);
-        const Products::Columns columns = Products::columns(four);
 #pragma GCC unroll 2
         for (Index s = 0; s < kSets; ++s) {
-          products[r][s].add(Products::load(CodedSet(lanes.set(first + s)).codes + at), columns);
+          products[r][s].add(CodedSet(lanes.set(first + s)).codes + at, keys[r] + pair * kPair);
         }
       }
     };
     // Several at a time, or g++ copies every sum from register to register behind each.
-    Index step = 0;
-    for (; step + kSteps <= steps; step += kSteps) {
+    Index pair = 0;
+    for (; pair + kPairsAtOnce <= pairs; pair += kPairsAtOnce) {
 #pragma GCC unroll 8
-      for (Index next = 0; next < kSteps; ++next) {
-        add_step(step + next);
+      for (Index next = 0; next < kPairsAtOnce; ++next) {
+        add_pair(pair + next);
       }
     }
-    for (; step < steps; ++step) {
-      add_step(step);
+    for (; pair < pairs; ++pair) {
+      add_pair(pair);
     }
     for (Index s = 0; s < kSets; ++s) {
-      const CodedSet set(lanes.set(first + s));
-      const V32 zeros = hn::LoadU(D32(), set.zeros + i * kWidth);
-      const V32 sums = hn::LoadU(D32(), set.sums + i * kWidth);
-      const V weights = hn::LoadU(D(), set.weights + i * kWidth);
+      const V weights = hn::LoadU(D(), CodedSet(lanes.set(first + s)).weights + i * kWidth);
 #pragma GCC unroll 8
       for (Index r = 0; r < kRowsAtOnce; ++r) {
-        // With q and k codes, and z what is added to them: the sum of (q + z_q) (k + z_k).
-        const V32 of_keys = hn::Mul(zeros, hn::Set(D32(), blocks[r].sum));
-        const V32 of_queries =
-            hn::Mul(sums, hn::Set(D32(), blocks[r].zero - Products::kColumnShift));
-        const V32 whole = hn::Sub(hn::Add(products[r][s].total(), of_keys), of_queries);
-        const V positive = hn::ConvertTo(D(), hn::Max(whole, hn::Zero(D32())));
-        totals[r].v[i] = hn::MulAdd(weights, positive, totals[r].v[i]);
+        const V32 positive = hn::Max(products[r][s].total(), hn::Zero(D32()));
+        totals[r].v[i] = hn::MulAdd(weights, hn::ConvertTo(D(), positive), totals[r].v[i]);
       }
     }
   }
 }
 
-HWY_INLINE float finished_score(const ops::Int8IndexSelectArgs<float>& /*args*/,
-                                const std::uint8_t* key,
+HWY_INLINE float finished_score(const ops::Int16IndexSelectArgs<float>& /*args*/,
+                                const std::int16_t* key,
                                 Index width,
                                 float score) {
-  return score * numeric::block_of_int8_row(key, width).scale;
+  return score * numeric::scale_of_int16_row(key, width);
 }
 
 // --- Both.

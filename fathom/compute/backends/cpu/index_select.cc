@@ -12,8 +12,6 @@
 #include "fathom/compute/backends/cpu/isa_table.h"
 #include "fathom/compute/ops/top_k.h"
 
-// Compiled again in index_select_dot.cc.
-#if FATHOM_IS_COMPILED
 FATHOM_BEFORE_DOT_NAMESPACE();
 namespace fathom::cpu::FATHOM_NAMESPACE {
 namespace {
@@ -162,38 +160,23 @@ void index_select(const ops::IndexSelectArgs<float>& args, platform::ThreadPool&
   select_blocks(args, pool);
 }
 
-void int8_index_select(const ops::Int8IndexSelectArgs<float>& args, platform::ThreadPool& pool) {
+void int16_index_select(const ops::Int16IndexSelectArgs<float>& args, platform::ThreadPool& pool) {
   select_blocks(args, pool);
 }
 
 }  // namespace fathom::cpu::FATHOM_NAMESPACE
 HWY_AFTER_NAMESPACE();
-#endif
 
 #if HWY_ONCE
 namespace fathom::cpu {
 
-#ifdef FATHOM_CPU_WITH_DOT
-
-void fill_index_select_dot([[maybe_unused]] ops::KernelTable<float>& table) {
-#if (HWY_TARGETS & HWY_AVX2) != 0
-  table.int8_index_select.run = &N_AVX2_DOT::int8_index_select;
-#elif (HWY_TARGETS & HWY_NEON) != 0
-  table.int8_index_select.run = &N_NEON_DOT::int8_index_select;
-#endif
-}
-
-#else
-
 HWY_EXPORT(index_select);
-HWY_EXPORT(int8_index_select);
+HWY_EXPORT(int16_index_select);
 
 void fill_index_select(ops::KernelTable<float>& table, const Isa& isa) {
   table.index_select = {select(HWY_DISPATCH_TABLE(index_select), isa), isa.name};
-  table.int8_index_select = {select(HWY_DISPATCH_TABLE(int8_index_select), isa), isa.name};
+  table.int16_index_select = {select(HWY_DISPATCH_TABLE(int16_index_select), isa), isa.name};
 }
-
-#endif  // FATHOM_CPU_WITH_DOT
 
 }  // namespace fathom::cpu
 #endif  // HWY_ONCE

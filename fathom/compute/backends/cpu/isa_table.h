@@ -41,7 +41,6 @@ void fill_bf16_linear(ops::KernelTable<float>& table);
 void fill_int8_linear(ops::KernelTable<float>& table, const Isa& isa);
 // Of an Isa that has_dot.
 void fill_int8_linear_dot(ops::KernelTable<float>& table);
-void fill_index_select_dot(ops::KernelTable<float>& table);
 // Of an Isa that has_i8mm.
 void fill_int8_linear_i8mm(ops::KernelTable<float>& table);
 void fill_sink_attention(ops::KernelTable<float>& table, const Isa& isa);

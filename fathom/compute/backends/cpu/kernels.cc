@@ -100,7 +100,6 @@ void fill(ops::KernelTable<float>& table, std::string_view isa) {
       fill_index_select(table, candidate);
       if (candidate.has_dot) {
         fill_int8_linear_dot(table);
-        fill_index_select_dot(table);
       }
       if (candidate.has_i8mm) {
         fill_int8_linear_i8mm(table);

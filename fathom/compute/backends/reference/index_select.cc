@@ -3,7 +3,7 @@
 
 #include "fathom/compute/backends/reference/arithmetic.h"
 #include "fathom/compute/backends/reference/kernels.h"
-#include "fathom/compute/numeric/int8_rows.h"
+#include "fathom/compute/numeric/int16_rows.h"
 #include "fathom/compute/ops/top_k.h"
 
 namespace fathom::reference {
@@ -24,15 +24,10 @@ void select_blocks(const ops::IndexSelectArgs<Real, Key>& args, const ScoreOf& s
   }
 }
 
-// Of the codes of a query and a key, each minus its zero.
-std::int64_t sum_of_products(const std::uint8_t* query,
-                             std::int32_t query_zero,
-                             const std::uint8_t* key,
-                             std::int32_t key_zero,
-                             Index width) {
+std::int64_t sum_of_products(const std::int16_t* query, const std::int16_t* key, Index width) {
   std::int64_t sum = 0;
   for (Index i = 0; i < width; ++i) {
-    sum += std::int64_t{query[i] - query_zero} * (key[i] - key_zero);
+    sum += std::int64_t{query[i]} * key[i];
   }
   return sum;
 }
@@ -55,35 +50,31 @@ void index_select(const ops::IndexSelectArgs<Real>& args, platform::ThreadPool& 
 
 // Rounding is in fp32 also from double, as that of activations.
 template <typename Real>
-void int8_index_select(const ops::Int8IndexSelectArgs<Real>& args,
-                       platform::ThreadPool& /*pool*/) noexcept {
+void int16_index_select(const ops::Int16IndexSelectArgs<Real>& args,
+                        platform::ThreadPool& /*pool*/) noexcept {
   const Index width = args.width();
   std::vector<float> query(to_size(width));
-  std::vector<std::uint8_t> codes(to_size(width));
+  std::vector<std::int16_t> codes(to_size(width));
   select_blocks(args, [&](Index token, Index block) {
-    const std::uint8_t* key = args.key(token, block);
-    const numeric::RoundedBlock of_key = numeric::block_of_int8_row(key, width);
+    const std::int16_t* key = args.key(token, block);
     Real score = 0;
     for (Index head = 0; head < args.num_heads(); ++head) {
       const Real* from = args.query.row(token) + head * width;
       std::transform(from, from + width, query.begin(),
                      [](Real value) { return static_cast<float>(value); });
-      const numeric::RoundedBlock of_query =
-          numeric::round_to_int8_block(query.data(), width, codes.data());
-      const auto product =
-          static_cast<Real>(sum_of_products(codes.data(), of_query.zero, key, of_key.zero, width));
-      score += args.weight.row(token)[head] * static_cast<Real>(of_query.scale) *
-               std::max(product, Real{0});
+      const float scale = numeric::round_to_int16_row(query.data(), width, codes.data());
+      const auto product = static_cast<Real>(sum_of_products(codes.data(), key, width));
+      score += args.weight.row(token)[head] * static_cast<Real>(scale) * std::max(product, Real{0});
     }
-    return score * static_cast<Real>(of_key.scale);
+    return score * static_cast<Real>(numeric::scale_of_int16_row(key, width));
   });
 }
 
 template void index_select(const ops::IndexSelectArgs<float>&, platform::ThreadPool&) noexcept;
 template void index_select(const ops::IndexSelectArgs<double>&, platform::ThreadPool&) noexcept;
-template void int8_index_select(const ops::Int8IndexSelectArgs<float>&,
-                                platform::ThreadPool&) noexcept;
-template void int8_index_select(const ops::Int8IndexSelectArgs<double>&,
-                                platform::ThreadPool&) noexcept;
+template void int16_index_select(const ops::Int16IndexSelectArgs<float>&,
+                                 platform::ThreadPool&) noexcept;
+template void int16_index_select(const ops::Int16IndexSelectArgs<double>&,
+                                 platform::ThreadPool&) noexcept;
 
 }  // namespace fathom::reference

@@ -56,7 +56,7 @@ ops::KernelTable<Real> kernels() {
   table.compress_pool = {&compress_pool<Real>, kProvider};
   table.scale = {&scale<Real>, kProvider};
   table.index_select = {&index_select<Real>, kProvider};
-  table.int8_index_select = {&int8_index_select<Real>, kProvider};
+  table.int16_index_select = {&int16_index_select<Real>, kProvider};
   table.sink_attention = {&sink_attention<Real>, kProvider};
   table.grouped_attention = {&grouped_attention<Real>, kProvider};
   table.route = {&route<Real>, kProvider};

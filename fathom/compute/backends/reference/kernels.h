@@ -45,8 +45,8 @@ void scale(const ops::ScaleArgs<Real>& args, platform::ThreadPool& pool) noexcep
 template <typename Real>
 void index_select(const ops::IndexSelectArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 template <typename Real>
-void int8_index_select(const ops::Int8IndexSelectArgs<Real>& args,
-                       platform::ThreadPool& pool) noexcept;
+void int16_index_select(const ops::Int16IndexSelectArgs<Real>& args,
+                        platform::ThreadPool& pool) noexcept;
 template <typename Real>
 void sink_attention(const ops::SinkAttentionArgs<Real>& args, platform::ThreadPool& pool) noexcept;
 template <typename Real>

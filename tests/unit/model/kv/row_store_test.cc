@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "fathom/compute/numeric/int8_rows.h"
+#include "fathom/compute/numeric/int16_rows.h"
 
 #include "tests/support/expect_error.h"
 
@@ -117,8 +117,8 @@ TEST(RowStore, RandomForksTruncationsAndAppendsAgreeWithAPlainList) {
 }
 
 TEST(RowStore, RowsOfCodesAreWhatTheirNumbersRoundTo) {
-  constexpr Index kNumbers = 6;
-  RowStore store(kNumbers, tensor::DType::Int8Row);
+  constexpr Index kNumbers = 5;
+  RowStore store(kNumbers, tensor::DType::Int16Row);
   std::vector<float> numbers;
   for (Index i = 0; i < (kPage + 3) * kNumbers; ++i) {
     numbers.push_back(static_cast<float>(i * 37 % 101 - 50));
@@ -128,18 +128,15 @@ TEST(RowStore, RowsOfCodesAreWhatTheirNumbersRoundTo) {
   }
   const tensor::PagedRows view = store.view();
   EXPECT_EQ(view.width, kNumbers);
-  EXPECT_EQ(store.num_bytes(), 2 * kPage * (8 + 12));
-  const auto table = view.table<std::uint8_t>();
+  EXPECT_EQ(store.num_bytes(), 2 * kPage * (6 * 2 + 4));
+  const auto table = view.table<std::int16_t>();
   for (Index row = 0; row < kPage + 3; ++row) {
-    std::uint8_t codes[kNumbers];
-    const auto expected =
-        numeric::round_to_int8_block(numbers.data() + row * kNumbers, kNumbers, codes);
-    const auto block = numeric::block_of_int8_row(table.row(row), kNumbers);
+    std::int16_t codes[kNumbers];
+    const float scale =
+        numeric::round_to_int16_row(numbers.data() + row * kNumbers, kNumbers, codes);
     EXPECT_TRUE(std::equal(codes, codes + kNumbers, table.row(row)));
-    EXPECT_EQ(table.row(row)[kNumbers] + table.row(row)[kNumbers + 1], 0);
-    EXPECT_EQ(block.scale, expected.scale);
-    EXPECT_EQ(block.zero, expected.zero);
-    EXPECT_EQ(block.sum, expected.sum);
+    EXPECT_EQ(table.row(row)[kNumbers], 0);
+    EXPECT_EQ(numeric::scale_of_int16_row(table.row(row), kNumbers), scale);
   }
 }
 

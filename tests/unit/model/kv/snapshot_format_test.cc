@@ -117,8 +117,8 @@ TEST(SnapshotFormat, APreludeIsReadAsItWasWrittenOrItsFieldIsNamed) {
   };
   constexpr auto kInvalid = ErrorCode::InvalidArgument;
   EXPECT_TRUE(refuses(kInvalid, "f: magic: ", with(bytes, 3, 'x')));
-  EXPECT_TRUE(refuses(ErrorCode::Unsupported, "f: version: found 3, expected 2",
-                      with(bytes, 8, std::uint32_t{3})));
+  EXPECT_TRUE(refuses(ErrorCode::Unsupported, "f: version: found 4, expected 3",
+                      with(bytes, 8, std::uint32_t{4})));
   EXPECT_TRUE(refuses(kInvalid, "f: reserved: found 1", with(bytes, 12, std::uint32_t{1})));
   EXPECT_TRUE(refuses(kInvalid, "f: size of the head: ", with(bytes, 16, ~std::uint64_t{0})));
   EXPECT_TRUE(refuses(kInvalid, "f: size of the page table: ", with(bytes, 24, ~std::uint64_t{0})));

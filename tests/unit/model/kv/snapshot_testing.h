@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-#include "fathom/compute/numeric/int8_rows.h"
+#include "fathom/compute/numeric/int16_rows.h"
 #include "fathom/compute/numeric/small_floats.h"
 #include "fathom/model/kv/sequence_cache.h"
 
@@ -111,10 +111,9 @@ inline double number_in(const tensor::PagedRows& rows, Index row, Index column) 
       return rows.table<double>().row(row)[column];
     case tensor::DType::BF16:
       return numeric::bf16_to_float(rows.table<std::uint16_t>().row(row)[column]);
-    case tensor::DType::Int8Row: {
-      const std::uint8_t* codes = rows.table<std::uint8_t>().row(row);
-      const auto block = numeric::block_of_int8_row(codes, rows.width);
-      return static_cast<double>(codes[column] - block.zero) * static_cast<double>(block.scale);
+    case tensor::DType::Int16Row: {
+      const std::int16_t* codes = rows.table<std::int16_t>().row(row);
+      return codes[column] * static_cast<double>(numeric::scale_of_int16_row(codes, rows.width));
     }
     default:
       return rows.table<float>().row(row)[column];
@@ -135,7 +134,7 @@ inline ::testing::AssertionResult has_rows_of(const SequenceCache& cache, const 
                                     ? double{numeric::round_bf16(static_cast<float>(number))}
                                     : number;
         // A row of codes has one number here, which the largest code stands for.
-        const double limit = rows.dtype == tensor::DType::Int8Row ? 1e-6 * number : 0;
+        const double limit = rows.dtype == tensor::DType::Int16Row ? 1e-6 * number : 0;
         const double found = number_in(rows, row, column);
         if (!(std::abs(found - expected) <= limit)) {
           return ::testing::AssertionFailure()

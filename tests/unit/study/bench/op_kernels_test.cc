@@ -40,7 +40,7 @@ std::string format_of(const char* checkpoint, Numerics numerics, const char* op)
 
 TEST(OpKernels, RowsAreAsTheCacheOfTheNumericsKeepsThem) {
   EXPECT_EQ(format_of("flash-tiny", Numerics::High, "index_select"), "f32");
-  EXPECT_EQ(format_of("flash-tiny", Numerics::Fast, "int8_index_select"), "int8_row");
+  EXPECT_EQ(format_of("flash-tiny", Numerics::Fast, "int16_index_select"), "int16_row");
   EXPECT_EQ(format_of("flash-tiny", Numerics::Fast, "sink_attention"), "f32");
   EXPECT_EQ(format_of("llama-tiny", Numerics::High, "grouped_attention"), "f32");
   EXPECT_EQ(format_of("llama-tiny", Numerics::Fast, "grouped_attention"), "bf16");
@@ -48,7 +48,7 @@ TEST(OpKernels, RowsAreAsTheCacheOfTheNumericsKeepsThem) {
 
 TEST(OpKernels, TheIndexerLooksBackOverTheWholeContext) {
   const auto results = measured("flash-tiny", Numerics::Fast, 3);
-  const KernelResult& indexer = results.find("int8_index_select")->second;
+  const KernelResult& indexer = results.find("int16_index_select")->second;
   EXPECT_EQ(indexer.shape.substr(indexer.shape.rfind(' ') + 1),
             std::to_string(kContextTokens / 4) + "]");
   EXPECT_EQ(indexer.bound, Bound::Int8);
