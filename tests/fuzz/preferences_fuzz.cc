@@ -13,23 +13,14 @@
 #include <string_view>
 
 #include "fathom/base/core/error.h"
-#include "fathom/base/platform/small_file.h"
-#include "fathom/model/text/text_model.h"
 #include "fathom/train/tune/chat_examples.h"
+
+#include "tests/support/replay_engine.h"
 
 namespace {
 
 using namespace fathom;
 using namespace fathom::tune;
-
-const text::TextModel& model() {
-  static const text::TextModel kModel = [] {
-    const std::string path = FATHOM_SOURCE_DIR "/tests/data/golden/tokenizer/tokenizer.json";
-    return text::make_text_model(text::Tokenizer::parse_json(platform::read_file(path), path),
-                                 text::make_v4_format(text::dialect_from_name("preview")));
-  }();
-  return kModel;
-}
 
 void check(const Example& example) {
   double weight = 0;
@@ -48,7 +39,8 @@ void check(const Example& example) {
 
 void read(const std::filesystem::path& path, const ExampleOptions& options) {
   try {
-    for (const Example& example : read_preference_examples(path, model(), options).examples) {
+    for (const Example& example :
+         read_preference_examples(path, fathom::testing::v4_text_model(), options).examples) {
       check(example);
     }
   } catch (const Error& error) {

@@ -4,11 +4,8 @@
 // are at most 2,047, so that 32-bit integers hold the product of two rows of kMostInt16RowNumbers.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include "fathom/base/core/index.h"
 
@@ -31,31 +28,10 @@ constexpr Index int16_row_bytes(Index width) {
 // Rounds numbers to multiples k of a scale, in fp32: with m = max |x|, scale = m / 2047 and k = x *
 // (2047 / m) to nearest, ties to even. Returns the scale. Where m is at most 1e-30 it and the codes
 // are 0; where a number is a NaN or infinite it is NaN, so that every product with the row is.
-inline float round_to_int16_row(const float* x, Index width, std::int16_t* codes) noexcept {
-  float largest = 0;
-  bool is_finite = true;
-  for (Index i = 0; i < width; ++i) {
-    is_finite = is_finite && std::isfinite(x[i]);
-    largest = std::max(largest, std::abs(x[i]));
-  }
-  if (!is_finite || !(largest > kSmallestRowNumber)) {
-    std::fill_n(codes, width, std::int16_t{0});
-    return is_finite ? 0.0F : std::numeric_limits<float>::quiet_NaN();
-  }
-  const float factor = kLargestRowCode / largest;
-  for (Index i = 0; i < width; ++i) {
-    codes[i] = static_cast<std::int16_t>(std::nearbyint(x[i] * factor));
-  }
-  return largest / kLargestRowCode;
-}
+float round_to_int16_row(const float* x, Index width, std::int16_t* codes) noexcept;
 
 // x  [width]   row  [int16_row_bytes(width)]
-inline void write_int16_row(const float* x, Index width, std::int16_t* row) noexcept {
-  const float scale = round_to_int16_row(x, width, row);
-  std::fill(row + width, row + int16_row_codes(width), std::int16_t{0});
-  std::memcpy(row + int16_row_codes(width), &scale, sizeof(scale));
-}
-
+void write_int16_row(const float* x, Index width, std::int16_t* row) noexcept;
 inline float scale_of_int16_row(const std::int16_t* row, Index width) noexcept {
   float scale;
   std::memcpy(&scale, row + int16_row_codes(width), sizeof(scale));
