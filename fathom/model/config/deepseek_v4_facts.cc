@@ -4,6 +4,8 @@
 #include <bit>
 #include <limits>
 
+#include "fathom/compute/numeric/int16_rows.h"
+
 namespace fathom::config {
 namespace {
 
@@ -199,9 +201,11 @@ void check_contradictions(const ModelConfig& config, Dialect dialect, const std:
          ": expected at most the number of layers (", config.num_layers(), "), found ",
          config.num_hash_layers);
   }
-  if (!std::has_single_bit(to_size(config.index_head_dim))) {
+  if (!std::has_single_bit(to_size(config.index_head_dim)) ||
+      config.index_head_dim > numeric::kMostInt16RowNumbers) {
     fail(ErrorCode::Unsupported, file, ": ", name(&M::index_head_dim),
-         ": only powers of two are supported (Hadamard rotation), found ", config.index_head_dim);
+         ": only powers of two up to ", numeric::kMostInt16RowNumbers,
+         " are supported (Hadamard rotation, keys of 16-bit codes), found ", config.index_head_dim);
   }
 }
 

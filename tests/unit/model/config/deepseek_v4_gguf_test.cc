@@ -186,6 +186,7 @@ TEST(ReadGgufConfig, HostileValuesAreRefusedByName) {
       {"deepseek4.rope.scaling.type", std::string("linear"), unsupported, "found \"linear\""},
       {"deepseek4.nextn_predict_layers", U{3}, unsupported, "3 MTP blocks"},
       {"deepseek4.attention.indexer.key_length", U{96}, unsupported, "only powers of two"},
+      {"deepseek4.attention.indexer.key_length", U{1024}, unsupported, "up to 512"},
       {"deepseek4.embedding_length", std::string("4096"), invalid, ""},
       {"deepseek4.embedding_length", U{0}, invalid, "from 1 to 131072, found 0"},
       {"deepseek4.block_count", U{42}, invalid, "attention.compress_ratios: expected 42 entries"},
