@@ -249,7 +249,7 @@ class OpBench {
   Tensor spread_blocks(Index num_chosen) {
     const Tensor chosen =
         Tensor::allocate(context_.arena, tensor::DType::I32, {tokens_, num_chosen});
-    const Index stride = num_blocks() / num_chosen;
+    const Index stride = std::max<Index>(1, num_blocks() / num_chosen);
     for (Index token = 0; token < tokens_; ++token) {
       std::int32_t* const row = chosen.matrix<std::int32_t>().row(token);
       for (Index idx = 0; idx < num_chosen; ++idx) {
