@@ -327,7 +327,7 @@ class Parser {
     const std::size_t point = std::min(mantissa.find('.'), mantissa.size());
     const std::size_t first = mantissa.find_first_of("123456789");
     const auto place = static_cast<std::int64_t>(point) - static_cast<std::int64_t>(first);
-    return place + (is_negative ? -size : size) > 0;
+    return is_negative ? size < place : -size < place;  // a sum can leave 64 bits
   }
 
   std::string_view json_;

@@ -40,6 +40,7 @@ TEST(PrintJson, NumbersAreSpelledAsByPython) {
       {"1.7976931348623157e308", "1.7976931348623157e+308"},
       {"1e-400", "0.0"},
       {"-0.1e-99999999999999999999", "-0.0"},
+      {"0.001e-9223372036854775807", "0.0"},
       {"9007199254740993.0", "9007199254740992.0"},
   };
   for (const auto& [json, expected] : cases) {
@@ -76,6 +77,7 @@ TEST(ParseJson, WhatIsNotStrictIsRefusedWithItsPlace) {
       {"1e", "byte 2: expected a digit"},
       {"+1", "byte 0: expected a value"},
       {"1e400", "byte 0: a number beyond double"},
+      {"33e9223372036854775807", "byte 0: a number beyond double"},
       {"1" + std::string(400, '0') + ".5", "byte 0: a number beyond double"},
       {"\"a", "byte 2: a string without its end"},
       {"\"\n\"", "byte 1: a control character"},
