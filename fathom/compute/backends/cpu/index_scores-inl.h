@@ -135,7 +135,7 @@ struct PairSum {
     std::memcpy(&pair, key, sizeof(pair));
     const auto codes = hn::LoadU(D16(), heads);
     const auto pairs = hn::BitCast(D16(), hn::Set(D32(), pair));
-#if HWY_TARGET == HWY_AVX3_DL
+#if HWY_TARGET == HWY_AVX3_DL  // Debian 12's Highway takes two instructions
     even.raw = _mm512_dpwssd_epi32(even.raw, codes.raw, pairs.raw);
 #else
     even = hn::ReorderWidenMulAccumulate(D32(), codes, pairs, even, odd);
