@@ -14,7 +14,7 @@ import tempfile
 import time
 import unittest
 
-from invocation import program_under_test
+from invocation import deadline, program_under_test
 
 FATHOM = ""
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "data/golden/checkpoints"
@@ -25,8 +25,8 @@ CELL_KEYS = {"tokens", "context", "batch", "threads", "numerics", "tokens_per_s"
 
 
 def run(*arguments):
-    return subprocess.run([FATHOM, "bench", *map(str, arguments)], capture_output=True, text=True, timeout=250,
-                          check=False)
+    return subprocess.run([FATHOM, "bench", *map(str, arguments)], capture_output=True, text=True,
+                          timeout=deadline(250), check=False)
 
 
 def numbers_in(value):
@@ -47,7 +47,7 @@ class BenchTest(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.dir)
         cls.model = cls.dir / "tiny.gguf"
         subprocess.run([FATHOM, "synth", "--preset", "tiny", "--out", cls.model], check=True,
-                       capture_output=True, timeout=120)
+                       capture_output=True, timeout=deadline(120))
 
     def succeed(self, *arguments):
         result = run(*arguments)
@@ -112,7 +112,7 @@ class BenchTest(unittest.TestCase):
     def test_bytes_per_token_are_those_of_inspect(self):
         out = self.succeed_json(self.model, *SMALL, "--skip-kernels")
         inspect = json.loads(subprocess.run([FATHOM, "inspect", self.model, "--json"], capture_output=True,
-                                            check=True, timeout=60).stdout)
+                                            check=True, timeout=deadline(60)).stdout)
         self.assertEqual(out["bytes_per_token"], inspect["decode_bytes_per_token"])
         self.assertEqual(out["kernels"], [])
         # A step of a batch reads more than one of its tokens would, and less than each for itself.
@@ -214,7 +214,7 @@ class BenchTest(unittest.TestCase):
             time.sleep(1)
             self.assertIsNone(process.poll())
             process.send_signal(signal.SIGINT)
-            output, error = process.communicate(timeout=60)
+            output, error = process.communicate(timeout=deadline(60))
         self.assertEqual(process.returncode, 130)
         self.assertEqual(output, "")
         self.assertTrue(error.endswith("fathom: what was measured so far is discarded\nfathom: interrupted\n"),
@@ -222,5 +222,5 @@ class BenchTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

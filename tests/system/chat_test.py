@@ -15,13 +15,13 @@ import tempfile
 import time
 import unittest
 
-from invocation import program_under_test
+from invocation import IS_SANITISED, deadline, program_under_test
 
 FATHOM = ""
 
 
 def run(*arguments, **options):
-    options.setdefault("timeout", 120)
+    options.setdefault("timeout", deadline(120))
     text = options.pop("text", True)
     return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=text, check=False, **options)
 
@@ -198,7 +198,7 @@ class PipeTest(ModelTest):
         self.assertEqual(len(re.findall(r"tokens/s; prompt", result.stderr)), 1)
 
 
-@unittest.skipIf("--sanitised" in sys.argv, "a terminal waits for no sanitiser")
+@unittest.skipIf(IS_SANITISED, "a terminal waits for no sanitiser")
 class TerminalTest(ModelTest):
     def setUp(self):
         self.socket = f"fathom-{os.getpid()}-{id(self)}"
@@ -210,7 +210,7 @@ class TerminalTest(ModelTest):
 
     def tmux(self, *arguments, check=True):
         return subprocess.run(["tmux", "-L", self.socket, "-f", "/dev/null", *arguments], capture_output=True,
-                              text=True, check=check, timeout=20).stdout
+                              text=True, check=check, timeout=deadline(20)).stdout
 
     def start(self, *arguments):
         command = (f"env HOME={self.home} XDG_STATE_HOME= LC_ALL=C.UTF-8 {FATHOM} chat {self.model} --seed 1 "
@@ -318,5 +318,5 @@ class TerminalTest(ModelTest):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main(verbosity=2)

@@ -18,7 +18,7 @@ import unittest
 
 import numpy
 
-from invocation import program_under_test
+from invocation import IS_SANITISED, deadline, program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -50,7 +50,7 @@ def reference(name):
 
 def run(*arguments, **options):
     return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=120, check=False, **options)
+                          timeout=deadline(120), check=False, **options)
 
 
 class CliTest(unittest.TestCase):
@@ -466,7 +466,7 @@ class BadInput(CliTest):
     def test_full_stdout(self):
         with open("/dev/full", "w", encoding="utf-8") as full:
             result = subprocess.run([FATHOM, "inspect", "v4-flash"], stdout=full, check=False,
-                                    stderr=subprocess.PIPE, text=True, timeout=60)
+                                    stderr=subprocess.PIPE, text=True, timeout=deadline(60))
         self.assertEqual(result.returncode, 3)
         self.assertIn("stdout", result.stderr)
 
@@ -481,7 +481,7 @@ class BadInput(CliTest):
         self.refuse(2, "required", "logits", MODEL)
 
     def test_too_little_memory(self):
-        if SANITISED:
+        if IS_SANITISED:
             self.skipTest("sanitisers need far more address space than the limit")
         ids = self.tokens(numpy.zeros(1024))
         for limit in (40_000_000, 80_000_000):
@@ -505,7 +505,7 @@ class Interrupt(CliTest):
                 time.sleep(0.001)
             begin = time.monotonic()
             process.send_signal(number)
-            output, error = process.communicate(timeout=60)
+            output, error = process.communicate(timeout=deadline(60))
         self.assertEqual(process.returncode, 130)
         self.assertLess(time.monotonic() - begin, 5)
         self.assertEqual(output, "")
@@ -530,7 +530,7 @@ class Render(CliTest):
     USER = [{"role": "user", "content": "Hi"}]
 
     def render(self, conversation, *arguments):
-        result = subprocess.run([FATHOM, "render", *map(str, arguments)], timeout=60, check=False,
+        result = subprocess.run([FATHOM, "render", *map(str, arguments)], timeout=deadline(60), check=False,
                                 input=json.dumps(conversation).encode(), capture_output=True)
         self.assertEqual((result.returncode, result.stderr), (0, b""))
         return result.stdout.decode()
@@ -628,11 +628,11 @@ class Help(CliTest):
         path = f"{pathlib.Path(FATHOM).parent}:{os.environ['PATH']}"
         result = subprocess.run(["sh", "-c", example.replace("/tmp/", f"{self.dir}/")],
                                 env={**os.environ, "PATH": path}, capture_output=True, text=True,
-                                timeout=60, check=False)
+                                timeout=deadline(60), check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("logprobs", result.stdout)
 
 
 if __name__ == "__main__":
-    FATHOM, SANITISED = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

@@ -24,7 +24,7 @@ from peers import numbers, quiet, records, tokens  # noqa: E402  after the path
 from peers.failure import Failure  # noqa: E402
 from peers.protocol import Estimate, Figure  # noqa: E402
 
-from invocation import program_under_test  # noqa: E402
+from invocation import deadline, program_under_test  # noqa: E402
 
 # Each stand-in appends a line to the log that CALLS names. Fathom's speed is 200, 220, 240, ... tokens/s.
 FAKE_FATHOM = """#!/usr/bin/env python3
@@ -237,7 +237,7 @@ class ProgramTest(unittest.TestCase):
 
     def run_program(self, *arguments, code=0, **options):
         process = self.start(*arguments, **options)
-        out, err = process.communicate(timeout=400)
+        out, err = process.communicate(timeout=deadline(400))
         self.assertEqual(process.returncode, code, err)
         return out, err
 
@@ -315,7 +315,7 @@ class ProgramTest(unittest.TestCase):
         process = self.start("--pairs", 5, "--prompt", 8, "--decode", 0, "--out", self.out, HANG_AT="3")
         self.wait_for(lambda: self.num_calls() == 6)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=deadline(60))
         self.assertEqual(process.returncode, 130, err)
         self.assertIn("prefill 8, 2 pairs", out)
         (record,) = records.read(self.out)
@@ -326,7 +326,7 @@ class ProgramTest(unittest.TestCase):
         process = self.start("--pairs", 5, "--prompt", 8, "--decode", 0, HANG_AT="1")
         self.wait_for(lambda: self.num_calls() == 2)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=deadline(60))
         self.assertEqual((process.returncode, out), (130, ""))
         self.assertIn("no pair is complete", err)
 
@@ -335,7 +335,7 @@ class ProgramTest(unittest.TestCase):
         process = self.start("--pairs", 5, "--prompt", 8, "--decode", 0, "--out", self.out, HANG_AT="4")
         self.wait_for(lambda: self.num_calls() == 2 + 6)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=deadline(60))
         first, second = records.read(self.out)
         self.assertEqual((first["complete"], second["complete"]), (True, False))
         self.assertEqual(len(second["figures"][0]["pairs"]), 2)
@@ -374,7 +374,7 @@ class ProgramTest(unittest.TestCase):
 
     def test_real_fathom_answers_what_is_asked(self):
         subprocess.run([FATHOM, "synth", "--preset", "tiny", "--out", self.model, "--overwrite"], check=True,
-                       capture_output=True, timeout=120)
+                       capture_output=True, timeout=deadline(120))
         out, _ = self.run_program("--pairs", 1, "--prompt", 8, "--decode", 4, "--json", fathom=FATHOM)
         record = json.loads(out)
         records.check("stdout", [record])
@@ -385,5 +385,5 @@ class ProgramTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

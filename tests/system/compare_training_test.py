@@ -182,5 +182,5 @@ class ProgramTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

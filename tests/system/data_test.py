@@ -32,9 +32,11 @@ if pathlib.Path(sys.prefix) != text_corpus.VENV_PYTHON.parent.parent:
 
 import tokenizers  # noqa: E402
 
+from invocation import IS_SANITISED, deadline, program_under_test  # noqa: E402
+
 FATHOM = ""
 SEED = int(os.environ.get("FATHOM_SEED", "1"))
-SCALE = 1  # a tenth of all sizes under sanitisers
+SCALE = 10 if IS_SANITISED else 1  # what sizes are divided by
 BEGIN, END = "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>"
 
 
@@ -43,7 +45,8 @@ def command(*arguments):
 
 
 def run(*arguments, **options):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=250, check=False, **options)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=deadline(250), check=False,
+                          **options)
 
 
 def write_lines(path, objects):
@@ -146,7 +149,7 @@ class DataTest(BuildCase):
         while not (self.out / ".build").exists():
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=deadline(60))
         self.assertEqual(process.returncode, 130, errors)
         self.assertIn(b"the same command goes on from there", errors)
         self.assertEqual([path for path in self.out.iterdir() if ".partial" in path.name], [])
@@ -234,9 +237,5 @@ class TokenizerOracle(BuildCase):
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    FATHOM = arguments.pop(0)
-    if "--sanitised" in arguments:
-        arguments.remove("--sanitised")
-        SCALE = 10
-    unittest.main(argv=[sys.argv[0], *arguments])
+    FATHOM = program_under_test(__doc__)
+    unittest.main()

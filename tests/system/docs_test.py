@@ -16,10 +16,9 @@ import subprocess
 import tempfile
 import unittest
 
-from invocation import program_under_test
+from invocation import IS_SANITISED, deadline, program_under_test
 
 FATHOM = ""
-IS_SANITISED = False
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM = "build/release/bin/fathom"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
@@ -65,12 +64,12 @@ class DocsTest(unittest.TestCase):
                     text = line.replace("/tmp/", f"{folder}/").replace(PROGRAM, shlex.quote(FATHOM))
                     result = subprocess.run(["bash", "-c", text], cwd=folder, stdin=subprocess.DEVNULL,
                                             capture_output=True, text=True, check=False,
-                                            timeout=480 if IS_SANITISED else 120)
+                                            timeout=deadline(120))
                     self.assertEqual(result.returncode, 0, result.stderr)
                     self.assertNotEqual(result.stdout + result.stderr, "")
         self.assertGreaterEqual(num_run, 4)
 
 
 if __name__ == "__main__":
-    FATHOM, IS_SANITISED = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

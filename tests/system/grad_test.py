@@ -13,7 +13,7 @@ import unittest
 
 import numpy
 
-from invocation import program_under_test
+from invocation import deadline, program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -22,7 +22,8 @@ TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
 
 
 def run(*arguments):
-    return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True, timeout=250, check=False)
+    return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=deadline(250), check=False)
 
 
 def read_header(path):
@@ -159,5 +160,5 @@ class GradTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

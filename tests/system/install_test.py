@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import unittest
 
-from invocation import program_under_test
+from invocation import deadline, program_under_test
 
 FATHOM = pathlib.Path()
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -19,7 +19,8 @@ MODEL = ROOT / "tests/data/golden/checkpoints/flash-tiny"
 
 
 def run(*command):
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=240, check=False)
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                            timeout=deadline(240), check=False)
     if result.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, command))}: exit {result.returncode}\n{result.stdout}{result.stderr}")
     return result.stdout
@@ -64,6 +65,5 @@ class InstallTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    program, _ = program_under_test(__doc__)
-    FATHOM = pathlib.Path(program)
+    FATHOM = pathlib.Path(program_under_test(__doc__))
     unittest.main()

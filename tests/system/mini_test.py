@@ -9,7 +9,7 @@ import re
 import subprocess
 import unittest
 
-from invocation import program_under_test
+from invocation import deadline, program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -21,7 +21,8 @@ MOST_BYTES = 40_000_000
 
 
 def run(*arguments):
-    return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=deadline(280), check=False)
 
 
 class MiniTest(unittest.TestCase):
@@ -51,5 +52,5 @@ class MiniTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

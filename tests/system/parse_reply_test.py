@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import unittest
 
-from invocation import program_under_test
+from invocation import deadline, program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -20,7 +20,7 @@ KEYS = ("reasoning", "content", "calls", "finish")
 
 def run(*arguments, reply=b""):
     return subprocess.run([FATHOM, "parse-reply", *map(str, arguments)], input=reply,
-                          capture_output=True, timeout=120, check=False)
+                          capture_output=True, timeout=deadline(120), check=False)
 
 
 class ParseReply(unittest.TestCase):
@@ -96,5 +96,5 @@ class ParseReply(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

@@ -13,10 +13,9 @@ import tempfile
 import time
 import unittest
 
-from invocation import program_under_test
+from invocation import IS_SANITISED, deadline, program_under_test
 
 FATHOM = ""
-SANITISED = False
 REFERENCE = "xeon-emerald-rapids-2vcpu"
 LARGE = "rome-64core-rtx5090"
 
@@ -33,7 +32,7 @@ class PlanTest(unittest.TestCase):
 
     def run_fathom(self, *arguments):
         environment = {**os.environ, "XDG_DATA_HOME": str(self.home)}
-        return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True, timeout=280,
+        return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True, timeout=deadline(280),
                               check=False, env=environment)
 
     def plan(self, *arguments):
@@ -107,7 +106,7 @@ class PlanTest(unittest.TestCase):
     def test_a_checkpoint_is_planned_as_its_files_are(self):
         model = self.dir / "tiny.gguf"
         subprocess.run([FATHOM, "synth", "--preset", "tiny", "--out", model, "--overwrite"], check=True,
-                       capture_output=True, timeout=120)
+                       capture_output=True, timeout=deadline(120))
         plan = self.plan(model, "--machine", REFERENCE)
         self.assertEqual(plan["kind"], "checkpoint")
         self.assertIn("MXFP4", plan["weights_bytes_by_format"])
@@ -156,7 +155,7 @@ class PlanTest(unittest.TestCase):
         self.refuse("utilisation", *cost, "--utilisation", "1.4")
 
     def test_a_plan_is_quick(self):
-        if SANITISED:
+        if IS_SANITISED:
             self.skipTest("a sanitised program is slower")
         start = time.monotonic()
         self.plan("v4-pro", "--machine", REFERENCE)
@@ -178,7 +177,7 @@ class PlanTest(unittest.TestCase):
     def test_check_compares_with_measurements(self):
         model = self.dir / "check.gguf"
         subprocess.run([FATHOM, "synth", "--preset", "tiny", "--out", model, "--overwrite"], check=True,
-                       capture_output=True, timeout=120)
+                       capture_output=True, timeout=deadline(120))
         bench = self.run_fathom("bench", model, "--prompt", "16", "--decode", "4", "--context", "0,64", "--batch",
                                 "1,2", "--reps", "1", "--skip-kernels", "--threads", "2", "--json")
         self.assertEqual(bench.returncode, 0, bench.stderr)
@@ -204,5 +203,5 @@ class PlanTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, SANITISED = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()

@@ -21,7 +21,7 @@ import threading
 import time
 import unittest
 
-from invocation import program_under_test
+from invocation import IS_SANITISED, program_under_test
 from serve_test import Server
 import serve_test
 
@@ -166,19 +166,18 @@ class SoakTest(unittest.TestCase):
         whole, left = self.soak(expected, SECONDS)
         self.assertGreater(whole, 0)
         self.assertGreater(left, 0)
-        deadline = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + DEADLINE_S
         while self.gauge("fathom_requests_running") + self.gauge("fathom_requests_waiting") > 0:
-            self.assertLess(time.monotonic(), deadline, "requests of clients that left are still there")
+            self.assertLess(time.monotonic(), end, "requests of clients that left are still there")
             time.sleep(0.05)
         if not IS_SANITISED:  # ASan keeps freed memory for a while
             self.assertLess(self.resident_bytes(), 1.1 * before + 50e6)
         print(f"soak: {whole} streams read whole, {left} left", file=sys.stderr)
 
 
-IS_SANITISED = False
 
 if __name__ == "__main__":
-    serve_test.FATHOM, IS_SANITISED = program_under_test(__doc__)
+    serve_test.FATHOM = program_under_test(__doc__)
     for option, unit_s in ("--seconds", 1), ("--minutes", 60):
         if option in sys.argv:
             at = sys.argv.index(option)

@@ -27,12 +27,12 @@ if pathlib.Path(sys.prefix) != text_corpus.VENV_PYTHON.parent.parent:
 
 import tokenizers  # noqa: E402
 
-from invocation import program_under_test  # noqa: E402
+from invocation import IS_SANITISED, program_under_test  # noqa: E402
 
 FATHOM = ""
 TOKENIZER = ROOT / "tests/data/golden/tokenizer/tokenizer.json"
 SEED = int(os.environ.get("FATHOM_SEED", "1"))
-SCALE = 1  # a tenth of all sizes under sanitisers
+SCALE = 10 if IS_SANITISED else 1  # what sizes are divided by
 
 CODE = ["int ", "main", "(", ")", "{", "}", ";", "\n", "\n\n", "    ", "\t", "->", "::", "//", "/*", "#include <",
         "std", "::vector<", ">", "def ", "self", ".", "return ", "0x1f", "3.14", "==", "!=", "\"", "'s", "'LL", "'",
@@ -311,7 +311,5 @@ class OtherModels(OracleTest):
 
 
 if __name__ == "__main__":
-    FATHOM, is_sanitised = program_under_test(__doc__)
-    if is_sanitised:
-        SCALE = 10
+    FATHOM = program_under_test(__doc__)
     unittest.main()

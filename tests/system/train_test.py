@@ -18,17 +18,16 @@ import tempfile
 import time
 import unittest
 
-from invocation import program_under_test
+from invocation import IS_SANITISED, deadline, program_under_test
 
 FATHOM = ""
-SANITISED = False
 NUM_KILLS = 6
 WORDS = "the cat dog bird sees hears follows a red green small house tree river and then runs sleeps".split()
 
 
 def run(*arguments, **options):
     return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True, check=False,
-                          timeout=1100 if SANITISED else 280, **options)
+                          timeout=deadline(280), **options)
 
 
 def write_corpus(path, num_documents=600):
@@ -188,7 +187,7 @@ class TrainTest(unittest.TestCase):
         process = self.start(schedule_steps=40)
         self.wait_for_steps(process, 7)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=deadline(60))
         self.assertEqual(process.returncode, 130, errors)
         self.assertIn("the same command goes on from there", errors)
         self.trained()
@@ -239,7 +238,7 @@ class TrainTest(unittest.TestCase):
         said = self.trained("--check", **changes)["memory_bytes"]
         report = self.trained(**changes)
         self.assertEqual(report["memory_bytes"], said)
-        if not SANITISED:
+        if not IS_SANITISED:
             self.assertLess(abs(report["peak_rss_bytes"] / said - 1), 0.1, report)
 
     def test_settings_are_explained_and_can_be_read(self):
@@ -295,7 +294,7 @@ class TrainTest(unittest.TestCase):
         process = self.start()
         self.wait_for_steps(process, 6)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=deadline(60))
         before = sorted(path.name for path in (self.dir / "run/checkpoints").iterdir())
 
         def limit():
@@ -323,7 +322,7 @@ class TrainTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, SANITISED = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     if "--kills" in sys.argv:
         at = sys.argv.index("--kills")
         NUM_KILLS = int(sys.argv[at + 1])

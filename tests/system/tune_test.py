@@ -15,7 +15,7 @@ import unittest
 
 import numpy
 
-from invocation import program_under_test
+from invocation import deadline, program_under_test
 
 FATHOM = ""
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -27,7 +27,8 @@ def start(*arguments):
 
 
 def run(*arguments):
-    return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run([FATHOM, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=deadline(280), check=False)
 
 
 def write_adapter(folder, tensors, rank, alpha):
@@ -137,8 +138,8 @@ class TuneTest(unittest.TestCase):
         shutil.rmtree(self.out)
         process = start(*self.options(*options))
         checkpoints = self.out / "run/checkpoints"
-        deadline = time.monotonic() + 200
-        while len(list(checkpoints.glob("*"))) < 2 and process.poll() is None and time.monotonic() < deadline:
+        end = time.monotonic() + deadline(200)
+        while len(list(checkpoints.glob("*"))) < 2 and process.poll() is None and time.monotonic() < end:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -215,5 +216,5 @@ class TuneTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    FATHOM, _ = program_under_test(__doc__)
+    FATHOM = program_under_test(__doc__)
     unittest.main()
