@@ -1,9 +1,19 @@
 #include "tests/support/fake_exchange.h"
 
+#include <chrono>
 #include <cstddef>
 #include <utility>
 
 namespace fathom::test {
+namespace {
+
+#ifdef FATHOM_SANITISED
+constexpr std::chrono::minutes kPatience(10);
+#else
+constexpr std::chrono::minutes kPatience(1);
+#endif
+
+}  // namespace
 
 FakeExchange::FakeExchange(http::Request request) : request_(std::move(request)) {}
 
@@ -73,9 +83,9 @@ void FakeExchange::disconnect() {
   }
 }
 
-bool FakeExchange::wait(std::chrono::seconds patience) {
+bool FakeExchange::wait() {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, patience, [this] { return is_complete_locked(); });
+  return changed_.wait_for(lock, kPatience, [this] { return is_complete_locked(); });
 }
 
 bool FakeExchange::is_complete() const {

@@ -1,7 +1,6 @@
 // An exchange without a socket: keeps what a handler sends, for tests to look at.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -29,8 +28,8 @@ class FakeExchange : public http::Exchange {
   // The client goes away.
   void disconnect();
 
-  // Whether the answer is complete, waiting for it up to `patience`.
-  bool wait(std::chrono::seconds patience = std::chrono::seconds(60));
+  // Whether the answer is complete, waiting up to a minute for it, ten under sanitisers.
+  bool wait();
   bool is_complete() const;
 
   // The answer that is no stream.

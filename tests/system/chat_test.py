@@ -10,7 +10,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
@@ -210,7 +209,7 @@ class TerminalTest(ModelTest):
 
     def tmux(self, *arguments, check=True):
         return subprocess.run(["tmux", "-L", self.socket, "-f", "/dev/null", *arguments], capture_output=True,
-                              text=True, check=check, timeout=deadline(20)).stdout
+                              text=True, check=check, timeout=20).stdout
 
     def start(self, *arguments):
         command = (f"env HOME={self.home} XDG_STATE_HOME= LC_ALL=C.UTF-8 {FATHOM} chat {self.model} --seed 1 "

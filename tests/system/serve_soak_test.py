@@ -175,7 +175,6 @@ class SoakTest(unittest.TestCase):
         print(f"soak: {whole} streams read whole, {left} left", file=sys.stderr)
 
 
-
 if __name__ == "__main__":
     serve_test.FATHOM = program_under_test(__doc__)
     for option, unit_s in ("--seconds", 1), ("--minutes", 60):
